@@ -1,0 +1,1 @@
+"""ingrain: a security-telemetry agent whose data stays columnar from the kernel's buffer to the backend."""

@@ -1,0 +1,82 @@
+"""The message that actors pass on: a measurement's records as one Arrow record batch.
+
+A `Measurement` says once what a record means (its kind, unit and columns); a `Batch` is some of its records. Grains
+make batches, steps change their columns, backends deliver them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("ns", tz="UTC")
+TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Names and addresses: each distinct string stands once a batch, each row holds a 32-bit index."""
+
+
+class Kind(StrEnum):
+    """What a measurement's values are, in StatsD's terms: counters add up, a gauge replaces its last value."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a measurement: its name, Arrow type, and what it tells (with its unit, where it has one)."""
+
+    name: str
+    type: pa.DataType
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured, e.g. `dns.answer`.
+
+    `values` are the int64 columns that add up (`value` first; `volume.out` also has `packets`); `tags` are the columns
+    by which a record is told from another. Every batch also has `timestamp` (ns, UTC). `unit` is the unit of `value`.
+    """
+
+    name: str
+    about: str
+    tags: tuple[Column, ...]
+    kind: Kind = Kind.COUNTER
+    unit: str = "events"
+    values: tuple[Column, ...] = (Column("value", pa.int64(), "1 for each event"),)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a batch as its grain makes it: `timestamp`, the values, the tags, in this order."""
+        fields = [pa.field("timestamp", TIMESTAMP, nullable=False)]
+        fields += [pa.field(column.name, column.type, nullable=False) for column in self.values]
+        fields += [pa.field(column.name, column.type) for column in self.tags]
+        return pa.schema(fields)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the columns that add up."""
+        return tuple(column.name for column in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one measurement: columns `timestamp`, the measurement's values, and the tags that steps left it."""
+
+    measurement: Measurement
+    records: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.records.num_rows)
+
+    @property
+    def tags(self) -> list[str]:
+        """Names of the tag columns this batch has, in their order."""
+        fixed = {"timestamp", *self.measurement.value_names}
+        return [name for name in self.records.schema.names if name not in fixed]
+
+    def with_records(self, records: pa.RecordBatch) -> Batch:
+        """The same measurement with other records."""
+        return replace(self, records=records)

@@ -1,0 +1,35 @@
+"""Whitelist: keep the listed tags, drop the others. In: any batch; out: its timestamp, values and the allowed tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pykka
+
+from ingrain.account import Station
+from ingrain.batch import Batch
+from ingrain.settings import Settings
+from ingrain.stage import Step
+from ingrain.tags import canonical
+
+
+class WhitelistSettings(Settings, frozen=True):
+    """`allow`: the tags to keep."""
+
+    allow: list[str]
+
+
+class Whitelist(Step):
+    """A projection: no row is looked at."""
+
+    Settings = WhitelistSettings
+
+    def __init__(self, settings: WhitelistSettings, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+        super().__init__(station, downstream)
+        self._allow = {canonical(tag) for tag in settings.allow}
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        """The batch without the tags that are not allowed."""
+        dropped = [tag for tag in batch.tags if tag not in self._allow]
+        yield batch.with_records(batch.records.drop_columns(dropped)) if dropped else batch

@@ -1,0 +1,27 @@
+"""Names of tags: the spellings of ingraind's later versions, accepted in configuration for the names of its example."""
+
+ALIASES = {
+    "process_str": "process",
+    "process_name": "process",
+    "process_pid": "process_id",
+    "s_ip_str": "s_ip",
+    "d_ip_str": "d_ip",
+    "source_ip_ip": "s_ip",
+    "destination_ip_ip": "d_ip",
+    "source_port_i": "s_port",
+    "destination_port_i": "d_port",
+    "path_str": "path",
+    "ino_id": "inode",
+    "sni_list": "sni",
+    "alpn_list": "alpn",
+    "ciphersuites_list": "ciphersuites",
+    "ciphersuite_str": "ciphersuite",
+    "q_name_str": "q_name",
+    "answers_list": "answers",
+}
+"""Later spelling -> the name used here."""
+
+
+def canonical(tag: str) -> str:
+    """The name that this agent's records use for a tag."""
+    return ALIASES.get(tag, tag)
