@@ -1,0 +1,21 @@
+"""Grains: the user half of each probe, from raw structs to batches. One file each; this is the list of what exists."""
+
+GRAINS: dict[str, str] = {
+    "DNS": "ingrain.grains.dns:DNS",
+    "TLS": "ingrain.grains.tls:TLS",
+    "Network": "ingrain.grains.network:Network",
+}
+"""`type` in the file -> where its class is; imported when a probe of the configuration is one."""
+
+LATER: tuple[str, ...] = (
+    "Files",
+    "Container",
+    "Process",
+    "Syscall",
+    "StatsD",
+    "Osquery",
+    "Test",
+    "TCP4",
+    "UDP",
+)
+"""ingraind's probes that this build does not have."""
