@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose packet is it, and between whom: what the three network probes share.
+ *
+ * The owner of a socket is kept with the socket itself (socket storage): it lives exactly as long as the socket, costs
+ * no capacity, and a listener's is copied to every socket that it accepts (BPF_F_CLONE). owner.bpf.c fills it in.
+ */
+#pragma once
+
+#include "portable.h"
+
+enum direction {
+	OUT = 0,
+	IN = 1,
+};
+
+enum owner_flags {
+	OWNER_CONNECTED_BEFORE = 1, /* already connected when the agent started: no connection event is due */
+	OWNER_CONNECTS = 2,         /* called connect(): not a socket that was accepted */
+};
+
+struct owner {
+	__u32 pid; /* 0: unknown */
+	__u32 uid;
+	char comm[16];
+	__u32 flags;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+/* When, whose, between whom. IPv4 addresses are written as IPv4-mapped IPv6 ones; ports are in host order. */
+struct flow {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	__u64 cgroup_id;
+	__u32 pid;
+	__u32 uid;
+	char comm[16];
+	__u8 s_ip[16];
+	__u8 d_ip[16];
+	__u16 s_port;
+	__u16 d_port;
+	__u8 proto;
+	__u8 direction;
+	__u16 unused;
+};
+
+/* Only packets of this device, if set. */
+const volatile __u32 interface = 0;
+
+/* Where a packet's parts are, from the IP header on. */
+struct layout {
+	__u32 transport;
+	__u32 payload;
+	__u32 payload_len;
+	__u8 proto;
+};
+
+static __always_inline int on_interface(struct __sk_buff *skb, enum direction direction)
+{
+	if (!interface)
+		return 1;
+	return interface == (direction == OUT ? skb->ifindex : skb->ingress_ifindex);
+}
+
+/* Finds the transport header of a whole TCP or UDP packet; false for anything else. */
+static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data;
+
+		if ((void *)(ip + 1) > end || ip->version != 4)
+			return 0;
+		at->proto = ip->protocol;
+		at->transport = ip->ihl * 4;
+		/* at a socket packets are whole: ingress is after reassembly, egress before fragmentation */
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = data;
+		__u8 option[2];
+
+		if ((void *)(ip + 1) > end || ip->version != 6)
+			return 0;
+		at->proto = ip->nexthdr;
+		at->transport = sizeof(*ip);
+		/* RFC 8200 4.1: these may stand before the transport header, each once or twice */
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			if (at->proto != IPPROTO_HOPOPTS && at->proto != IPPROTO_ROUTING &&
+			    at->proto != IPPROTO_DSTOPTS && at->proto != IPPROTO_FRAGMENT)
+				break;
+			if (bpf_skb_load_bytes(skb, at->transport, option, sizeof(option)))
+				return 0;
+			at->transport += at->proto == IPPROTO_FRAGMENT ? 8 : (option[1] + 1) * 8;
+			at->proto = option[0];
+		}
+	} else {
+		return 0;
+	}
+	return at->proto == IPPROTO_TCP || at->proto == IPPROTO_UDP;
+}
+
+/* Finds the payload, of which the length is what the application sent. */
+static __always_inline int find_payload(struct __sk_buff *skb, struct layout *at)
+{
+	if (at->proto == IPPROTO_TCP) {
+		__u8 offset;
+
+		if (bpf_skb_load_bytes(skb, at->transport + 12, &offset, sizeof(offset)))
+			return 0;
+		at->payload = at->transport + (offset >> 4) * 4;
+	} else {
+		at->payload = at->transport + sizeof(struct udphdr);
+	}
+	if (at->payload > skb->len)
+		return 0;
+	at->payload_len = skb->len - at->payload;
+	return 1;
+}
+
+static __always_inline void mapped(__u8 *to, const __be32 *address)
+{
+	__builtin_memset(to, 0, 10);
+	__builtin_memset(to + 10, 0xff, 2);
+	__builtin_memcpy(to + 12, address, 4);
+}
+
+/* Between whom; the rest of the flow is zero. */
+static __always_inline int read_ends(struct __sk_buff *skb, const struct layout *at, enum direction direction,
+				     struct flow *flow)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__be16 ports[2];
+
+	if (bpf_skb_load_bytes(skb, at->transport, ports, sizeof(ports)))
+		return 0;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data;
+
+		if ((void *)(ip + 1) > end)
+			return 0;
+		mapped(flow->s_ip, &ip->saddr);
+		mapped(flow->d_ip, &ip->daddr);
+	} else {
+		struct ipv6hdr *ip = data;
+
+		if ((void *)(ip + 1) > end)
+			return 0;
+		__builtin_memcpy(flow->s_ip, &ip->saddr, 16);
+		__builtin_memcpy(flow->d_ip, &ip->daddr, 16);
+	}
+	flow->s_port = bpf_ntohs(ports[0]);
+	flow->d_port = bpf_ntohs(ports[1]);
+	flow->proto = at->proto;
+	flow->direction = direction;
+	return 1;
+}
+
+/* When, and whose. */
+static __always_inline void read_owner(struct __sk_buff *skb, const struct owner *owner, struct flow *flow)
+{
+	flow->time = bpf_ktime_get_ns();
+	flow->cgroup_id = bpf_skb_cgroup_id(skb);
+	if (owner) {
+		flow->pid = owner->pid;
+		flow->uid = owner->uid;
+		__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
+	}
+}
+
+static __always_inline struct owner *owner_of(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : 0;
+	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
+}
+
+static __always_inline int is_own(const struct owner *owner)
+{
+	return owner && owner->pid == self;
+}
+
+/* A packet with its bytes, as DNS and TLS hand it over: the kernel appends `captured` bytes from the IP header on. */
+struct packet {
+	struct flow flow;
+	__u32 captured;
+	__u32 payload;     /* where the payload begins in them */
+	__u32 payload_len; /* its length on the wire, which may be more than was captured */
+	__u32 unused;
+};
+
+/* More than any hello or EDNS answer in use (RFC 9715 advises 1,400; TLS records end at 16 KiB); a cut is told. */
+#define CAPTURE_MAX 16384
+
+static __always_inline void capture(struct __sk_buff *skb, const struct layout *at, enum direction direction,
+				    const struct owner *owner)
+{
+	struct packet packet;
+
+	if (!read_ends(skb, at, direction, &packet.flow))
+		return;
+	read_owner(skb, owner, &packet.flow);
+	packet.captured = skb->len < CAPTURE_MAX ? skb->len : CAPTURE_MAX;
+	packet.payload = at->payload;
+	packet.payload_len = at->payload_len;
+	packet.unused = 0;
+	hand_over_packet(skb, &packet, packet.captured);
+}

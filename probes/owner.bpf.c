@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Whose socket is it: notes the process on the socket when it is made, bound, connected or used.
+ *
+ * The network probes read the note. Sockets older than the agent get theirs from the user side (kernel/sockets.py).
+ */
+#include "flow.h"
+
+static __always_inline int note(struct bpf_sock *sk, __u32 flags)
+{
+	struct owner *owner;
+
+	if (!sk)
+		return 1;
+	owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner)
+		return 1;
+	owner->flags |= flags;
+	owner->pid = bpf_get_current_pid_tgid() >> 32;
+	owner->uid = bpf_get_current_uid_gid();
+	/* A process may rename itself after it made the socket: the name at its latest use is what operators know it by. */
+	bpf_get_current_comm(owner->comm, sizeof(owner->comm));
+	return 1;
+}
+
+#define SOCKET_HOOK(name)                   \
+	SEC("cgroup/" #name)                \
+	int own_##name(struct bpf_sock *sk) \
+	{                                   \
+		return note(sk, 0);         \
+	}
+
+#define ADDRESS_HOOK(name, flags)                         \
+	SEC("cgroup/" #name)                              \
+	int own_##name(struct bpf_sock_addr *ctx)         \
+	{                                                 \
+		return note(ctx->sk, flags);              \
+	}
+
+SOCKET_HOOK(sock_create)
+SOCKET_HOOK(post_bind4)
+SOCKET_HOOK(post_bind6)
+ADDRESS_HOOK(connect4, OWNER_CONNECTS)
+ADDRESS_HOOK(connect6, OWNER_CONNECTS)
+ADDRESS_HOOK(sendmsg4, 0)
+ADDRESS_HOOK(sendmsg6, 0)
+ADDRESS_HOOK(recvmsg4, 0)
+ADDRESS_HOOK(recvmsg6, 0)

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What every probe is written with: kernel types, maps, and the one way out.
+ *
+ * hand_over() and hand_over_packet() write an event to this CPU's perf buffer and count, per CPU, what the kernel took
+ * and what it refused. Those counts are the truth about loss: the kernel's own lost-record comes only with the next
+ * record that fits (kernel/events/ring_buffer.c, __perf_output_begin).
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* The agent's own process id, set before load: what the agent does is nobody's telemetry. */
+const volatile __u32 self = 0;
+
+struct counts {
+	__u64 handed_over; /* events that the kernel took into a buffer */
+	__u64 refused;     /* events that did not fit (-ENOSPC), or came while one was being written (-EBUSY) */
+	__u64 uncounted;   /* packets whose volume found no room in the map */
+	__u64 uncounted_bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counts);
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} events SEC(".maps");
+
+/* Keeps the type's layout in the object's BTF, from where the user side learns it. */
+#define EVENT(type) const struct type *event_##type __attribute__((unused))
+
+static __always_inline struct counts *counted(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counts, &zero);
+}
+
+/* Atomic although per CPU: a softirq's program may interrupt a sender's between load and store. */
+static __always_inline void count_output(long error)
+{
+	struct counts *c = counted();
+
+	if (c)
+		__sync_fetch_and_add(error ? &c->refused : &c->handed_over, 1);
+}
+
+#define hand_over(ctx, event) \
+	count_output(bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, event, sizeof(*(event))))
+
+/* The kernel itself appends the packet's first `bytes` bytes to the event (BPF_F_CTXLEN_MASK). */
+#define hand_over_packet(skb, event, bytes)                                                            \
+	count_output(bpf_perf_event_output(skb, &events, BPF_F_CURRENT_CPU | ((__u64)(bytes) << 32), event, \
+					   sizeof(*(event))))
