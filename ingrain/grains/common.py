@@ -1,14 +1,25 @@
-"""The columns that every network record has, decoded from the fields that every network event struct has.
+"""The columns that every network record has, decoded from `struct flow`, which every network event has (probes/flow.h).
 
-In the kernel these are `struct owner` and `struct flow` (`probes/flow.h`); here they become tags, each distinct name and
-address decoded once.
+Each distinct name and address of a batch is decoded once; rows are only looked up.
 """
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from ingrain.batch import TEXT, Column
+from ingrain.batch import TEXT, TIMESTAMP, Column
+from ingrain.kernel import clock
+from ingrain.kernel.records import Events
+from ingrain.settings import Settings
+from ingrain.text import safe
 
 COMMON = (
     Column("process", TEXT, "name of the process that owns the socket (the kernel's comm, 15 bytes)"),
@@ -22,3 +33,74 @@ COMMON = (
     Column("proto", TEXT, "tcp or udp"),
     Column("direction", TEXT, "out: the process sent it; in: the process received it"),
 )
+"""Tags of every network record. Process, process_id and uid are null where the socket's owner is not known."""
+
+_PROTOCOLS = pa.array(["tcp", "udp"])
+_DIRECTIONS = pa.array(["out", "in"])
+_UDP = 17
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class NetworkSettings(Settings, frozen=True):
+    """What DNS, TLS and Network have in common.
+
+    cgroup: the cgroup v2 whose processes are seen, a path below the mount; its root by default: every process and
+    container. interface: only packets of this device. buffer_kb: size of each CPU's buffer; 1 MiB holds a burst of some
+    10,000 connections or 2,000 DNS messages a CPU between two readings.
+    """
+
+    cgroup: str | None = None
+    interface: str | None = None
+    buffer_kb: Annotated[int, msgspec.Meta(ge=8, le=262_144)] = 1024
+
+
+def common(flows: Events) -> dict[str, pa.Array]:
+    """The `COMMON` columns of a structured array of `struct flow`."""
+    unknown = flows["pid"] == 0
+    mask = unknown if unknown.any() else None
+    process = _distinct(flows["comm"], 16, _name)
+    if mask is not None:
+        process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
+    return {
+        "process": process,
+        "process_id": pa.array(np.ascontiguousarray(flows["pid"]), mask=mask),
+        "uid": pa.array(np.ascontiguousarray(flows["uid"]), mask=mask),
+        "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"])),
+        "s_ip": _distinct(flows["s_ip"], 16, _address),
+        "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
+        "d_ip": _distinct(flows["d_ip"], 16, _address),
+        "d_port": pa.array(np.ascontiguousarray(flows["d_port"])),
+        "proto": pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
+        "direction": pa.DictionaryArray.from_arrays(flows["direction"].astype(np.int32), _DIRECTIONS),
+    }
+
+
+def timestamps(flows: Events) -> pa.Array:
+    """When each event happened, UTC."""
+    return pa.array(clock.to_utc(flows["time"]), TIMESTAMP)
+
+
+def ones(count: int) -> pa.Array:
+    """The value of `count` events."""
+    return pa.array(np.ones(count, dtype=np.int64))
+
+
+def _distinct(column: npt.NDArray[np.generic], width: int, decode: Callable[[bytes], str]) -> pa.DictionaryArray:
+    """A column of fixed-width bytes as `TEXT`, by decoding its distinct values."""
+    packed = pa.py_buffer(np.ascontiguousarray(column))
+    encoded = pa.Array.from_buffers(pa.binary(width), len(column), [None, packed]).dictionary_encode()
+    texts = pa.array([decode(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, texts)
+
+
+@lru_cache(maxsize=4096)
+def _name(raw: bytes) -> str:
+    return safe(raw.partition(b"\0")[0])
+
+
+@lru_cache(maxsize=16384)
+def _address(raw: bytes) -> str:
+    """RFC 5952 text, or dotted decimal for an IPv4-mapped address, as which the kernel half writes IPv4."""
+    if raw.startswith(_MAPPED):
+        return str(ipaddress.IPv4Address(raw[12:]))
+    return str(ipaddress.IPv6Address(raw))

@@ -1,0 +1,45 @@
+"""What every grain is: the user half of a probe, which turns raw structs into records.
+
+A grain names its kernel half (`program`, an object of probes/), the event struct that it hands over, and the measurements
+that it makes of it. The agent drains the buffers and calls `decode`; `poll`, where a grain counts in the kernel, reads
+the counts at the interval that the settings give.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ingrain.batch import Batch, Measurement
+from ingrain.kernel.program import Program
+from ingrain.kernel.records import Drained
+from ingrain.settings import Settings
+
+
+class Grain(ABC):
+    """The user half of a probe. One thread calls it."""
+
+    Settings: ClassVar[type[Settings]]
+    measurements: ClassVar[tuple[Measurement, ...]]
+    program: ClassVar[str]
+    """Its kernel half: `probes/PROGRAM.bpf.c`."""
+    event: ClassVar[str]
+    """Name of the event struct that the kernel half hands over."""
+    packets: ClassVar[bool] = False
+    """Whether the packet's bytes stand behind the struct."""
+
+    def __init__(self) -> None:
+        self.malformed = 0
+        """Events that made no record, because what they hold is not what it claims to be."""
+
+    @abstractmethod
+    def decode(self, drained: Drained) -> Iterator[Batch]:
+        """Records of what was drained."""
+
+    def open(self, program: Program) -> None:
+        """The kernel half is loaded; a grain that reads its maps keeps it."""
+
+    def poll(self) -> Iterator[Batch]:
+        """Records of what was counted in the kernel since the last call."""
+        return iter(())

@@ -1,0 +1,93 @@
+"""Network: connections as they begin, and bytes and packets per socket and peer, over TCP and UDP.
+
+In: `struct flow` for each connection, and the volumes that probes/network.bpf.c counts, read every `interval_ms`. Out:
+`connection.out`, `connection.in`, `volume.out`, `volume.in`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from ingrain.batch import TIMESTAMP, Batch, Column, Measurement
+from ingrain.grains.common import COMMON, NetworkSettings, common, ones, timestamps
+from ingrain.grains.grain import Grain
+from ingrain.kernel import maps
+from ingrain.kernel.program import Program
+from ingrain.kernel.records import Drained, Events
+
+_VALUES = (
+    Column("value", pa.int64(), "payload bytes, as the application knows them; TCP retransmissions are left out"),
+    Column("packets", pa.int64(), "packets that carried them, acknowledgements and retransmissions included"),
+)
+
+CONNECTION = (
+    Measurement("connection.out", "a process opened a TCP connection, or sent a first UDP datagram to a peer", COMMON),
+    Measurement("connection.in", "a process was connected to, or got a first UDP datagram from a peer", COMMON),
+)
+VOLUME = (
+    Measurement("volume.out", "what a socket sent to a peer in the interval", COMMON, unit="bytes", values=_VALUES),
+    Measurement("volume.in", "what a socket received from a peer", COMMON, unit="bytes", values=_VALUES),
+)
+
+
+class VolumeSettings(NetworkSettings, frozen=True):
+    """`interval_ms`: how often volumes are read."""
+
+    interval_ms: Annotated[int, msgspec.Meta(ge=10, le=3_600_000)] = 1000
+
+
+class Network(Grain):
+    """Connections and volumes. A volume's timestamp is the time of its reading; an interval without a packet has none."""
+
+    Settings = VolumeSettings
+    measurements = CONNECTION + VOLUME
+    program = "network"
+    event = "flow"
+
+    def open(self, program: Program) -> None:
+        """Keep the volume maps: one that the programs write to, one that is empty."""
+        self._volumes = program.maps["volumes"]
+        self._active, self._idle = program.maps["volumes_a"], program.maps["volumes_b"]
+        self._key, self._value = program.dtype("volume_key"), program.dtype("volume")
+
+    def decode(self, drained: Drained) -> Iterator[Batch]:
+        """Connection events, by the side that began them."""
+        flows = drained.events
+        for direction, measurement in enumerate(CONNECTION):
+            begun = flows[flows["direction"] == direction]
+            if len(begun):
+                columns = [timestamps(begun), ones(len(begun)), *common(begun).values()]
+                yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+
+    def poll(self) -> Iterator[Batch]:
+        """What was counted since the last reading: swap the maps, then empty the one that nobody writes to."""
+        maps.swap(self._volumes, self._idle)
+        self._active, self._idle = self._idle, self._active
+        volumes = maps.take_all(self._idle, self._key, self._value)
+        now = time.time_ns()
+        for direction, measurement in enumerate(VOLUME):
+            moved = volumes[(volumes["packets"][:, direction] > 0) | (volumes["bytes"][:, direction] > 0)]
+            if len(moved):
+                columns = [
+                    pa.array(np.full(len(moved), now), TIMESTAMP),
+                    pa.array(moved["bytes"][:, direction].astype(np.int64)),
+                    pa.array(moved["packets"][:, direction].astype(np.int64)),
+                    *common(_seen_as(moved["flow"], direction)).values(),
+                ]
+                yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+
+
+def _seen_as(flows: Events, direction: int) -> Events:
+    """The flows with source and destination as they are for packets of this direction."""
+    seen = flows.copy()
+    turned = seen["direction"] != direction
+    for source, destination in (("s_ip", "d_ip"), ("s_port", "d_port")):
+        seen[source][turned], seen[destination][turned] = flows[destination][turned], flows[source][turned]
+    seen["direction"] = direction
+    return seen

@@ -1,0 +1,50 @@
+"""Where cgroup v2 is mounted, and which cgroup a probe is to see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class CgroupError(OSError):
+    """There is no such cgroup, or no cgroup v2 at all; the message says what to do."""
+
+
+def mount() -> Path:
+    """The cgroup v2 mount, wherever it is. Raises CgroupError where there is none."""
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields, _, rest = line.partition(" - ")
+        if rest.startswith("cgroup2 "):
+            return Path(fields.split(" ")[4].replace("\\040", " "))
+    raise CgroupError(
+        "cgroup v2 is not mounted, and the network probes hang on it; "
+        "mount it with: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified"
+    )
+
+
+def find(name: str | None) -> Path:
+    """The folder of the cgroup called `name`: an absolute folder, or a path below the mount; None is the root.
+
+    Raises CgroupError where that is no cgroup.
+    """
+    root = mount()
+    folder = root if name is None else Path(name) if name.startswith(str(root)) else root / name.lstrip("/")
+    if not (folder / "cgroup.procs").is_file() and not (folder / "cgroup.controllers").is_file():
+        raise CgroupError(f"{folder} is no cgroup v2; `cgroup` names one below {root}")
+    return folder
+
+
+def identifier(folder: Path) -> int:
+    """A cgroup's id, as the kernel's bpf_skb_cgroup_id() gives it: the folder's inode number."""
+    return os.stat(folder).st_ino
+
+
+def processes(folder: Path) -> Iterator[int]:
+    """Ids of the processes in the cgroup and all below it, in ascending order within each; those that go are skipped."""
+    for below, _folders, _files in os.walk(folder):
+        try:
+            text = Path(below, "cgroup.procs").read_text()
+        except OSError:
+            continue  # the cgroup went away while it was looked at
+        yield from sorted({int(word) for word in text.split() if word != "0"})

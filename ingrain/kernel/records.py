@@ -1,0 +1,133 @@
+"""What is in a perf buffer: records, split into an array of event structs (and their packets, where they carry one).
+
+A record is `struct perf_event_header` (type, misc, size), for a sample then the length of its raw data and the data,
+padded with up to 7 bytes of garbage. Records of one kind have one size, so they are read as one strided array: the stride
+of the first is assumed, verified on the whole column, and where a record differs the reading starts anew behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ingrain.kernel.ring import Bytes
+
+SAMPLE, LOST = 9, 2  # PERF_RECORD_SAMPLE, PERF_RECORD_LOST
+_HEADER = struct.Struct("<IHH")
+_SAMPLE = struct.Struct("<IHHI")
+_LOST = struct.Struct("<IHHQQ")
+
+Events = npt.NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Drained:
+    """What one drain of one probe's buffers gave.
+
+    events: structured array of the probe's event struct, one row an event. payloads: for events that carry a packet, its
+    bytes from the payload on, one an event. lost: what the kernel's lost-records say (it under-reports; the programs' own
+    counts are the truth). corrupt: bytes that could not be read as records.
+    """
+
+    events: Events
+    payloads: list[bytes] = field(default_factory=list)
+    lost: int = 0
+    corrupt: int = 0
+
+
+def fixed(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
+    """Split records that hold just the event struct."""
+    runs: list[Events] = []
+    lost = corrupt = at = 0
+    view = np.dtype({"names": ["type", "size", "event"], "formats": ["<u4", "<u2", dtype], "offsets": [0, 6, 12]})
+    while at < len(raw):
+        kind, size = _head(raw, at)
+        if size < _HEADER.size or at + size > len(raw):
+            corrupt += len(raw) - at
+            break
+        if kind == SAMPLE and size >= view.itemsize:
+            count = (len(raw) - at) // size
+            records = np.ndarray((count,), _with_stride(view, size), raw.data, at)
+            other = (records["type"] != SAMPLE) | (records["size"] != size)
+            count = int(other.argmax()) if other.any() else count
+            runs.append(records["event"][:count])
+            at += count * size
+            continue
+        if kind == LOST and size >= _LOST.size:
+            lost += _LOST.unpack_from(raw, at)[4]
+        else:
+            corrupt += size
+        at += size
+    return Drained(_joined(runs, dtype), lost=lost, corrupt=corrupt)
+
+
+def with_packets(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
+    """Split records that hold the event struct and behind it the packet's bytes (`struct packet` of probes/flow.h)."""
+    memory = raw.tobytes()
+    structs: list[bytes] = []
+    payloads: list[bytes] = []
+    lost = corrupt = at = 0
+    fields = dtype.fields or {}
+    lengths = struct.Struct("<II")  # captured, payload: neighbours in the struct
+    captured_at = fields["captured"][1]
+    head, width = _SAMPLE.size, dtype.itemsize
+    while at + _HEADER.size <= len(memory):
+        kind, _misc, size = _HEADER.unpack_from(memory, at)
+        if size < _HEADER.size or at + size > len(memory):
+            break
+        if kind == SAMPLE and size >= head + width:
+            event = at + head
+            captured, payload = lengths.unpack_from(memory, event + captured_at)
+            packet = event + width
+            if packet + captured <= at + size and payload <= captured:
+                structs.append(memory[event:packet])
+                payloads.append(memory[packet + payload : packet + captured])
+            else:
+                corrupt += size
+        elif kind == LOST and size >= _LOST.size:
+            lost += _LOST.unpack_from(memory, at)[4]
+        else:
+            corrupt += size
+        at += size
+    corrupt += len(memory) - at
+    return Drained(np.frombuffer(b"".join(structs), dtype), payloads, lost, corrupt)
+
+
+def join(parts: list[Drained], dtype: np.dtype[np.void]) -> Drained:
+    """Several CPUs' drains as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Drained(
+        _joined([part.events for part in parts], dtype),
+        [payload for part in parts for payload in part.payloads],
+        sum(part.lost for part in parts),
+        sum(part.corrupt for part in parts),
+    )
+
+
+def _head(raw: Bytes, at: int) -> tuple[int, int]:
+    if at + _HEADER.size > len(raw):
+        return 0, 0
+    kind, _misc, size = _HEADER.unpack_from(raw, at)
+    return kind, size
+
+
+def _with_stride(view: np.dtype[np.void], size: int) -> np.dtype[np.void]:
+    fields = view.fields or {}
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [kind[0] for kind in fields.values()],
+            "offsets": [kind[1] for kind in fields.values()],
+            "itemsize": size,
+        }
+    )
+
+
+def _joined(runs: list[Events], dtype: np.dtype[np.void]) -> Events:
+    if not runs:
+        return np.empty(0, dtype)
+    return runs[0] if len(runs) == 1 else np.concatenate(runs)
