@@ -23,7 +23,13 @@ from ingrain.batch import Batch
 log = logging.getLogger(__name__)
 
 INBOX_RECORDS = 1 << 20
-"""Records a stage's inbox holds before it is full: about a second of the sustained rate, some 60 MB at the worst."""
+"""Records a stage's inbox holds before it is full: about a second of the sustained rate, some 60 MB of connections."""
+
+INBOX_BYTES = 128 << 20
+"""Bytes it holds before it is full: DNS answers and long names weigh more than the count of records says."""
+
+_BATCH_OVERHEAD = 4096
+"""What a batch of a dozen columns costs beside their buffers, in bytes: many small batches are bounded by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +45,108 @@ class Flush:
 
 
 class Inbox:
-    """A Pykka inbox bounded by records, that also wakes its actor at a time.
+    """A Pykka inbox bounded by records and bytes, that also wakes its actor at a time.
 
-    Control messages always get in. A batch larger than the whole inbox is taken when the inbox is empty.
+    Control messages always get in. A batch larger than the whole inbox is taken when no other batch waits. `depth` is
+    the number of records that wait; `capacity` bounds it, `capacity_bytes` the memory they hold.
     """
 
-    def __init__(self, capacity: int = INBOX_RECORDS) -> None:
+    def __init__(self, capacity: int = INBOX_RECORDS, capacity_bytes: int = INBOX_BYTES) -> None:
         self.capacity = capacity
+        self.capacity_bytes = capacity_bytes
         self.depth = 0
         self.wake_at: float | None = None
+        self._bytes = 0
         self._closed = False
-        self._envelopes: deque[Envelope[Any]] = deque()
+        self._envelopes: deque[tuple[Envelope[Any], int, int]] = deque()
         self._changed = threading.Condition()
 
     def offer(self, batch: Batch) -> bool:
-        """Take the batch, or say at once that it does not fit."""
+        """Take the batch, or say at once that it does not fit (or that the inbox is closed)."""
+        size = _bytes(batch)
         with self._changed:
-            if not self._fits(len(batch)):
+            if self._closed or not self._fits(len(batch), size):
                 return False
-            self._append(Envelope(batch), len(batch))
+            self._append(Envelope(batch), len(batch), size)
             return True
 
     def put(self, item: Envelope[Any], /) -> None:
-        """Take a message; a batch waits until there is room (Pykka's `tell` ends here)."""
-        size = len(item.message) if isinstance(item.message, Batch) else 0
+        """Take a message; a batch waits until there is room (Pykka's `tell` ends here).
+
+        Raises `pykka.ActorDeadError` for a batch when the inbox is or gets closed: nobody will ever handle it.
+        """
+        if not isinstance(item.message, Batch):
+            with self._changed:
+                self._append(item, 0, 0)
+            return
+        records, size = len(item.message), _bytes(item.message)
         with self._changed:
-            if size:
-                self._changed.wait_for(lambda: self._fits(size))
-            self._append(item, size)
+            self._changed.wait_for(lambda: self._closed or self._fits(records, size))
+            if self._closed:
+                raise pykka.ActorDeadError("the next stage has stopped")
+            self._append(item, records, size)
 
     def get(self) -> Envelope[Any]:
-        """The next message; a `Tick` when `wake_at` (`time.monotonic`) comes first."""
+        """The next message; a `Tick` as soon as `wake_at` (`time.monotonic`) has come, however many messages wait."""
         with self._changed:
-            while not self._envelopes:
+            while True:
                 pause = None if self.wake_at is None else self.wake_at - time.monotonic()
                 if pause is not None and pause <= 0:
                     self.wake_at = None
                     return Envelope(Tick())
+                if self._envelopes:
+                    envelope, records, size = self._envelopes.popleft()
+                    self._shrink(records, size)
+                    return envelope
                 self._changed.wait(pause)
-            envelope = self._envelopes.popleft()
-            if isinstance(envelope.message, Batch):
-                self.depth -= len(envelope.message)
-                self._changed.notify_all()
-            return envelope
 
     def empty(self) -> bool:
         """Whether no message waits."""
         return not self._envelopes
 
     def close(self) -> None:
-        """Let nobody wait for room any more: the stage is being abandoned with what it holds."""
+        """Take no batch any more and let nobody wait for room: the stage is being abandoned with what it holds."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _fits(self, size: int) -> bool:
-        return self._closed or self.depth == 0 or self.depth + size <= self.capacity
+    def abandon(self) -> int:
+        """Close, and let go of the batches that wait (not of control messages): their number of records."""
+        with self._changed:
+            self._closed = True
+            records = self.depth
+            self._envelopes = deque(entry for entry in self._envelopes if not isinstance(entry[0].message, Batch))
+            self._shrink(self.depth, self._bytes)
+            return records
 
-    def _append(self, envelope: Envelope[Any], size: int) -> None:
-        self._envelopes.append(envelope)
-        self.depth += size
+    def _fits(self, records: int, size: int) -> bool:
+        if not self._bytes:
+            return True
+        return self.depth + records <= self.capacity and self._bytes + size <= self.capacity_bytes
+
+    def _append(self, envelope: Envelope[Any], records: int, size: int) -> None:
+        self._envelopes.append((envelope, records, size))
+        self.depth += records
+        self._bytes += size
         self._changed.notify_all()
+
+    def _shrink(self, records: int, size: int) -> None:
+        self.depth -= records
+        self._bytes -= size
+        self._changed.notify_all()
+
+
+def _bytes(batch: Batch) -> int:
+    # The buffers whole, also where a batch is a slice of them: that is what it keeps alive (and 20 times cheaper than
+    # Arrow's `nbytes`).
+    return int(batch.records.get_total_buffer_size()) + _BATCH_OVERHEAD
 
 
 class Stage(pykka.ThreadingActor):
     """An actor of a pipeline. A step overrides `process`, a backend `deliver`; both may use the clock and `flush`.
 
-    An exception that a batch causes is counted against that batch and reported; the stage lives on.
+    An exception that a batch causes is counted against that batch and reported; the stage lives on. So a handler that
+    raises must not have kept the batch. A stage that is stopped counts what still waits in its inbox as lost.
     """
 
     use_daemon_thread: ClassVar[bool] = True
@@ -131,6 +172,14 @@ class Stage(pykka.ThreadingActor):
                 self._guarded("a flush", 0, self._flush)
                 self._pass_flush(message)
 
+    def on_stop(self) -> None:
+        """Pykka's last call: whoever waits for room is let go, what waits in the inbox is counted as lost."""
+        left = self.actor_inbox.abandon()
+        self.station.received += left
+        self.station.lost += left
+        if left:
+            self.station.detail["abandoned"] += left
+
     def wake_in(self, seconds: float) -> None:
         """Ask for one `tick` that many seconds from now, unless an earlier one is already asked for."""
         at = time.monotonic() + seconds
@@ -154,9 +203,13 @@ class Stage(pykka.ThreadingActor):
         try:
             handler(*arguments)
         except Exception:  # an actor's edge: what a batch sets off ends here, counted and reported
-            log.exception("%s: %s could not be handled", self.station.name, what)
             self.station.lost += max(0, min(records, self.station.in_flight - held))
             self.station.detail["errors"] += 1
+            errors = self.station.detail["errors"]
+            if (
+                errors & (errors - 1) == 0
+            ):  # the 1st, 2nd, 4th, 8th ...: what every batch sets off must not fill the log
+                log.exception("%s: %s could not be handled (error number %d here)", self.station.name, what, errors)
 
 
 class Step(Stage):
@@ -189,12 +242,22 @@ class Step(Stage):
         self._send(self.release())
 
     def _pass_flush(self, flush: Flush) -> None:
-        self._downstream.tell(flush)
+        try:
+            self._downstream.tell(flush)
+        except pykka.ActorDeadError:  # nothing below can be flushed; whoever waits for the flush need not wait longer
+            log.error("%s: the next stage has stopped; a flush ends here", self.station.name)  # noqa: TRY400 - no trace
+            flush.done.set()
 
     def _send(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
-            if len(batch):
+            if not len(batch):
+                continue
+            try:
                 self._downstream.tell(batch)
+            except pykka.ActorDeadError:
+                self.station.lost += len(batch)
+                self.station.detail["next stage stopped"] += len(batch)
+            else:
                 self.station.delivered += len(batch)
 
 
@@ -217,7 +280,10 @@ class Backend(Stage):
 
     def on_stop(self) -> None:
         """Pykka's last call."""
-        self.close()
+        try:
+            self.close()
+        finally:
+            super().on_stop()
 
     def _batch(self, batch: Batch) -> None:
         self.deliver(batch)

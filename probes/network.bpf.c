@@ -42,10 +42,11 @@ struct traffic {
 	struct bpf_spin_lock lock; /* a socket may send on one CPU while it receives on another */
 	__u32 announced;           /* its connection event is out, or none is due */
 	__u32 sent_next;           /* TCP: sequence number after the last byte that was counted */
-	__u32 unused;
+	__u32 fin_next;            /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u64 received;            /* TCP: bytes that were counted */
 	__u64 peer[2];             /* UDP: the latest peer, whose connection event is out */
 	__u16 peer_port;
+	__u8 fin_seen;
 };
 
 struct {
@@ -151,15 +152,22 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, 
 		t->received = before ? received : 0;
 		t->sent_next = direction == OUT && (__s32)(seq - snd_nxt) >= 0 ? seq : snd_nxt;
 	}
+	if (t->fin_seen && rcv_nxt == t->fin_next)
+		received--;
 	if (direction == OUT) {
 		__s32 new = seq + at->payload_len - t->sent_next;
 
-		if (new > 0) {
+		if (new > 0)
 			bytes.out = new;
-			t->sent_next += new;
+		if (new >= 0)
+			t->sent_next += new + h.fin;
+	} else {
+		if (seq == rcv_nxt) /* TCP is about to take it; what came out of order is counted by a later packet */
+			received += at->payload_len;
+		if (h.fin) {
+			t->fin_seen = 1;
+			t->fin_next = seq + at->payload_len + 1;
 		}
-	} else if (seq == rcv_nxt) {
-		received += at->payload_len; /* TCP is about to take it; what came out of order is counted by a later packet */
 	}
 	if (received > t->received) {
 		bytes.in = received - t->received;
