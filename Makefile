@@ -1,0 +1,47 @@
+# What there is to do. `make demo` and `make test` do all the set-up themselves, on a bare Debian 12 as root.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+BIN := .venv/bin
+
+# To build and to show: the compiler for the probes, libbpf, and the real servers and clients of the demo.
+PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-base bind9-dnsutils openssl
+# To test: programs that see the same traffic, and the tools that fetch real StatsD and S3 servers.
+TEST_PACKAGES := $(PACKAGES) tshark nodejs npm golang-go git
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(BIN)/ingrain ## install what is needed and leave .venv/bin/ingrain
+
+demo: $(BIN)/ingrain ## show it all: real traffic in, what the agent saw out
+	$(BIN)/python -m ingrain.demo
+
+test: lint ## run the tests
+	.ci/packages $(TEST_PACKAGES)
+	tests/servers/install.sh
+	$(BIN)/pytest
+
+lint: $(BIN)/ingrain ## format, rules and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+bench: $(BIN)/ingrain ## measure, with peers in the same run
+	$(BIN)/python bench/run.py
+
+wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove everything that was built
+	rm -rf .venv build dist *.egg-info ingrain/kernel/objects ingrain/kernel/lib
+
+$(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/*)
+	.ci/packages $(PACKAGES)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: help setup demo test lint bench wheel clean

@@ -1,0 +1,167 @@
+"""The command line: `run`, `check` and `doctor`.
+
+Exit codes: 0 done as asked; 1 the agent could not do its work; 2 the command or the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import logging.handlers
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from ingrain import config
+from ingrain.agent import Account, Agent, AgentError
+from ingrain.config import Config, ConfigError
+
+_DESCRIPTION = """\
+ingrain sees which names are looked up, which TLS connections are opened, and how much each process sends,
+in every container of this host, and takes it through pipelines to StatsD or S3.
+"""
+
+_EPILOG = """\
+a first look:
+  ingrain doctor                      can the probes run here? if not, what would mend it?
+  ingrain check config/archive.toml   what would this configuration do? what is wrong with it?
+  ingrain run config/archive.toml     do it, until Ctrl-C; then tell what became of every event
+
+exit codes: 0 done, 1 the agent could not do its work, 2 the command or the configuration is wrong
+"""
+
+_LEVELS = {
+    "OFF": logging.CRITICAL + 1,
+    "ERROR": logging.ERROR,
+    "WARN": logging.WARNING,
+    "INFO": logging.INFO,
+    "DEBUG": logging.DEBUG,
+    "TRACE": logging.DEBUG,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    command = {"run": _run, "check": _check, "doctor": _doctor}[options.command]
+    try:
+        return command(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{options.file}:{problem}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("ingrain", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run the agent until SIGINT or SIGTERM",
+        formatter_class=raw,
+        description="Run the agent in the foreground. SIGINT or SIGTERM ends it: probes are detached, buffers drained, "
+        "pipelines flushed,\nand the account of every event is printed to stderr.",
+    )
+    run.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
+    run.add_argument("--account", type=Path, metavar="PATH", help="also write the final account there, as JSON")
+    check = commands.add_parser(
+        "check",
+        help="check a configuration and show what it would do",
+        formatter_class=raw,
+        description="Print the graph that the configuration describes, or every mistake in it with its line.\n"
+        "Nothing is loaded or attached. Exit code 2 where there is a mistake; warnings do not count.",
+    )
+    check.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
+    doctor = commands.add_parser(
+        "doctor",
+        help="show which probes can run on this host",
+        formatter_class=raw,
+        description="Try every probe on a cgroup made for the trial, and say by which hooks it runs,\n"
+        "or why not and what would mend it. Exit code 1 where no probe runs.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = config.load(options.file)
+    _warn(options.file, loaded)
+    print(config.describe(loaded))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ingrain import doctor  # noqa: PLC0415 the other commands do not need it
+
+    host, found = doctor.examine()
+    print(doctor.as_json(host, found) if options.json else doctor.text(host, found))
+    return 0 if any(one.runs for one in found) else 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    loaded = config.load(options.file)
+    _start_logging(loaded)
+    _warn(options.file, loaded)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    agent = Agent(loaded)
+    try:
+        agent.start()
+    except (AgentError, ValueError) as error:
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 1
+    logging.getLogger(__name__).info("running; SIGINT or SIGTERM ends it")
+    stopping.wait()
+    account = agent.stop()
+    print(_table(account), file=sys.stderr)
+    if options.account:
+        options.account.write_text(json.dumps(asdict(account), indent=2) + "\n")
+    return 0
+
+
+def _warn(file: Path, loaded: Config) -> None:
+    for warning in loaded.warnings:
+        print(f"{file}:{warning} (warning)", file=sys.stderr)
+
+
+def _start_logging(loaded: Config) -> None:
+    handler: logging.Handler = logging.StreamHandler()
+    if loaded.log.type == "Syslog":
+        handler = logging.handlers.SysLogHandler("/dev/log")
+    handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=_LEVELS[loaded.log.log_level], handlers=[handler], force=True)
+    logging.getLogger("pykka").setLevel(logging.WARNING)
+
+
+def _table(account: Account) -> str:
+    """The account, aligned: a line a probe, a line a stage."""
+    rows = [("probe", "handed over", "received", "lost", "malformed", "uncounted", "records")]
+    for probe in account.probes:
+        numbers = (probe.handed_over, probe.received, probe.lost, probe.malformed, probe.uncounted, probe.records)
+        rows.append((probe.name, *(f"{number:,}" for number in numbers)))
+    text = _aligned(rows)
+    rows = [("stage", "received", "delivered", "merged", "refused", "lost", "in flight")]
+    for stations in account.pipelines.values():
+        for s in stations:
+            numbers = (s.received, s.delivered, s.merged, s.refused, s.lost, s.in_flight)
+            detail = "  ".join(f"{name} {count:,}" for name, count in sorted(s.detail.items()))
+            rows.append((s.name, *(f"{number:,}" for number in numbers), detail))
+    return f"{text}\n\n{_aligned(rows)}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=False)]
+        lines.append("  ".join(cells + list(row[len(widths) :])).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""`ingrain doctor`: can each probe run here, by which hooks, and if not, why and what would mend it.
+
+Found out by trial, never by version number: each kernel half is loaded, and attached to a cgroup made for the trial that
+holds no process, so nothing is seen and nothing is disturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ingrain.grains import GRAINS, LATER
+from ingrain.kernel import cgroup
+from ingrain.kernel.buffers import Buffers
+from ingrain.kernel.cgroup import CgroupError
+from ingrain.kernel.host import CAPABILITIES, Host, look
+from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.program import Program
+from ingrain.pipeline import find_class
+from ingrain.probe import attach
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Whether a probe can run here. reason and mend are empty where it can."""
+
+    probe: str
+    runs: bool
+    hooks: list[str] = field(default_factory=list)
+    reason: str = ""
+    mend: str = ""
+
+
+def examine() -> tuple[Host, list[Diagnosis]]:
+    """Look at the host and try every probe."""
+    host = look()
+    found = [_try(name, host) for name in GRAINS]
+    return host, found
+
+
+def text(host: Host, found: list[Diagnosis]) -> str:
+    """For people."""
+    lines = [
+        f"kernel        {host.kernel}",
+        f"BTF           {host.btf}",
+        f"lockdown      {host.lockdown}",
+        f"cgroup v2     {host.cgroup}",
+        f"capabilities  {', '.join(host.held) or 'none of those needed'}",
+    ]
+    lines += [f"  missing     {name}: to {CAPABILITIES[name][1]}" for name in host.missing]
+    lines.append("")
+    for diagnosis in found:
+        lines.append(f"{diagnosis.probe:<9} {'runs' if diagnosis.runs else 'CANNOT RUN'}")
+        if diagnosis.runs:
+            lines.append(f"{'':<9} by {', '.join(diagnosis.hooks)}")
+        else:
+            lines.append(f"{'':<9} why: {diagnosis.reason}")
+            lines.append(f"{'':<9} mend: {diagnosis.mend}")
+    lines.append(f"\nnot in this build: {', '.join(LATER)}")
+    return "\n".join(lines)
+
+
+def as_json(host: Host, found: list[Diagnosis]) -> str:
+    """For machines: `host`, `probes`, `not_in_this_build`."""
+    document = {"host": asdict(host), "probes": [asdict(one) for one in found], "not_in_this_build": list(LATER)}
+    return json.dumps(document, indent=2)
+
+
+def _try(name: str, host: Host) -> Diagnosis:
+    grain = find_class(GRAINS[name])
+    try:
+        constants = {"self": os.getpid()}
+        with Program("owner", constants) as owner:
+            shared = {"owners": owner.maps["owners"]}
+            with Program(grain.program, constants, shared) as program, _trial_cgroup() as folder:
+                Buffers(program, grain.event, 64, packets=grain.packets).close()
+                attach(owner, folder)
+                attach(program, folder)
+                hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
+    except KernelError as error:
+        return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host))
+    except OSError as error:  # CgroupError, or the trial's cgroup could not be made
+        mend = "mount cgroup v2" if isinstance(error, CgroupError) else "run the doctor as the agent's user, as root for instance"
+        return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
+    return Diagnosis(name, runs=True, hooks=hooks)
+
+
+@contextlib.contextmanager
+def _trial_cgroup() -> Iterator[Path]:
+    folder = cgroup.mount() / f"ingrain-doctor-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def _why(error: KernelError) -> str:
+    """The kernel's errno, and the verifier's last word if it spoke."""
+    said = [line.strip() for line in error.log.splitlines() if line.strip()]
+    verdict = next((line for line in reversed(said) if "unknown func" in line or "invalid" in line.lower()), "")
+    return f"{error.strerror}{' (' + verdict + ')' if verdict else ''}"
+
+
+def _mend(error: KernelError, host: Host) -> str:
+    if host.missing and error.errno in {errno.EPERM, errno.EACCES}:
+        return f"run with {', '.join(host.missing)} (as root, or by AmbientCapabilities= of the service)"
+    if error.errno == errno.EPERM and host.lockdown not in {"none", ""} and not host.lockdown.startswith("none"):
+        return f"kernel lockdown is {host.lockdown}; this probe needs a host without it, or with lockdown=integrity"
+    if error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES}:
+        return "this kernel lacks a hook or helper that the probe needs; network probes need Linux 5.10 or newer"
+    if error.errno == errno.ENOMEM:
+        return "free memory, or give the service a larger MemoryMax="
+    return "see the kernel's own words with --json, or `dmesg`"

@@ -1,0 +1,85 @@
+"""What this host lets a tracing agent do: kernel, BTF, lockdown, cgroup v2, capabilities; read, never guessed.
+
+Where something cannot be found out (no right to read it, a file system that is not mounted), the answer says that.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingrain.kernel import cgroup
+from ingrain.kernel.cgroup import CgroupError
+
+CAPABILITIES = {
+    "CAP_BPF": (39, "load programs and make maps"),
+    "CAP_PERFMON": (38, "open the perf buffers, and let programs read kernel memory"),
+    "CAP_NET_ADMIN": (12, "load and attach network programs to cgroups"),
+    "CAP_SYS_PTRACE": (19, "find the owners of sockets that are older than the agent"),
+}
+"""What the agent needs: name -> (bit of linux/capability.h, what for)."""
+
+_SYS_ADMIN = 21  # has stood for CAP_BPF and CAP_PERFMON since before Linux 5.8 split them off
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What was found out; a text that begins with `unknown` says why something was not."""
+
+    kernel: str
+    btf: str
+    lockdown: str
+    cgroup: str
+    held: list[str]
+    missing: list[str]
+
+
+def look() -> Host:
+    """Look at this host."""
+    held, missing = capabilities()
+    return Host(_kernel(), _btf(), _lockdown(), _cgroup(), held, missing)
+
+
+def capabilities() -> tuple[list[str], list[str]]:
+    """Which of `CAPABILITIES` this process holds, and which not (effective set of /proc/self/status)."""
+    effective = 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    admin = bool(effective >> _SYS_ADMIN & 1)
+    held = [
+        name
+        for name, (bit, _about) in CAPABILITIES.items()
+        if effective >> bit & 1 or (admin and name in {"CAP_BPF", "CAP_PERFMON"})
+    ]
+    return held, [name for name in CAPABILITIES if name not in held]
+
+
+def _kernel() -> str:
+    name = os.uname()
+    return f"{name.sysname} {name.release} {name.machine}"
+
+
+def _btf() -> str:
+    path = Path("/sys/kernel/btf/vmlinux")
+    return f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: tracing probes need it, network ones do not"
+
+
+def _lockdown() -> str:
+    try:
+        text = Path("/sys/kernel/security/lockdown").read_text()
+    except FileNotFoundError:
+        if not any(Path("/sys/kernel/security").glob("*")):
+            return "unknown: securityfs is not mounted (mount -t securityfs securityfs /sys/kernel/security)"
+        return "none: this kernel has no lockdown"
+    except OSError as error:
+        return f"unknown: {error.strerror}"
+    return text.partition("[")[2].partition("]")[0] or "unknown: not told"
+
+
+def _cgroup() -> str:
+    try:
+        return str(cgroup.mount())
+    except CgroupError as error:
+        return f"none: {error}"

@@ -1,0 +1,70 @@
+"""A pipeline at work: its actors in a chain, its door, and what it did with what came in."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from typing import Any
+
+import pykka
+
+from ingrain.account import Station
+from ingrain.backends import BACKENDS
+from ingrain.batch import Batch
+from ingrain.config import PipelineConfig
+from ingrain.stage import Flush, Inbox
+from ingrain.steps import STEPS
+
+log = logging.getLogger(__name__)
+
+
+def find_class(place: str) -> Any:
+    """The class at `module:Class`, imported now: what no configuration uses is never imported."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class Pipeline:
+    """The chain of actors that a configuration describes, started. `stations` are in the order of the data."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self.name = config.name
+        label = f"pipeline {config.name}"
+        end = Station(f"{label}: {config.backend}")
+        backend = find_class(BACKENDS[config.backend])
+        self._refs: list[pykka.ActorRef[Any]] = [backend.start(config.settings, end)]
+        self.stations = [end]
+        for kind, settings in reversed(config.steps):
+            station = Station(f"{label}: {kind}")
+            self._refs.insert(0, find_class(STEPS[kind]).start(settings, station, self._refs[0]))
+            self.stations.insert(0, station)
+        self._inboxes: list[Inbox] = [ref.actor_inbox for ref in self._refs]  # type: ignore[misc] # Stage's is an Inbox
+
+    @property
+    def depth(self) -> int:
+        """Records that wait in the pipeline's inboxes."""
+        return sum(inbox.depth for inbox in self._inboxes)
+
+    def offer(self, batch: Batch) -> bool:
+        """Let the batch in, or, where the pipeline is full, refuse and count it. Never waits."""
+        taken = self._inboxes[0].offer(batch)
+        if not taken:
+            self.stations[0].refused += len(batch)
+        return taken
+
+    def finish(self, deadline: float) -> bool:
+        """Flush every stage in the order of the data, then stop them; false if that was not done by `deadline`.
+
+        What a stage that hangs still holds stays counted as in flight. `deadline` is on `time.monotonic`.
+        """
+        flush = Flush()
+        self._refs[0].tell(flush)
+        done = flush.done.wait(max(0.0, deadline - time.monotonic()))
+        if not done:
+            log.error("pipeline %s did not finish in time: %d records are left in it", self.name, self.depth)
+            for inbox in self._inboxes:
+                inbox.close()
+        for ref in self._refs:
+            ref.stop(block=done)
+        return done

@@ -1,0 +1,157 @@
+"""A probe at work: its kernel half loaded and attached, its grain decoding, its records offered to its pipelines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingrain.batch import Batch
+from ingrain.grains.common import NetworkSettings
+from ingrain.grains.grain import Grain
+from ingrain.kernel import cgroup, sockets
+from ingrain.kernel.buffers import Buffers, Counts
+from ingrain.kernel.program import Program
+from ingrain.kernel.reader import Source
+from ingrain.kernel.records import Drained
+from ingrain.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+class ProbeError(RuntimeError):
+    """This probe cannot run here; the message says why and what would mend it."""
+
+
+class Owners:
+    """Who owns which socket: one kernel program for all network probes, attached to each of their cgroups once."""
+
+    def __init__(self) -> None:
+        self._program = Program("owner", {"self": os.getpid()})
+        self._cgroups: set[Path] = set()
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """The map that the probes read."""
+        return {"owners": self._program.maps["owners"]}
+
+    def watch(self, folder: Path) -> None:
+        """Note owners in this cgroup from now on, and those of the sockets that are there already."""
+        if folder in self._cgroups:
+            return
+        attach(self._program, folder)
+        self._cgroups.add(folder)
+        found = sockets.seed(folder, self.shared["owners"], self._program.dtype("owner"))
+        log.info("owners: %d sockets older than the agent have their process", found.noted)
+        if found.unreachable:
+            log.warning(
+                "owners: %d processes or sockets could not be looked at; what they send is told without its process "
+                "until they make a new socket (CAP_SYS_PTRACE lets the agent look)",
+                found.unreachable,
+            )
+
+    def detach(self) -> None:
+        """Note nothing any more."""
+        self._program.detach()
+
+    def close(self) -> None:
+        """Unload."""
+        self._program.close()
+
+
+@dataclass(slots=True)
+class ProbeAccount:
+    """A probe's events: handed over by its programs = received; received = records + malformed. Lost is what the
+    programs could not hand over; uncounted are packets whose volume found no room in the kernel's map.
+    """
+
+    name: str
+    handed_over: int = 0
+    lost: int = 0
+    received: int = 0
+    malformed: int = 0
+    uncounted: int = 0
+    corrupt: int = 0
+    records: int = 0
+    """Records made of events and of volumes."""
+
+
+class Probe:
+    """One `[[probe]]` of the configuration, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+
+    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+        self.grain = grain
+        self.name = type(grain).__name__
+        self._pipelines = pipelines
+        self.cgroup = cgroup.find(settings.cgroup)
+        constants = {"self": os.getpid(), "interface": _interface(settings.interface)}
+        self.program = Program(grain.program, constants, owners.shared)
+        try:
+            grain.open(self.program)
+            self._buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)
+        except BaseException:
+            self.program.close()
+            raise
+        self._account = ProbeAccount(self.name)
+        self._interval = getattr(settings, "interval_ms", 1000) / 1000
+
+    def attach(self) -> None:
+        """Begin to see."""
+        attach(self.program, self.cgroup)
+
+    def source(self) -> Source:
+        """What the reader reads."""
+        return Source(self.name, self._buffers, self._drained, self._poll, self._interval)
+
+    def account(self) -> ProbeAccount:
+        """The account so far, the kernel's counts included."""
+        counts = self._counts()
+        account = self._account
+        account.handed_over, account.lost = counts.handed_over, counts.refused
+        account.uncounted, account.malformed = counts.uncounted, self.grain.malformed
+        return account
+
+    def close(self) -> None:
+        """Unload."""
+        self.account()
+        self._buffers.close()
+        self.program.close()
+
+    def _counts(self) -> Counts:
+        return self._buffers.counts()
+
+    def _drained(self, drained: Drained) -> None:
+        self._account.received += len(drained.events)
+        self._account.corrupt += drained.corrupt
+        self._offer(self.grain.decode(drained))
+
+    def _poll(self) -> None:
+        self._offer(self.grain.poll())
+
+    def _offer(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            self._account.records += len(batch)
+            for pipeline in self._pipelines:
+                pipeline.offer(batch)
+
+
+def attach(program: Program, folder: Path) -> None:
+    """Attach a program to a cgroup by its folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        program.attach(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _interface(name: str | None) -> int:
+    if name is None:
+        return 0
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:
+        known = ", ".join(device for _index, device in socket.if_nameindex())
+        raise ProbeError(f"there is no interface {name} here; there are: {known}") from error
