@@ -1,0 +1,140 @@
+"""Buffer: collect for an interval, then pass on one record a measurement and tag set.
+
+In: any batch; out, at the end of the interval: for each set of tags the sum of its values (of a gauge, the last) and
+the timestamp of its first record. Memory is bounded: rows are summed up as they come, and too many sets leave early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+import pykka
+
+from ingrain.account import Station
+from ingrain.batch import Batch, Kind, Measurement
+from ingrain.columns import groups, lasts, merge, sums
+from ingrain.settings import Settings
+from ingrain.stage import Step
+
+FRESH_RECORDS = 1 << 17
+"""Records that are held as they came before they are summed up: some 8 MB, and one pass for many small batches."""
+
+FRESH_BATCHES = 1 << 10
+"""Batches that are held as they came: each costs some 4 KB beside its records, and a quiet hour has 36,000 of them."""
+
+HELD_RECORDS = 1 << 18
+"""Tag sets held at the most, of all measurements together: a Buffer that has more is not summing much up any more."""
+
+HELD_BYTES = 64 << 20
+"""Bytes held at the most, once summed up: tag sets with DNS answers weigh more than the count of records says."""
+
+_DAY_S = 86_400
+
+
+class BufferSettings(Settings, frozen=True):
+    """`interval_s` in seconds, or `interval_ms` in milliseconds: one of them, up to a day."""
+
+    interval_s: Annotated[int, msgspec.Meta(ge=1, le=_DAY_S)] | None = None
+    interval_ms: Annotated[int, msgspec.Meta(ge=1, le=_DAY_S * 1000)] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless exactly one interval is there."""
+        if (self.interval_s is None) == (self.interval_ms is None):
+            raise ValueError("exactly one of interval_s (seconds) and interval_ms (milliseconds) must be there")
+
+    @property
+    def seconds(self) -> float:
+        """The interval in seconds."""
+        return float(self.interval_s) if self.interval_s is not None else (self.interval_ms or 0) / 1000
+
+
+@dataclass(slots=True)
+class _Held:
+    """Records of one measurement and schema: `summed` first, then those that came since, in their order."""
+
+    measurement: Measurement
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    records: int = 0
+    summed: int = 0
+
+    @property
+    def fresh(self) -> int:
+        return self.records - self.summed
+
+
+class Buffer(Step):
+    """A group-by over an interval, which begins with the first record after the last one ended.
+
+    `merged` counts the records folded into others, so received = delivered + merged + lost + held. `detail["early"]`
+    counts the releases before the interval's end, because HELD_RECORDS or HELD_BYTES was reached.
+    """
+
+    Settings = BufferSettings
+
+    def __init__(self, settings: BufferSettings, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+        super().__init__(station, downstream)
+        self._interval = settings.seconds
+        # A change of columns upstream (not of values) makes another schema: both are held until the release.
+        self._held: dict[tuple[str, pa.Schema], _Held] = {}
+
+    def process(self, batch: Batch) -> Iterator[Batch]:
+        """Nothing, or everything held when there is too much of it."""
+        if not len(batch):
+            return
+        self.wake_in(self._interval)
+        key = (batch.measurement.name, batch.records.schema)
+        held = self._held.setdefault(key, _Held(batch.measurement))
+        held.batches.append(batch.records)
+        held.records += len(batch)
+        # Waiting for as many fresh records as there are summed ones keeps the cost of a record constant.
+        if held.fresh >= max(FRESH_RECORDS, held.summed) or len(held.batches) > FRESH_BATCHES:
+            self._sum_up(key)
+            if self._too_much():
+                self.station.detail["early"] += 1
+                yield from self.release()
+
+    def release(self) -> Iterator[Batch]:
+        """All that is held, summed up."""
+        try:
+            while self._held:
+                key = next(iter(self._held))
+                if self._held[key].fresh:
+                    self._sum_up(key)
+                held = self._held.pop(key)
+                yield from (Batch(held.measurement, records) for records in held.batches)
+        finally:
+            if self._held:  # one measurement could not be summed up: the others go with the next tick
+                self.wake_in(self._interval)
+
+    def _too_much(self) -> bool:
+        held = self._held.values()
+        size = sum(records.get_total_buffer_size() for one in held for records in one.batches)
+        return size > HELD_BYTES or sum(one.records for one in held) > HELD_RECORDS
+
+    def _sum_up(self, key: tuple[str, pa.Schema]) -> None:
+        held = self._held.pop(key)
+        try:
+            records = _summed(held.measurement, merge(held.batches))
+        except Exception:
+            self.station.lost += held.records
+            raise
+        self.station.merged += held.records - records.num_rows
+        self._held[key] = _Held(held.measurement, [records], records.num_rows, records.num_rows)
+
+
+def _summed(measurement: Measurement, records: pa.RecordBatch) -> pa.RecordBatch:
+    values = [name for name in measurement.value_names if name in records.schema.names]
+    group, first = groups(records, Batch(measurement, records).tags)
+    if len(first) == records.num_rows:
+        return records
+    fold = lasts if measurement.kind is Kind.GAUGE else sums
+    rows = records.take(pa.array(first))
+    for name in values:
+        folded = pa.array(fold(records.column(name).to_numpy(), group, len(first)))
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), folded)
+    return rows
