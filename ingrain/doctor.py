@@ -22,7 +22,7 @@ from ingrain.kernel.host import CAPABILITIES, Host, look
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.pipeline import find_class
-from ingrain.probe import attach
+from ingrain.probe import attach, load_owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _try(name: str, host: Host) -> Diagnosis:
     grain = find_class(GRAINS[name])
     try:
         constants = {"self": os.getpid()}
-        with Program("owner", constants) as owner:
+        with load_owners() as owner:
             shared = {"owners": owner.maps["owners"]}
             with Program(grain.program, constants, shared) as program, _trial_cgroup() as folder:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()

@@ -30,7 +30,7 @@ class Owners:
     """Who owns which socket: one kernel program for all network probes, attached to each of their cgroups once."""
 
     def __init__(self) -> None:
-        self._program = Program("owner", {"self": os.getpid()})
+        self._program = load_owners()
         self._cgroups: set[Path] = set()
 
     @property
@@ -136,6 +136,15 @@ class Probe:
             self._account.records += len(batch)
             for pipeline in self._pipelines:
                 pipeline.offer(batch)
+
+
+def load_owners() -> Program:
+    """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
+    try:
+        return Program("owner", {"self": os.getpid(), "by_process": 1})
+    except KernelError as error:
+        log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
+        return Program("owner", {"self": os.getpid(), "by_process": 0})
 
 
 def attach(program: Program, folder: Path) -> None:

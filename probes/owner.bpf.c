@@ -6,6 +6,20 @@
  */
 #include "flow.h"
 
+#include <bpf/bpf_core_read.h>
+
+/* The part of the kernel's own struct that is read; its offsets are those of the running kernel's BTF. */
+struct task_struct {
+	struct task_struct *group_leader;
+	char comm[16];
+} __attribute__((preserve_access_index));
+
+/*
+ * Whether this kernel lets the program read the process's name (Linux 5.11, with BTF); tried at load. Where it does not,
+ * the name is that of the thread, which programs such as dig choose for each of theirs.
+ */
+const volatile __u8 by_process = 1;
+
 static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 {
 	struct owner *owner;
@@ -19,7 +33,13 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 	owner->pid = bpf_get_current_pid_tgid() >> 32;
 	owner->uid = bpf_get_current_uid_gid();
 	/* A process may rename itself after it made the socket: the name at its latest use is what operators know it by. */
-	bpf_get_current_comm(owner->comm, sizeof(owner->comm));
+	if (by_process) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		__builtin_memcpy(owner->comm, task->group_leader->comm, sizeof(owner->comm));
+	} else {
+		bpf_get_current_comm(owner->comm, sizeof(owner->comm));
+	}
 	return 1;
 }
 

@@ -1,0 +1,144 @@
+"""A cgroup of the tests' own on this machine's kernel, programs that run inside it, and an agent that watches it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ingrain import config
+from ingrain.agent import Account, Agent
+from ingrain.kernel import cgroup, host
+from ingrain.kernel.cgroup import CgroupError
+
+HERE = Path(__file__).parent
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _rights() -> None:
+    """These tests load programs into this kernel."""
+    _held, missing = host.capabilities()
+    if missing:
+        pytest.skip(f"loading programs natively needs {', '.join(missing)}: run as root")
+    try:
+        cgroup.mount()
+    except CgroupError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A cgroup that holds only what a test puts in; whatever still runs in it is ended with the test."""
+    folder = cgroup.mount() / f"ingrain-test-{os.getpid()}-{next(_numbers)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        for pid in cgroup.processes(folder):
+            os.kill(pid, signal.SIGKILL)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(200):
+        try:
+            folder.rmdir()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    folder.rmdir()
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(group: Path) -> Iterator[Start]:
+    """Start a program in the cgroup, with pipes; it is ended with the test."""
+    with ExitStack() as stack:
+
+        def _start(*command: str | Path, **options: Any) -> subprocess.Popen[str]:
+            program = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: enter(group),
+                **options,
+            )
+            stack.enter_context(program)
+            stack.callback(program.kill)
+            return program
+
+        yield _start
+
+
+def enter(folder: Path) -> None:
+    """Move this process into a cgroup."""
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+
+PYTHON = sys.executable
+
+
+class Watch:
+    """An agent that runs in this process, archives to a folder, and what it gave when it was stopped."""
+
+    def __init__(self, toml: str, folder: Path) -> None:
+        file = folder / "config.toml"
+        file.write_text(toml)
+        self._archive = folder / "archive"
+        self.agent = Agent(config.load(file))
+        self.account: Account
+
+    @contextmanager
+    def __call__(self) -> Iterator[Agent]:
+        self.agent.start()
+        try:
+            yield self.agent
+        finally:
+            self.account = self.agent.stop()
+
+    def rows(self, measurement: str) -> list[dict[str, Any]]:
+        """All records of a measurement in the archive."""
+        return read(self._archive, measurement)
+
+
+def read(archive: Path, measurement: str) -> list[dict[str, Any]]:
+    """Records of a measurement in an archive, by pyarrow's own reader; timestamps as nanoseconds."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 not every test needs it
+
+    rows: list[dict[str, Any]] = []
+    for path in sorted((archive / f"measurement={measurement}").rglob("*.parquet")):
+        table = pq.ParquetFile(path).read()
+        at = table.schema.get_field_index("timestamp")
+        table = table.set_column(at, "timestamp", table.column(at).cast(pa.int64()))
+        rows += table.to_pylist()
+    return rows
+
+
+@pytest.fixture
+def watch(group: Path, tmp_path: Path) -> Callable[..., Watch]:
+    """An agent with these probes on the test's cgroup, into an archive."""
+
+    def _watch(*probes: str, extra: str = "") -> Watch:
+        toml = "".join(
+            f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "{probe}"\ncgroup = "{group.name}"\n{extra}\n'
+            for probe in probes
+        )
+        toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\n'
+        return Watch(toml, tmp_path)
+
+    return _watch

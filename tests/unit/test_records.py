@@ -1,0 +1,92 @@
+"""What is in a perf buffer, split: whole, in order, nothing invented, whatever the bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingrain.kernel.records import LOST, SAMPLE, Drained, fixed, join, with_packets
+
+EVENT = np.dtype([("time", "<u8"), ("port", "<u2"), ("name", "S6")])
+PACKET = np.dtype([("time", "<u8"), ("captured", "<u4"), ("payload", "<u4"), ("payload_len", "<u4"), ("unused", "<u4")])
+
+
+def sample(raw: bytes) -> bytes:
+    """A PERF_RECORD_SAMPLE as the kernel writes it: padded to 8 bytes, with garbage."""
+    padding = -(len(raw) + 4) % 8
+    return struct.pack("<IHHI", SAMPLE, 0, 12 + len(raw) + padding, len(raw) + padding) + raw + b"\xee" * padding
+
+
+def lost(count: int) -> bytes:
+    return struct.pack("<IHHQQ", LOST, 0, 24, 7, count)
+
+
+def event(time: int, port: int = 53, name: bytes = b"dig") -> bytes:
+    return struct.pack("<QH6s", time, port, name)
+
+
+def packet(time: int, headers: bytes, payload: bytes) -> bytes:
+    captured = len(headers) + len(payload)
+    return struct.pack("<QIIII", time, captured, len(headers), len(payload), 0) + headers + payload
+
+
+def raw(*records: bytes) -> np.ndarray:
+    return np.frombuffer(b"".join(records), np.uint8)
+
+
+times = st.integers(0, 2**64 - 1)
+records = st.lists(st.one_of(times.map(lambda t: ("event", t)), st.integers(0, 2**40).map(lambda n: ("lost", n))))
+
+
+@given(records)
+def test_every_event_comes_out_once_and_in_order_with_lost_records_between(what: list[tuple[str, int]]) -> None:
+    drained = fixed(raw(*(sample(event(n)) if kind == "event" else lost(n) for kind, n in what)), EVENT)
+    assert drained.events["time"].tolist() == [n for kind, n in what if kind == "event"]
+    assert drained.lost == sum(n for kind, n in what if kind == "lost")
+    assert drained.corrupt == 0
+
+
+def test_events_of_another_size_in_between_are_read_too() -> None:
+    longer = sample(event(2) + b"a later kernel half's new field")
+    drained = fixed(raw(sample(event(1)), longer, longer, sample(event(3, port=443, name=b"curl"))), EVENT)
+    assert drained.events["time"].tolist() == [1, 2, 2, 3]
+    assert drained.events["port"].tolist() == [53, 53, 53, 443]
+    assert drained.events["name"].tolist() == [b"dig", b"dig", b"dig", b"curl"]
+
+
+@given(st.lists(st.tuples(times, st.binary(max_size=60), st.binary(max_size=300))))
+def test_packets_come_out_with_their_own_payload_and_no_padding(what: list[tuple[int, bytes, bytes]]) -> None:
+    drained = with_packets(raw(*(sample(packet(*one)) for one in what)), PACKET)
+    assert drained.events["time"].tolist() == [time for time, _headers, _payload in what]
+    assert drained.payloads == [payload for _time, _headers, payload in what]
+    assert drained.corrupt == 0
+
+
+@pytest.mark.parametrize("split", [fixed, with_packets])
+@given(junk=st.binary(max_size=400))
+def test_bytes_that_are_no_records_are_counted_and_never_raise(split: object, junk: bytes) -> None:
+    dtype = EVENT if split is fixed else PACKET
+    drained: Drained = split(np.frombuffer(junk, np.uint8), dtype)  # type: ignore[operator]
+    assert drained.corrupt <= len(junk)
+    if not len(drained.events) and not drained.lost:
+        assert drained.corrupt == len(junk)
+
+
+def test_a_packet_whose_length_points_outside_its_record_is_counted_as_corrupt() -> None:
+    lying = sample(struct.pack("<QIIII", 1, 5000, 4, 4996, 0) + b"short")
+    drained = with_packets(raw(lying, sample(packet(2, b"hdr", b"data"))), PACKET)
+    assert drained.events["time"].tolist() == [2]
+    assert drained.payloads == [b"data"]
+    assert drained.corrupt == len(lying)
+
+
+def test_several_cpus_are_joined() -> None:
+    parts = [with_packets(raw(sample(packet(t, b"h", b"p%d" % t)), lost(t)), PACKET) for t in (1, 2, 3)]
+    drained = join(parts, PACKET)
+    assert drained.events["time"].tolist() == [1, 2, 3]
+    assert drained.payloads == [b"p1", b"p2", b"p3"]
+    assert drained.lost == 6
