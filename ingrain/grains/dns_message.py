@@ -1,0 +1,108 @@
+"""DNS messages off the wire (RFC 1035 4, with EDNS, RFC 6891): what was asked, and what was answered.
+
+In: the payload of a UDP datagram. Out: a `Message` of printable text, or `Malformed`. Names and whole messages that
+repeat are decoded once; every cache is bounded.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
+from typing import NamedTuple
+
+from ingrain.grains import dns_name, dns_rdata
+from ingrain.grains.dns_registry import rcode_name, type_name
+from ingrain.grains.malformed import Malformed
+
+_HEADER = Struct("!HHHHHH")  # id, flags, and how many: questions, answers, authorities, additionals
+_QUESTION = Struct("!HH")  # type, class
+_RECORD = Struct("!HHIH")  # type, class, ttl, length of the data
+_QR, _TC, _RCODE = 0x8000, 0x0200, 0x000F
+_OPT = 41
+_CACHED_MAX = 512  # bytes of a message that is kept; with 2,048 of them some 3 MB, and 13 MB at worst
+
+
+class Answer(NamedTuple):
+    """A record of the answer section.
+
+    type: its mnemonic, or `TYPE65280`. data: presentation form, names without the dot at their end. ttl: seconds, as on
+    the wire.
+    """
+
+    type: str
+    data: str
+    ttl: int
+
+
+class Message(NamedTuple):
+    """A query or an answer (`is_answer`).
+
+    rcode: mnemonic, with EDNS's upper bits. questions: (name, type) of each; none in answers of multicast DNS. The id
+    is left out: it tells messages apart that say the same.
+    """
+
+    is_answer: bool
+    rcode: str
+    questions: tuple[tuple[str, str], ...]
+    answers: tuple[Answer, ...]
+
+
+def decode(payload: bytes) -> Message:
+    """The message. Raises Malformed.
+
+    Where the sender cut it to fit (TC, RFC 2181 9), the answers that are whole are given. Bytes behind the message are
+    ignored, as resolvers and other observers do: padding there must not hide a look-up.
+    """
+    if len(payload) > _CACHED_MAX:
+        return _decode(payload, whole=True)
+    return _cached(b"\0\0" + payload[2:])
+
+
+def decode_cut(payload: bytes) -> Message:
+    """The message of which only the beginning was captured: its answers as far as they are whole. Raises Malformed."""
+    return _decode(payload, whole=False)
+
+
+@lru_cache(maxsize=2048)
+def _cached(message: bytes) -> Message:
+    return _decode(message, whole=True)
+
+
+def _decode(message: bytes, *, whole: bool) -> Message:
+    known: dict[int, bytes] = {}
+    try:
+        _id, flags, asked, answered, authorities, additionals = _HEADER.unpack_from(message)
+        at = dns_name.HEADER_SIZE
+        questions = []
+        for _ in range(asked):
+            labels, at = dns_name.read(message, at, known)
+            questions.append((dns_name.text(labels), type_name(_QUESTION.unpack_from(message, at)[0])))
+            at += _QUESTION.size
+    except (IndexError, StructError):
+        raise Malformed("the message ends within its header or questions") from None
+    rcode = flags & _RCODE
+    answers: list[Answer] = []
+    options = 0
+    size = len(message)
+    try:
+        for number in range(answered + authorities + additionals):
+            _owner, at = dns_name.read(message, at, known)
+            kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
+            at += 10
+            end = at + length
+            if end > size:
+                raise IndexError  # noqa: TRY301 - as if a byte of it had been read
+            if kind == _OPT:  # no record but this message's options; the class is the sender's buffer size
+                options += 1
+                rcode |= (ttl >> 24) << 4
+            elif number < answered:
+                data = dns_rdata.text(message, at, end, (kind, record_class), known)
+                answers.append(Answer(type_name(kind), data, ttl))
+            at = end
+    except (IndexError, StructError):
+        if whole and not flags & _TC:
+            raise Malformed(f"the message ends within the records that its header counts, at offset {size}") from None
+    if options > 1:
+        raise Malformed("the message has more than one OPT record")  # RFC 6891 6.1.1
+    return Message(bool(flags & _QR), rcode_name(rcode), tuple(questions), tuple(answers))

@@ -1,0 +1,113 @@
+"""SVCB and HTTPS records as text (RFC 9460): priority, target, then the parameters as `key=value`, each without quotes.
+
+In: a message and where the record's data is. Out: its presentation form, printable ASCII.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Callable, Iterator
+from struct import Struct
+
+from ingrain.grains import dns_name
+from ingrain.grains.malformed import Malformed
+
+_PRIORITY = Struct("!H")
+_PARAMETER = Struct("!HH")  # key, length of the value
+_IN_LIST = {ord("\\"): "\\\\\\\\", ord(","): "\\\\,"}
+"""In an item of a comma-separated list a backslash and a comma are escaped twice over: RFC 9460 A.1."""
+_ESCAPED = tuple(
+    # as in a name, but that dots and the like mean nothing in a value
+    chr(byte) if chr(byte) in ".@$" else dns_name.ESCAPED[byte]
+    for byte in range(256)
+)
+
+
+def text(message: bytes, at: int, end: int, known: dict[int, bytes]) -> str:
+    """The record's data at `at`, e.g. `1 . alpn=h2,h3 ipv4hint=192.0.2.1`.
+
+    Raises Malformed for parameters that are not in ascending order of their keys, or whose value is not of their form;
+    IndexError or struct.error where the data ends too early.
+    """
+    (priority,) = _PRIORITY.unpack_from(message, at)
+    target, at = dns_name.read(message, at + 2, known)
+    words = [str(priority), dns_name.text(target)]
+    last = -1
+    while at < end:
+        key, length = _PARAMETER.unpack_from(message, at)
+        at += 4
+        if key <= last or at + length > end:
+            raise Malformed(f"the service parameter at offset {at - 4} is out of order or longer than its record")
+        words.append(_parameter(key, message[at : at + length]))
+        at += length
+        last = key
+    if at != end:
+        raise Malformed("the target of a service binding is longer than its record")
+    return " ".join(words)
+
+
+def _parameter(key: int, value: bytes) -> str:
+    name, form = _FORMS.get(key, ("", _bytes))
+    name = name or f"key{key}"
+    shown = form(value)
+    if shown is None:
+        raise Malformed(f"service parameter {name} has a value that is not of its form: {value[:32].hex()}")
+    return f"{name}={shown}" if shown else name
+
+
+def _bytes(value: bytes) -> str | None:
+    return "".join([_ESCAPED[byte] for byte in value])
+
+
+def _nothing(value: bytes) -> str | None:
+    return None if value else ""
+
+
+def _port(value: bytes) -> str | None:
+    return str(int.from_bytes(value)) if len(value) == 2 else None  # noqa: PLR2004 - 16 bits
+
+
+def _keys(value: bytes) -> str | None:
+    if not value or len(value) % 2:
+        return None
+    keys = [int.from_bytes(value[at : at + 2]) for at in range(0, len(value), 2)]
+    return ",".join([_FORMS[key][0] if key in _FORMS else f"key{key}" for key in keys])
+
+
+def _protocols(value: bytes) -> str | None:
+    shown = []
+    at = 0
+    while at < len(value):
+        item = value[at + 1 : at + 1 + value[at]]
+        if not item or len(item) < value[at]:
+            return None
+        shown.append("".join([_IN_LIST.get(byte) or _ESCAPED[byte] for byte in item]))
+        at += 1 + len(item)
+    return ",".join(shown) or None
+
+
+def _addresses(family: socket.AddressFamily, size: int) -> Callable[[bytes], str | None]:
+    def each(value: bytes) -> Iterator[str]:
+        for at in range(0, len(value), size):
+            yield socket.inet_ntop(family, value[at : at + size])
+
+    return lambda value: ",".join(each(value)) if value and len(value) % size == 0 else None
+
+
+def _base64(value: bytes) -> str | None:
+    return base64.b64encode(value).decode("ascii") or None
+
+
+_FORMS: dict[int, tuple[str, Callable[[bytes], str | None]]] = {
+    0: ("mandatory", _keys),
+    1: ("alpn", _protocols),
+    2: ("no-default-alpn", _nothing),
+    3: ("port", _port),
+    4: ("ipv4hint", _addresses(socket.AF_INET, 4)),
+    5: ("ech", _base64),
+    6: ("ipv6hint", _addresses(socket.AF_INET6, 16)),
+    7: ("dohpath", _bytes),  # RFC 9461
+    8: ("ohttp", _nothing),  # RFC 9540
+}
+"""Key -> its name, and its value as text (None: not of its form). Other keys: `keyNNN` and the bytes."""
