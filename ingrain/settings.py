@@ -1,7 +1,8 @@
 """The base of every settings model. A model stands in the file of what it configures.
 
 Types and bounds are checked by msgspec; what they cannot say, a model's `__post_init__` says with a ValueError whose
-message names what is allowed.
+message names what is allowed; when it begins with `FIELD: `, it is told on that field's line. What one field alone can
+tell may be a check of its own, `Annotated[str, Meta(extra={"check": function})]`, so that it is told beside the others.
 """
 
 from __future__ import annotations

@@ -25,6 +25,24 @@ from ingrain.text import safe
 _REFUSED = "Invalid regular expression: "
 
 
+def re2(regex: str) -> None:
+    """Raise ValueError, with what RE2 said, for a regex that it does not take."""
+    try:
+        pc.match_substring_regex(pa.array([""]), regex)  # Arrow compiles it only when there is a value
+    except pa.ArrowInvalid as refused:
+        said = str(refused).removeprefix(_REFUSED)
+        raise ValueError(
+            f"RE2 does not take it: {said}. RE2 has no lookarounds and no backreferences; "
+            "what it has is told at https://github.com/google/re2/wiki/Syntax"
+        ) from refused
+
+
+def constant(replace_with: str) -> None:
+    """Raise ValueError for a replacement that no record may hold."""
+    if safe(replace_with.encode()) != replace_with:
+        raise ValueError("holds a control character, which no value of a record may have")
+
+
 class Pattern(Settings, frozen=True):
     """A value of the tag `key` in which `regex` is found (anywhere in it) becomes `replace_with`, as in ingraind.
 
@@ -32,21 +50,16 @@ class Pattern(Settings, frozen=True):
     """
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
-    regex: str
-    replace_with: str
+    regex: Annotated[str, msgspec.Meta(extra={"check": re2})]
+    replace_with: Annotated[str, msgspec.Meta(extra={"check": constant})]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a regex that RE2 does not take, or a replacement no record may hold."""
-        try:
-            pc.match_substring_regex(pa.array([""]), self.regex)  # Arrow compiles it only when there is a value
-        except pa.ArrowInvalid as refused:
-            said = str(refused).removeprefix(_REFUSED)
-            raise ValueError(
-                f"regex: RE2 does not take it: {said}. RE2 has no lookarounds and no backreferences; "
-                "what it has is told at https://github.com/google/re2/wiki/Syntax"
-            ) from refused
-        if safe(self.replace_with.encode()) != self.replace_with:
-            raise ValueError("replace_with: holds a control character, which no value of a record may have")
+        """Raise ValueError for a regex that RE2 does not take, or a replacement that no record may hold."""
+        for name, check in (("regex", re2), ("replace_with", constant)):
+            try:
+                check(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
 
 class RegexSettings(Settings, frozen=True):

@@ -1,0 +1,63 @@
+"""What a configuration allows and its author probably did not mean: warnings, which stop nothing.
+
+ingraind's own files have such things: a pipeline that nothing feeds, a Whitelist that names a tag of another probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ingrain.batch import Measurement
+from ingrain.model import Config, PipelineConfig
+from ingrain.positions import Path
+from ingrain.problems import Problems, near, quoted
+from ingrain.tags import canonical
+
+
+def doubt(config: Config, measured: Mapping[int, Sequence[Measurement] | None], problems: Problems) -> None:
+    """Warn of pipelines without records and of keys that no record has.
+
+    `measured`: what each probe (by its number) measures; None for a probe that this build does not have.
+    """
+    for name, pipeline in config.pipelines.items():
+        feeding = [at for at, probe in enumerate(config.probes) if name in probe.pipelines]
+        absent = sorted({config.probes[at].type for at in feeding if measured[at] is None})
+        present = {config.probes[at].type: measured[at] or () for at in feeding if measured[at] is not None}
+        if not feeding:
+            problems.warn(("pipeline", name), "no probe feeds this pipeline")
+        elif not present:
+            problems.warn(("pipeline", name), f"only {', '.join(absent)} feeds this pipeline, which this build lacks")
+        else:
+            _doubt_keys(pipeline, present, absent, problems)
+
+
+def _doubt_keys(
+    pipeline: PipelineConfig, present: Mapping[str, Sequence[Measurement]], absent: Sequence[str], problems: Problems
+) -> None:
+    of_probes = {tag.name for measurements in present.values() for one in measurements for tag in one.tags}
+    tags = set(of_probes)
+    for at, (_, settings) in enumerate(pipeline.steps):
+        for where, key in _named(settings):
+            path = ("pipeline", pipeline.name, "steps", at, *where)
+            if canonical(key) in tags:
+                continue
+            if canonical(key) in of_probes:
+                problems.warn(path, f"no record has {quoted(key)} here: a Whitelist before this step drops it")
+                continue
+            measuring = ", ".join(present)
+            close = near(key, of_probes)
+            whose = f" It may be one of {', '.join(absent)}, which this build does not have." if absent else ""
+            problems.warn(
+                path, f"no record of {measuring} has the tag {quoted(key)}.{whose or close}".removesuffix(".")
+            )
+        allow = getattr(settings, "allow", None)
+        if allow is not None:
+            tags &= {canonical(tag) for tag in allow}
+
+
+def _named(settings: object) -> Iterable[tuple[Path, str]]:
+    """The tags that a step's settings name, each with its place in them."""
+    for at, tag in enumerate(getattr(settings, "allow", ())):
+        yield ("allow", at), tag
+    for at, pattern in enumerate(getattr(settings, "patterns", ())):
+        yield ("patterns", at, "key"), pattern.key

@@ -1,0 +1,50 @@
+"""What a configuration says, typed: the probes, the pipelines that they feed, and where the agent's own log goes.
+
+`config.load` makes it of a file; the agent builds its graph of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ingrain.problems import Problem
+from ingrain.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeConfig:
+    """A `[[probe]]`: `settings` is its grain's model; None when this build does not have a probe of this type."""
+
+    type: str
+    settings: Any
+    pipelines: list[str]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """A `[pipeline.NAME]`: its steps (type and settings) in the order of the data, and the backend at its end."""
+
+    name: str
+    backend: str
+    settings: Any
+    steps: list[tuple[str, Any]]
+    line: int
+
+
+class LogConfig(Settings, frozen=True):
+    """`[log]`: EnvLogger writes to stderr, Syslog to the host's syslog; nothing below `log_level` is written."""
+
+    type: Literal["EnvLogger", "Syslog"] = "EnvLogger"
+    log_level: Literal["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A file without a mistake. `warnings` tell what is allowed and probably not meant, in the order of lines."""
+
+    probes: list[ProbeConfig]
+    pipelines: dict[str, PipelineConfig]
+    log: LogConfig
+    warnings: list[Problem] = field(default_factory=list)

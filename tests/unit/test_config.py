@@ -1,0 +1,351 @@
+"""The TOML file becomes typed models, or every mistake in it is told at once, with its line and what is allowed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingrain import backends, config, grains, steps
+from ingrain.config import Config, ConfigError
+from ingrain.problems import Problem
+from ingrain.steps.buffer import BufferSettings
+from ingrain.steps.regex import Pattern, RegexSettings
+from ingrain.steps.whitelist import WhitelistSettings
+
+EXAMPLES = Path(__file__).parents[2] / "config"
+
+MINIMAL = """\
+[[probe]]
+pipelines = ["s3"]
+[probe.config]
+type = "TLS"
+[pipeline.s3.config]
+backend = "S3"
+"""
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "real" not in request.node.name:
+        monkeypatch.setattr(grains, "GRAINS", {"TLS": "parts:TLS"})
+        monkeypatch.setattr(backends, "BACKENDS", {"S3": "parts:S3"})
+
+
+def load(folder: Path, text: str | bytes) -> Config:
+    file = folder / "ingrain.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return config.load(file)
+
+
+def mistakes(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    assert caught.value.problems
+    return [(problem.line, problem.key, problem.message) for problem in caught.value.problems]
+
+
+def test_the_file_of_ingraind_s_announcement_loads_and_says_what_it_says_real() -> None:
+    loaded = config.load(EXAMPLES / "ingraind-announcement.toml")
+    assert [(probe.type, probe.pipelines) for probe in loaded.probes] == [("Files", ["s3"]), ("TLS", ["s3"])]
+    assert loaded.probes[0].settings is None
+    assert (loaded.pipelines["s3"].name, loaded.pipelines["s3"].backend) == ("s3", "S3")
+    pattern = Pattern(key="process", regex=r"conn\d+", replace_with="docker_conn_proxy")
+    assert loaded.pipelines["s3"].steps == [
+        ("Whitelist", WhitelistSettings(allow=["process", "s_ip", "d_port", "path"])),
+        ("Regex", RegexSettings(patterns=[pattern])),
+    ]
+    assert [(warning.line, warning.key) for warning in loaded.warnings] == [
+        (8, "probe[0].config.type"),
+        (18, "pipeline.s3.steps[0].allow[3]"),
+    ]
+    assert "no Files probe" in loaded.warnings[0].message
+    assert '"path". It may be one of Files' in loaded.warnings[1].message
+
+
+@pytest.mark.parametrize("name", ["network-to-statsd.toml", "archive.toml"])
+def test_the_other_examples_load_without_a_warning_real(name: str) -> None:
+    assert config.load(EXAMPLES / name).warnings == []
+
+
+def test_every_kind_of_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        """\
+colour = "red"
+[[probe]]
+pipelines = ["s3", "s33", "s3"]
+[probe.config]
+type = "TLs"
+[[probe]]
+pipelines = []
+[probe.config]
+type = "TLS"
+buffer_kb = 7
+interfaces = "eth0"
+[pipeline.s3.config]
+backend = "S3"
+format = "jsn"
+aws_secret_access_key = "hunter2"
+roll = [1, 0, "2"]
+[[pipeline.s3.steps]]
+type = "Regex"
+patterns = [
+  { key = "process", regex = "conn(", replace_with = "x" },
+  { key = "process", regex = "(?=x)" },
+  { key = "process", regex = "ok", replace = "x",
+    replace_with = 5 },
+]
+[[pipeline.s3.steps]]
+type = "Container"
+[[pipeline.s3.steps]]
+allow = ["a"]
+[[pipeline.s3.steps]]
+type = "Buffer"
+interval_s = 0
+[pipeline.other]
+[pipeline.http.config]
+backend = "HTTP"
+[log]
+log_level = "debug"
+""",
+    )
+    assert [(line, key) for line, key, _ in found] == [
+        (1, "colour"),
+        (3, "probe[0].pipelines[1]"),
+        (3, "probe[0].pipelines[2]"),
+        (5, "probe[0].config.type"),
+        (7, "probe[1].pipelines"),
+        (10, "probe[1].config.buffer_kb"),
+        (11, "probe[1].config.interfaces"),
+        (14, "pipeline.s3.config.format"),
+        (15, "pipeline.s3.config.aws_secret_access_key"),
+        (16, "pipeline.s3.config.roll[1]"),
+        (16, "pipeline.s3.config.roll[2]"),
+        (20, "pipeline.s3.steps[0].patterns[0].regex"),
+        (21, "pipeline.s3.steps[0].patterns[1].regex"),
+        (21, "pipeline.s3.steps[0].patterns[1]"),
+        (22, "pipeline.s3.steps[0].patterns[2].replace"),
+        (23, "pipeline.s3.steps[0].patterns[2].replace_with"),
+        (26, "pipeline.s3.steps[1].type"),
+        (27, "pipeline.s3.steps[2]"),
+        (31, "pipeline.s3.steps[3].interval_s"),
+        (32, "pipeline.other"),
+        (34, "pipeline.http.config.backend"),
+        (36, "log.log_level"),
+    ]
+    said = {key: message for _, key, message in found}
+    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log"
+    assert said["probe[0].pipelines[1]"] == "there is no pipeline s33. Did you mean s3? There are: s3, other, http"
+    assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS"
+    assert said["probe[1].config.buffer_kb"] == "expected a whole number from 8 to 4096, found 7"
+    assert "Did you mean interface?" in said["probe[1].config.interfaces"]
+    assert said["pipeline.s3.config.format"].endswith('one of "parquet", "jsonl", found "jsn". Did you mean jsonl?')
+    assert "boto3" in said["pipeline.s3.config.aws_secret_access_key"]
+    assert said["pipeline.s3.config.roll[2]"] == 'expected a whole number from 1, found "2"'
+    assert "missing ): conn(" in said["pipeline.s3.steps[0].patterns[0].regex"]
+    assert "no lookarounds" in said["pipeline.s3.steps[0].patterns[1].regex"]
+    assert "replace_with is missing" in said["pipeline.s3.steps[0].patterns[1]"]
+    assert "this build does not have Container" in said["pipeline.s3.steps[1].type"]
+    assert said["pipeline.s3.steps[2]"] == "type is missing; it takes one of Whitelist, Regex, Buffer"
+    assert said["log.log_level"].endswith("Did you mean DEBUG?")
+
+
+def test_the_value_of_a_secret_is_never_shown(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, MINIMAL + 'aws_secret_access_key = "hunter2"\npassword = ["hunter2"]\n')
+    assert len(found) == 2
+    assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (1, "", "no probe")),
+        ("[probe]\npipelines = []\n", (1, "probe", "write [[probe]]")),
+        ("probe = 5\n", (1, "probe", "write [[probe]]")),
+        ("probe = [5]\n", (1, "probe[0]", "expected a table")),
+        ("pipeline = 5\n" + MINIMAL.partition("[pipeline")[0], (1, "pipeline", "expected a table")),
+        (MINIMAL + "[pipeline.b]\nconfig = 1\n", (8, "pipeline.b.config", "expected a table")),
+        (MINIMAL.replace('"TLS"', "['TLS']"), (4, "probe[0].config.type", "expected one of TLS, in quotes")),
+        (MINIMAL.replace('"S3"', "{}"), (6, "pipeline.s3.config.backend", "expected one of S3, in quotes")),
+        (MINIMAL.replace('["s3"]', '"s3"'), (2, "probe[0].pipelines", "pipelines must list")),
+        (MINIMAL.replace('["s3"]', "[3]"), (2, "probe[0].pipelines[0]", "the name of a pipeline")),
+        (MINIMAL.replace('backend = "S3"', ""), (5, "pipeline.s3.config", "backend is missing; it takes one of S3")),
+        (MINIMAL.replace('"S3"', '"HTTP"'), (6, "pipeline.s3.config.backend", "this build does not have HTTP")),
+        (MINIMAL + "steps = 1\n", (7, "pipeline.s3.config.steps", "unknown key")),
+        (MINIMAL + "[pipeline.s3]\nsteps = 1\n", (8, "pipeline.s3.steps", "write [[pipeline.s3.steps]]")),
+        (MINIMAL + 'bucket = "BAD"\n', (7, "pipeline.s3.config.bucket", "S3 has no capital letters")),
+        (MINIMAL + "bucket = 1979-05-27\n", (7, "pipeline.s3.config.bucket", "expected text, found a date")),
+        (
+            MINIMAL + '[[pipeline.s3.steps]]\ntype = "Buffer"\n',
+            (7, "pipeline.s3.steps[0]", "exactly one of interval_s"),
+        ),
+        (
+            MINIMAL + '[[pipeline.s3.steps]]\ntype = "Regex"\npatterns = ["x"]\n',
+            (9, "pipeline.s3.steps[0].patterns[0]", 'expected a table with key, regex, replace_with, found "x"'),
+        ),
+        (
+            MINIMAL + '[pipeline."a\\nb".config]\nbackend = "S3"\n',
+            (7, 'pipeline."a\\x0ab"', "control characters"),
+        ),
+        ("a = 1\nb = \n", (2, "", "not TOML: Invalid value (column 5)")),
+        ("a = 1\na = 2\n", (2, "", "not TOML: Cannot overwrite a value")),
+        (b"a = 1\nb = '\xff'\n", (2, "", "not UTF-8")),
+        ("a = " + "[" * 5000 + "]" * 5000, (0, "", "not a configuration")),
+        ("a = 9" + "9" * 5000, (0, "", "not a configuration")),
+        ("#" * (2 << 20), (0, "", "larger than 1 MiB")),
+    ],
+)
+def test_a_mistake_is_told_where_it_stands(tmp_path: Path, text: str | bytes, expected: tuple[int, str, str]) -> None:
+    line, key, message = mistakes(tmp_path, text)[0]
+    assert (line, key) == expected[:2]
+    assert expected[2] in message
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake_too(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path, said in [
+        (tmp_path / "none.toml", "no such file"),
+        (tmp_path, "folder"),
+        (Path("/dev/zero"), "larger than"),
+        (tmp_path / "loop", "cannot be read: Too many levels of symbolic links"),
+        (Path("a\0b"), "cannot be read"),
+    ]:
+        with pytest.raises(ConfigError, match=said) as caught:
+            config.load(path)
+        assert [problem.line for problem in caught.value.problems] == [0]
+
+
+def test_a_configuration_from_a_pipe_is_read() -> None:
+    read, write = os.pipe()
+    os.write(write, MINIMAL.encode())
+    os.close(write)
+    try:
+        assert config.load(f"/dev/fd/{read}").probes[0].type == "TLS"
+    finally:
+        os.close(read)
+
+
+def test_a_part_that_cannot_be_imported_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "BACKENDS", {"S3": "no_such_module:S3"})
+    assert mistakes(tmp_path, MINIMAL) == [
+        (6, "pipeline.s3.config.backend", "S3 cannot be loaded here: No module named 'no_such_module'")
+    ]
+
+
+def test_a_pipeline_that_nothing_feeds_is_a_warning(tmp_path: Path) -> None:
+    loaded = load(tmp_path, MINIMAL + '[pipeline.spare.config]\nbackend = "S3"\n')
+    assert loaded.warnings == [Problem(7, "pipeline.spare", "no probe feeds this pipeline")]
+
+
+def test_a_pipeline_that_only_a_later_probe_feeds_is_a_warning_and_its_keys_are_not_judged(tmp_path: Path) -> None:
+    text = (
+        MINIMAL.replace('"TLS"', '"Files"\nmonitor_dirs = 7')
+        + '[[pipeline.s3.steps]]\ntype = "Whitelist"\nallow = ["path"]'
+    )
+    loaded = load(tmp_path, text)
+    assert [(warning.line, warning.key) for warning in loaded.warnings] == [
+        (4, "probe[0].config.type"),
+        (6, "pipeline.s3"),
+    ]
+
+
+def steps_of(*tables: str) -> str:
+    return MINIMAL + "".join(f"[[pipeline.s3.steps]]\n{table}\n" for table in tables)
+
+
+def test_a_tag_that_no_record_has_is_a_warning(tmp_path: Path) -> None:
+    regex = 'type = "Regex"\npatterns = [{ key = "proces", regex = "a", replace_with = "b" }]'
+    loaded = load(tmp_path, steps_of(regex))
+    assert [str(warning) for warning in loaded.warnings] == [
+        '9: pipeline.s3.steps[0].patterns[0].key: no record of TLS has the tag "proces". Did you mean process?'
+    ]
+
+
+def test_a_tag_that_an_earlier_whitelist_drops_is_a_warning(tmp_path: Path) -> None:
+    regex = 'type = "Regex"\npatterns = [{ key = "s_ip", regex = "a", replace_with = "b" }]'
+    loaded = load(tmp_path, steps_of('type = "Whitelist"\nallow = ["process"]', regex))
+    assert [(warning.line, warning.key) for warning in loaded.warnings] == [
+        (12, "pipeline.s3.steps[1].patterns[0].key")
+    ]
+    assert "a Whitelist before this step drops it" in loaded.warnings[0].message
+
+
+def test_later_spellings_of_tags_are_no_warning(tmp_path: Path) -> None:
+    assert load(tmp_path, steps_of('type = "Whitelist"\nallow = ["process_str", "s_ip"]')).warnings == []
+
+
+def test_defaults_and_the_log_table_are_in_the_model(tmp_path: Path) -> None:
+    loaded = load(tmp_path, MINIMAL)
+    assert (loaded.log.type, loaded.log.log_level) == ("EnvLogger", "INFO")
+    assert (loaded.probes[0].line, loaded.pipelines["s3"].line) == (4, 5)
+    loaded = load(tmp_path, MINIMAL + '[log]\ntype = "Syslog"\nlog_level = "DEBUG"\n')
+    assert (loaded.log.type, loaded.log.log_level) == ("Syslog", "DEBUG")
+    loaded = load(tmp_path, steps_of('type = "Buffer"\ninterval_ms = 250'))
+    assert loaded.pipelines["s3"].steps == [("Buffer", BufferSettings(interval_ms=250))]
+
+
+def test_the_graph_shows_probes_steps_and_backend_in_order_with_what_is_not_default(tmp_path: Path) -> None:
+    whitelist = 'type = "Whitelist"\nallow = ["process", "s_ip"]'
+    pattern = r'{ key = "process", regex = "conn\\d+", replace_with = "docker_conn_proxy" }'
+    text = steps_of(whitelist, f'type = "Regex"\npatterns = [{pattern}, {pattern}]', 'type = "Buffer"\ninterval_s = 10')
+    text = text.replace('"TLS"', '"TLS"\ninterface = "eth0"\nbuffer_kb = 512')
+    text += '[[probe]]\npipelines = ["s3", "b c"]\n[probe.config]\ntype = "Files"\n'
+    text += '[pipeline."b c".config]\nbackend = "S3"\n'
+    assert config.describe(load(tmp_path, text)) == (
+        "pipeline s3\n"
+        '  probe    TLS        interface = "eth0"\n'
+        "  probe    Files      (this build does not have it)\n"
+        '  step     Whitelist  allow = ["process", "s_ip"]\n'
+        "  step     Regex      patterns = [\n"
+        f"                        {pattern},\n"
+        f"                        {pattern},\n"
+        "                      ]\n"
+        "  step     Buffer     interval_s = 10\n"
+        "  backend  S3\n"
+        "\n"
+        'pipeline "b c"\n'
+        "  probe    Files  (this build does not have it)\n"
+        "  backend  S3"
+    )
+
+
+VALUES = st.recursive(
+    st.sampled_from(["1", "-1.5", "true", '"s3"', '"TLS"', "1979-05-27", "'x'"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(st.sampled_from(["type", "key", "config"]), inner, max_size=3).map(
+            lambda table: "{" + ", ".join(f"{key} = {value}" for key, value in table.items()) + "}"
+        )
+    ),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path: Path, data: st.DataObject) -> None:
+    text = steps_of(
+        'type = "Whitelist"\nallow = ["process"]',
+        'type = "Regex"\npatterns = [{ key = "s_ip", regex = "a", replace_with = "b" }]',
+    )
+    lines = (text + '[log]\ntype = "Syslog"\n').splitlines()
+    at = data.draw(st.sampled_from([number for number, line in enumerate(lines) if "=" in line]))
+    lines[at] = lines[at].split("=")[0] + "= " + data.draw(VALUES)
+    if data.draw(st.booleans()):
+        del lines[data.draw(st.integers(0, len(lines) - 1))]
+    try:
+        config.describe(load(tmp_path, "\n".join(lines)))
+        told = [1]
+    except ConfigError as error:
+        told = [problem.line for problem in error.problems]
+    assert told
+    assert all(0 < line <= len(lines) for line in told)
+
+
+def test_the_registries_name_what_ingraind_has_and_nothing_twice() -> None:
+    for have, later in ((backends.BACKENDS, backends.LATER), (steps.STEPS, steps.LATER), (grains.GRAINS, grains.LATER)):
+        assert not set(have) & set(later)
