@@ -19,6 +19,7 @@ SAMPLE, LOST = 9, 2  # PERF_RECORD_SAMPLE, PERF_RECORD_LOST
 _HEADER = struct.Struct("<IHH")
 _SAMPLE = struct.Struct("<IHHI")
 _LOST = struct.Struct("<IHHQQ")
+_TYPE_AND_SIZE = np.frombuffer(_HEADER.pack(0xFFFFFFFF, 0, 0xFFFF), np.uint64)[0]
 
 Events = npt.NDArray[np.void]
 
@@ -42,18 +43,14 @@ def fixed(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
     """Split records that hold just the event struct."""
     runs: list[Events] = []
     lost = corrupt = at = 0
-    view = np.dtype({"names": ["type", "size", "event"], "formats": ["<u4", "<u2", dtype], "offsets": [0, 6, 12]})
     while at < len(raw):
         kind, size = _head(raw, at)
         if size < _HEADER.size or at + size > len(raw):
             corrupt += len(raw) - at
             break
-        if kind == SAMPLE and size >= view.itemsize:
-            count = (len(raw) - at) // size
-            records = np.ndarray((count,), _with_stride(view, size), raw.data, at)
-            other = (records["type"] != SAMPLE) | (records["size"] != size)
-            count = int(other.argmax()) if other.any() else count
-            runs.append(records["event"][:count])
+        if kind == SAMPLE and size >= _SAMPLE.size + dtype.itemsize:
+            count = _alike(np.ndarray(((len(raw) - at) // size,), np.uint64, raw.data, at, (size,)))
+            runs.append(np.ndarray((count,), dtype, raw.data, at + _SAMPLE.size, (size,)))
             at += count * size
             continue
         if kind == LOST and size >= _LOST.size:
@@ -115,16 +112,12 @@ def _head(raw: Bytes, at: int) -> tuple[int, int]:
     return kind, size
 
 
-def _with_stride(view: np.dtype[np.void], size: int) -> np.dtype[np.void]:
-    fields = view.fields or {}
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [kind[0] for kind in fields.values()],
-            "offsets": [kind[1] for kind in fields.values()],
-            "itemsize": size,
-        }
-    )
+def _alike(heads: npt.NDArray[np.uint64]) -> int:
+    """How many headers, from the first on, have its type and size. (`misc`, between them, says in which mode it was.)"""
+    if not (heads != heads[0]).any():  # one pass over memory in the case that nearly always is
+        return len(heads)
+    other = (heads & _TYPE_AND_SIZE) != (heads[0] & _TYPE_AND_SIZE)
+    return int(other.argmax()) if other.any() else len(heads)
 
 
 def _joined(runs: list[Events], dtype: np.dtype[np.void]) -> Events:
