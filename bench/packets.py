@@ -1,0 +1,94 @@
+"""What a packet costs the kernel in each probe's programs: the kernel's own statistics, `run_time_ns / run_cnt`.
+
+The probes are attached to a cgroup in which data packets go over loopback, none of them DNS or a TLS hello. The kernel's
+clock readings around each run are part of what it counts.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import group
+from ingrain.kernel import libbpf
+from ingrain.kernel.program import Program
+from ingrain.probe import attach
+
+PROBES = ("dns", "tls", "network")
+_RUN_TIME = 0  # enum bpf_stats_type of linux/bpf.h
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One program's runs in one kind of traffic."""
+
+    program: str
+    hook: str
+    runs: int
+    nanoseconds: float
+
+
+@contextmanager
+def statistics() -> Iterator[None]:
+    """The kernel measures every program's runs meanwhile. Raises KernelError where it does not let this process ask."""
+    library = libbpf.library()
+    library.bpf_enable_stats.argtypes = [libbpf.ctypes.c_int]
+    descriptor = libbpf.call("bpf_enable_stats", _RUN_TIME, what="the kernel does not measure programs' runs")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def measure(seconds: float) -> dict[str, list[Cost]]:
+    """For `tcp` and `udp` data packets: the cost of every program that ran."""
+    costs = {}
+    with ExitStack() as stack:
+        folder = stack.enter_context(group.own())
+        owner = stack.enter_context(Program("owner", {"self": os.getpid()}))
+        shared = {"owners": owner.maps["owners"]}
+        programs = [owner, *(stack.enter_context(Program(name, {"self": os.getpid()}, shared)) for name in PROBES)]
+        for program in programs:
+            attach(program, folder)
+        stack.enter_context(statistics())
+        for kind in ("tcp", "udp"):
+            before = _read(programs)
+            traffic = Path(__file__).parent / "traffic.py"
+            with group.start(folder, sys.executable, traffic, kind, str(seconds), stdin=subprocess.DEVNULL) as running:
+                if running.wait():
+                    raise RuntimeError(f"the {kind} traffic failed")
+            costs[kind] = _difference(programs, before, _read(programs))
+    return costs
+
+
+def total(costs: list[Cost], hook: str) -> float:
+    """Nanoseconds a packet at one hook, all probes together."""
+    return sum(cost.nanoseconds for cost in costs if cost.hook == hook)
+
+
+def _read(programs: list[Program]) -> dict[str, tuple[int, int]]:
+    """Program -> nanoseconds and runs since it was loaded, from fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo)."""
+    found = {}
+    for program in programs:
+        for name in program.hooks:
+            text = Path(f"/proc/self/fdinfo/{program.fd(name)}").read_text()
+            fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+            found[name] = int(fields["run_time_ns"]), int(fields["run_cnt"])
+    return found
+
+
+def _difference(
+    programs: list[Program], before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]
+) -> list[Cost]:
+    costs = []
+    for program in programs:
+        for name, hook in program.hooks.items():
+            nanoseconds, runs = (end - begin for begin, end in zip(before[name], after[name], strict=True))
+            if runs:
+                costs.append(Cost(name, hook, runs, nanoseconds / runs))
+    return costs
