@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ingrain.batch import TEXT
 
 _CODE_LIMIT = 1 << 62
+_NARROW = 1 << 17  # whole numbers that span less than this (ports do) are their own codes: no need to hash them
 
 
 def encode(column: pa.Array) -> pa.DictionaryArray:
@@ -41,10 +42,16 @@ def groups(records: pa.RecordBatch, keys: Sequence[str]) -> tuple[npt.NDArray[np
     Returns `(group, first)`: the number of each row's group (int64, one a row; groups are numbered from 0 in the order
     of their first row), and the first row of each group (int64, one a group).
     """
-    codes, count = _renumber(_combined([records.column(key) for key in keys], records.num_rows))
-    first = np.empty(count, dtype=np.int64)
+    codes, size = _combined([records.column(key) for key in keys], records.num_rows)
+    if size > 4 * len(codes) + 1024:  # a table of all codes would be larger than what it saves: hash them
+        codes, size = _renumber(codes)
+    first = np.full(size, len(codes), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of rows with the same code, the last assigned stays
-    return codes, first
+    used = np.flatnonzero(first < len(codes))
+    used = used[np.argsort(first[used])]
+    number = np.empty(size, dtype=np.int64)
+    number[used] = np.arange(len(used))
+    return number[codes], first[used]
 
 
 def sums(values: npt.NDArray[np.int64], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -99,8 +106,8 @@ def _plain(column: pa.Array) -> pa.StringArray:
     return pc.cast(column, pa.string())
 
 
-def _combined(columns: Sequence[pa.Array], rows: int) -> npt.NDArray[np.int64]:
-    """A number for each row (int64), the same for two rows when they have the same values in all the columns."""
+def _combined(columns: Sequence[pa.Array], rows: int) -> tuple[npt.NDArray[np.int64], int]:
+    """A number for each row (int64, below the size returned too), the same when they are the same in all columns."""
     codes = np.zeros(rows, dtype=np.int64)
     cardinality = 1
     for column in columns:
@@ -109,7 +116,7 @@ def _combined(columns: Sequence[pa.Array], rows: int) -> npt.NDArray[np.int64]:
             codes, cardinality = _renumber(codes)
         codes = codes * size + indices
         cardinality *= size
-    return codes
+    return codes, cardinality
 
 
 def _identity(column: pa.Array) -> tuple[npt.NDArray[np.int64], int]:
@@ -119,10 +126,20 @@ def _identity(column: pa.Array) -> tuple[npt.NDArray[np.int64], int]:
         items, _ = _renumber(_identity(column.values)[0])
         lists = pa.ListArray.from_arrays(column.offsets, pc.cast(pa.array(items), pa.string()))
         column = pc.if_else(column.is_valid(), pc.binary_join(lists, " "), pa.scalar(None, pa.string()))
+    elif pa.types.is_integer(column.type) and len(column) > column.null_count:
+        low, high = (bound.as_py() for bound in pc.min_max(column).values())
+        if high - low < _NARROW and high < _CODE_LIMIT:
+            values = column.cast(pa.int64())
+            return pc.fill_null(values, high + 1).to_numpy() - low, high - low + 2
     elif pa.types.is_struct(column.type):
-        column = pa.array(_combined([column.is_valid(), *column.flatten()], len(column)))
+        column = pa.array(_combined([column.is_valid(), *column.flatten()], len(column))[0])
     encoded = encode(column)
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64, copy=False), max(1, len(encoded.dictionary))
+    indices, values = encoded.indices, encoded.dictionary
+    if pa.types.is_dictionary(column.type):
+        distinct = values.dictionary_encode(null_encoding="encode")
+        if len(distinct.dictionary) < len(values):  # Arrow allows a dictionary to hold a value twice
+            indices = distinct.indices.take(indices)
+    return indices.to_numpy(zero_copy_only=False).astype(np.int64, copy=False), max(1, len(values))
 
 
 def _renumber(codes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:

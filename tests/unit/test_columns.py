@@ -131,6 +131,25 @@ def test_a_null_in_the_dictionary_and_a_null_index_are_the_same_value() -> None:
     assert group.tolist() == [0, 1, 1]
 
 
+def test_a_value_that_stands_twice_in_a_dictionary_is_one_value() -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, None], pa.int32()), pa.array(["a", "b", "a"]))
+    assert columns.groups(pa.record_batch({"tag": column}), ["tag"])[0].tolist() == [0, 1, 0, 2]
+
+
+@given(st.lists(st.one_of(st.none(), st.sampled_from([0, 1, 2**17 - 1, 2**17, 2**62, 2**63, 2**64 - 1])), max_size=6))
+def test_whole_numbers_are_told_apart_over_their_full_range(numbers: list[int | None]) -> None:
+    group, _ = columns.groups(pa.record_batch({"cgroup_id": pa.array(numbers, pa.uint64())}), ["cgroup_id"])
+    in_order = list(dict.fromkeys(numbers))
+    assert [in_order[number] for number in group] == numbers
+
+
+@given(st.lists(st.sampled_from([-(2**63), -5, 0, 2**63 - 1]), max_size=6))
+def test_negative_numbers_are_told_apart_too(numbers: list[int]) -> None:
+    group, _ = columns.groups(pa.record_batch({"delta": pa.array(numbers, pa.int64())}), ["delta"])
+    in_order = list(dict.fromkeys(numbers))
+    assert [in_order[number] for number in group] == numbers
+
+
 def test_merged_batches_keep_their_rows_and_share_one_dictionary() -> None:
     batches = [pa.record_batch({"process": pa.array(names, TEXT)}) for names in (["a", "b"], ["b", None], ["c"])]
     merged = columns.merge(batches)

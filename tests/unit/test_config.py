@@ -143,7 +143,7 @@ log_level = "debug"
     assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS"
     assert said["probe[1].config.buffer_kb"] == "expected a whole number from 8 to 4096, found 7"
     assert "Did you mean interface?" in said["probe[1].config.interfaces"]
-    assert said["pipeline.s3.config.format"].endswith('one of "parquet", "jsonl", found "jsn". Did you mean jsonl?')
+    assert said["pipeline.s3.config.format"].endswith('one of "jsonl", "parquet", found "jsn". Did you mean jsonl?')
     assert "boto3" in said["pipeline.s3.config.aws_secret_access_key"]
     assert said["pipeline.s3.config.roll[2]"] == 'expected a whole number from 1, found "2"'
     assert "missing ): conn(" in said["pipeline.s3.steps[0].patterns[0].regex"]
