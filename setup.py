@@ -1,4 +1,4 @@
-"""Building the wheel compiles the probes and takes libbpf along, so that the target needs neither compiler nor libbpf."""
+"""Building the wheel compiles the probes and takes libbpf along: the target needs neither a compiler nor libbpf."""
 
 import platform
 import shutil

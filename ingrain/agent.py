@@ -17,8 +17,9 @@ from ingrain.grains import GRAINS
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.reader import Reader, Source
-from ingrain.pipeline import Pipeline, find_class
+from ingrain.pipeline import Pipeline
 from ingrain.probe import Owners, Probe, ProbeAccount, ProbeError
+from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
 

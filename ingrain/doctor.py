@@ -21,8 +21,8 @@ from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.host import CAPABILITIES, Host, look
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
-from ingrain.pipeline import find_class
 from ingrain.probe import attach, load_owners
+from ingrain.registry import find_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,11 @@ def _try(name: str, host: Host) -> Diagnosis:
     except KernelError as error:
         return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host))
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made
-        mend = "mount cgroup v2" if isinstance(error, CgroupError) else "run the doctor as the agent's user, as root for instance"
+        mend = (
+            "mount cgroup v2"
+            if isinstance(error, CgroupError)
+            else "run the doctor as the agent's user, as root for instance"
+        )
         return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
     return Diagnosis(name, runs=True, hooks=hooks)
 

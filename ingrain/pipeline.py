@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from typing import Any
@@ -13,16 +12,11 @@ from ingrain.account import Station
 from ingrain.backends import BACKENDS
 from ingrain.batch import Batch
 from ingrain.config import PipelineConfig
+from ingrain.registry import find_class
 from ingrain.stage import Flush, Inbox
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)
-
-
-def find_class(place: str) -> Any:
-    """The class at `module:Class`, imported now: what no configuration uses is never imported."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 class Pipeline:

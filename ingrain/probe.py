@@ -14,6 +14,7 @@ from ingrain.grains.common import NetworkSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, sockets
 from ingrain.kernel.buffers import Buffers, Counts
+from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained

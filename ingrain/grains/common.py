@@ -22,7 +22,11 @@ from ingrain.settings import Settings
 from ingrain.text import safe
 
 COMMON = (
-    Column("process", TEXT, "name of the process that owns the socket (the kernel's comm, 15 bytes)"),
+    Column(
+        "process",
+        TEXT,
+        "name of the process that owns the socket (15 bytes of it; where the kernel hides that, its thread's)",
+    ),
     Column("process_id", pa.uint32(), "its process id, as the host counts"),
     Column("uid", pa.uint32(), "its user id"),
     Column("cgroup_id", pa.uint64(), "id of the socket's cgroup v2, so of its container"),

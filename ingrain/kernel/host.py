@@ -63,7 +63,9 @@ def _kernel() -> str:
 
 def _btf() -> str:
     path = Path("/sys/kernel/btf/vmlinux")
-    return f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: tracing probes need it, network ones do not"
+    return (
+        f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: tracing probes need it, network ones do not"
+    )
 
 
 def _lockdown() -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingrain import backends, config, grains, steps
 from ingrain.config import Config, ConfigError
-from ingrain.problems import Problem
+from ingrain.config.problems import Problem
 from ingrain.steps.buffer import BufferSettings
 from ingrain.steps.regex import Pattern, RegexSettings
 from ingrain.steps.whitelist import WhitelistSettings

@@ -11,7 +11,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingrain import positions
+from ingrain.config import positions
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,12 +6,13 @@ In: a message, where the record's data begins and ends, its type and class. Out:
 from __future__ import annotations
 
 import socket
+from functools import lru_cache, partial
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Protocol
 
-from ingrain.grains import dns_name, dns_svcb
-from ingrain.grains.malformed import Malformed
+from ingrain.wire import dns_name, dns_svcb
+from ingrain.wire.malformed import Malformed
 
 _U16 = Struct("!H")
 _SRV = Struct("!HHH")  # priority, weight, port
@@ -29,13 +30,12 @@ class _Form(Protocol):
     def __call__(self, message: bytes, at: int, end: int, known: dict[int, bytes], /) -> str: ...
 
 
-def text(message: bytes, at: int, end: int, type_class: tuple[int, int], known: dict[int, bytes]) -> str:
-    r"""The data between `at` and `end` (which is within the message) of a record of this type and class.
+def text(message: bytes, at: int, end: int, kind: int, record_class: int, known: dict[int, bytes]) -> str:
+    r"""The data between `at` and `end` (which is within the message) of a record of this type (`kind`) and class.
 
     `known` as for `dns_name.read`. A type that has no form of its own here, or not in this class, is `\# LENGTH HEX`.
     Raises Malformed where the data is not of its type's form.
     """
-    kind, record_class = type_class
     form = _FORMS.get(kind)
     if form is None or (kind in _INTERNET and record_class & _CLASS != _IN):
         return _unknown(message, at, end)
@@ -49,16 +49,20 @@ def _unknown(message: bytes, at: int, end: int) -> str:
     return f"\\# {end - at} {message[at:end].hex()}" if end > at else "\\# 0"
 
 
+_ipv4 = lru_cache(maxsize=4096)(socket.inet_ntoa)
+_ipv6 = lru_cache(maxsize=4096)(partial(socket.inet_ntop, socket.AF_INET6))  # RFC 5952
+
+
 def _a(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     if end - at != 4:  # noqa: PLR2004 - bytes of an address
         raise Malformed(f"the address at offset {at} is {end - at} bytes long, not 4")
-    return socket.inet_ntoa(message[at:end])
+    return _ipv4(message[at:end])
 
 
 def _aaaa(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     if end - at != 16:  # noqa: PLR2004 - bytes of an address
         raise Malformed(f"the address at offset {at} is {end - at} bytes long, not 16")
-    return socket.inet_ntop(socket.AF_INET6, message[at:end])
+    return _ipv6(message[at:end])
 
 
 def _name(message: bytes, at: int, end: int, known: dict[int, bytes]) -> str:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import msgspec
 import msgspec.inspect
 
-from ingrain.positions import Path
-from ingrain.problems import Problems, near, quoted, unknown_key
+from ingrain.config.positions import Path
+from ingrain.config.problems import Problems, near, quoted, unknown_key
 from ingrain.settings import Settings
 
 S = TypeVar("S", bound=Settings)

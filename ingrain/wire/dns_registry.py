@@ -22,13 +22,13 @@ def _table(text: str) -> dict[int, str]:
     return {int(number): name for number, name in (entry.split() for entry in text.split(";"))}
 
 
-_TYPE_NAMES = _table(_TYPES)
+TYPE_NAMES = _table(_TYPES)
 _RCODE_NAMES = _table(_RCODES)
 
 
 def type_name(number: int) -> str:
     """The type's mnemonic, or `TYPE` and the number (RFC 3597 5)."""
-    return _TYPE_NAMES.get(number) or f"TYPE{number}"
+    return TYPE_NAMES.get(number) or f"TYPE{number}"
 
 
 def rcode_name(number: int) -> str:

@@ -6,21 +6,19 @@ A file has `[[probe]]` tables (`pipelines`, and `[probe.config]` with a `type`),
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import tomli
 
-from ingrain import backends, doubts, grains, steps, validate
-from ingrain.graph import describe
-from ingrain.model import Config, LogConfig, PipelineConfig, ProbeConfig
-from ingrain.positions import Path, positions
-from ingrain.problems import ConfigError, Problem, Problems, dotted, near, plain, unknown_key
+from ingrain import backends, grains, steps
+from ingrain.config import doubts, validate
+from ingrain.config.model import Config, LogConfig, PipelineConfig, ProbeConfig
+from ingrain.config.positions import Path, positions
+from ingrain.config.problems import ConfigError, Problem, Problems, dotted, near, plain, unknown_key
+from ingrain.registry import find_class
 from ingrain.text import safe
-
-__all__ = ["Config", "ConfigError", "LogConfig", "PipelineConfig", "ProbeConfig", "Problem", "describe", "load"]
 
 FILE_BYTES = 1 << 20
 """The largest file that is read: a configuration has some KB, and a device given by mistake has no end."""
@@ -192,14 +190,14 @@ class _Reader:
 
     def _settings(self, path: Path, table: dict[str, Any], key: str, registry: Mapping[str, str]) -> Any:
         try:
-            found = _find(registry[table[key]])
+            found = find_class(registry[table[key]])
         except (ImportError, OSError) as error:  # OSError: a shared library that the module needs
             self._problems.mistake((*path, key), f"{table[key]} cannot be loaded here: {error}")
             return None
         return validate.settings(found.Settings, table, path, self._problems, tag=key)
 
     def _measured(self, probe: ProbeConfig) -> Any:
-        return _find(grains.GRAINS[probe.type]).measurements if probe.type in grains.GRAINS else None
+        return find_class(grains.GRAINS[probe.type]).measurements if probe.type in grains.GRAINS else None
 
     def _known(self, path: Path, table: Mapping[str, Any], keys: Collection[str]) -> None:
         for key in table:
@@ -219,9 +217,3 @@ class _Reader:
             self._problems.mistake(path, "expected a table")
             return False
         return True
-
-
-def _find(place: str) -> Any:
-    """The class at `module:Class`, imported now: what no configuration uses is never imported."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ingrain.model import Config, PipelineConfig
-from ingrain.problems import dotted
+from ingrain.config.model import Config, PipelineConfig
+from ingrain.config.problems import dotted
 from ingrain.settings import Settings
 from ingrain.text import safe
 

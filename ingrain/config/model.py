@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ingrain.problems import Problem
+from ingrain.config.problems import Problem
 from ingrain.settings import Settings
 
 

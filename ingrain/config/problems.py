@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-from ingrain.positions import Path
+from ingrain.config.positions import Path
 from ingrain.text import safe
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

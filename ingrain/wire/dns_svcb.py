@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable, Iterator
 from struct import Struct
 
-from ingrain.grains import dns_name
-from ingrain.grains.malformed import Malformed
+from ingrain.wire import dns_name
+from ingrain.wire.malformed import Malformed
 
 _PRIORITY = Struct("!H")
 _PARAMETER = Struct("!HH")  # key, length of the value

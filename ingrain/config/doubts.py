@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ingrain.batch import Measurement
-from ingrain.model import Config, PipelineConfig
-from ingrain.positions import Path
-from ingrain.problems import Problems, near, quoted
+from ingrain.config.model import Config, PipelineConfig
+from ingrain.config.positions import Path
+from ingrain.config.problems import Problems, near, quoted
 from ingrain.tags import canonical
 
 

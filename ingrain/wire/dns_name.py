@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ingrain.grains.malformed import Malformed
+from ingrain.wire.malformed import Malformed
 
 HEADER_SIZE = 12
 _NAME_MAX = 255  # with the root's zero; RFC 1035 3.1

@@ -11,28 +11,23 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
 
-from ingrain.grains import dns_name, dns_rdata
-from ingrain.grains.dns_registry import rcode_name, type_name
-from ingrain.grains.malformed import Malformed
+from ingrain.wire import dns_name, dns_rdata
+from ingrain.wire.dns_registry import TYPE_NAMES, rcode_name, type_name
+from ingrain.wire.malformed import Malformed
 
 _HEADER = Struct("!HHHHHH")  # id, flags, and how many: questions, answers, authorities, additionals
 _QUESTION = Struct("!HH")  # type, class
 _RECORD = Struct("!HHIH")  # type, class, ttl, length of the data
 _QR, _TC, _RCODE = 0x8000, 0x0200, 0x000F
+_POINTER = 0xC0
 _OPT = 41
 _CACHED_MAX = 512  # bytes of a message that is kept; with 2,048 of them some 3 MB, and 13 MB at worst
 
 
-class Answer(NamedTuple):
-    """A record of the answer section.
-
-    type: its mnemonic, or `TYPE65280`. data: presentation form, names without the dot at their end. ttl: seconds, as on
-    the wire.
-    """
-
-    type: str
-    data: str
-    ttl: int
+Answer = tuple[str, str, int]
+"""A record of the answer section: its type (mnemonic, or `TYPE65280`), its data in presentation form (names without the
+dot at their end), and its ttl in seconds, as on the wire.
+"""
 
 
 class Message(NamedTuple):
@@ -87,7 +82,15 @@ def _decode(message: bytes, *, whole: bool) -> Message:
     size = len(message)
     try:
         for number in range(answered + authorities + additionals):
-            _owner, at = dns_name.read(message, at, known)
+            first = message[at]
+            if (
+                not first
+            ):  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
+                at += 1
+            elif first >= _POINTER and ((first - _POINTER) << 8 | message[at + 1]) in known:
+                at += 2
+            else:
+                _owner, at = dns_name.read(message, at, known)
             kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
             at += 10
             end = at + length
@@ -97,8 +100,8 @@ def _decode(message: bytes, *, whole: bool) -> Message:
                 options += 1
                 rcode |= (ttl >> 24) << 4
             elif number < answered:
-                data = dns_rdata.text(message, at, end, (kind, record_class), known)
-                answers.append(Answer(type_name(kind), data, ttl))
+                data = dns_rdata.text(message, at, end, kind, record_class, known)
+                answers.append((TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
             at = end
     except (IndexError, StructError):
         if whole and not flags & _TC:

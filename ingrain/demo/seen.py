@@ -1,0 +1,65 @@
+"""What the agent saw, read from its archive, in the form in which the workload says what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ingrain.demo.workload import Deeds
+
+Row = dict[str, Any]
+
+
+def _version(row: Row) -> str:
+    return f"{row['proto'].upper()} {'IPv6' if ':' in row['s_ip'] else 'IPv4'}"
+
+
+_TELLERS: dict[str, Callable[[Row], str | None]] = {
+    "dns.query": lambda row: f"asked for {row['q_name']} {row['q_type']}" if row["direction"] == "out" else None,
+    "dns.answer": lambda row: (
+        f"{'told' if row['direction'] == 'out' else 'was told'} {row['q_name']} {row['q_type']} {row['rcode']}"
+    ),
+    "tls.handshake.clienthello": lambda row: (
+        f"{'offered TLS to' if row['direction'] == 'out' else 'was offered TLS as'} {row['sni']}"
+    ),
+    "tls.handshake.serverhello": lambda row: (
+        f"{'gave' if row['direction'] == 'out' else 'was given'} {row['tls_version']} {row['ciphersuite']}"
+    ),
+    "volume.out": lambda row: f"{_version(row)} sent, bytes",
+    "volume.in": lambda row: f"{_version(row)} received, bytes",
+    "connection.out": lambda row: f"{_version(row)} connections opened" if row["proto"] == "tcp" else None,
+    "connection.in": lambda row: f"{_version(row)} connections taken" if row["proto"] == "tcp" else None,
+}
+
+_MOVERS = {"store", "backup", "docker_conn_proxy"}
+"""Processes whose bytes and connections the workload counts; DNS and TLS are told by their messages."""
+
+
+def rows(archive: Path, measurement: str) -> Iterator[Row]:
+    """The records of a measurement."""
+    for path in sorted(archive.glob(f"measurement={measurement}/**/*.parquet")):
+        yield from pq.ParquetFile(path).read().drop_columns(["timestamp"]).to_pylist()
+
+
+def deeds(archive: Path) -> Deeds:
+    """Everything that the workload counts too."""
+    seen: Deeds = Counter()
+    for measurement, tell in _TELLERS.items():
+        for row in rows(archive, measurement):
+            what = tell(row)
+            if what and (not measurement.startswith(("volume", "connection")) or row["process"] in _MOVERS):
+                seen[row["process"] or "(unknown)", what] += row["value"]
+    return +seen
+
+
+def totals(archive: Path) -> Counter[str]:
+    """The sum of each measurement's values."""
+    found: Counter[str] = Counter()
+    for measurement in _TELLERS:
+        for row in rows(archive, measurement):
+            found[measurement] += row["value"]
+    return found
