@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from native import Generator
+
 from ingrain.kernel import libbpf
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import TICK
-from native import Generator
 
 KILOBYTES = 4096
 """Of each CPU's buffer."""
@@ -100,7 +101,7 @@ def ours(folder: Path, seconds: float) -> Reading:
 
 
 def libbpf_c(folder: Path, seconds: float) -> Reading:
-    """libbpf's perf_buffer in C (reader.c)."""
+    """Libbpf's perf_buffer in C (reader.c)."""
     with Program(str(folder / "flood"), {}) as flood, _on_first_cpu() as other:
         events = flood.maps["events"]
         command = [str(folder / "reader"), str(events), str(_PAGES)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import group
+
 from ingrain.kernel import libbpf
 from ingrain.kernel.program import Program
 from ingrain.probe import attach

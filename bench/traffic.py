@@ -41,7 +41,10 @@ def connections(until: float) -> None:
     """New connections and new peers, fifty a second of each."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         while time.monotonic() < until:
-            with socket.create_connection(listener.getsockname()) as near, contextlib.closing(listener.accept()[0]) as far:
+            with (
+                socket.create_connection(listener.getsockname()) as near,
+                contextlib.closing(listener.accept()[0]) as far,
+            ):
                 near.sendall(PAYLOAD)
                 far.recv(len(PAYLOAD), socket.MSG_WAITALL)
             with _datagram_socket() as near, _datagram_socket() as far:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def start(group: Path) -> Iterator[Start]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                preexec_fn=lambda: enter(group),
+                preexec_fn=lambda: enter(group),  # noqa: PLW1509 it only writes a file
                 **options,
             )
             stack.enter_context(program)
@@ -91,6 +92,22 @@ def enter(folder: Path) -> None:
 
 
 PYTHON = sys.executable
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """A network namespace with only a loopback."""
+    name = f"ingrain-test-{os.getpid()}"
+    if not shutil.which("ip"):
+        pytest.skip("ip (iproute2) is not installed")
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 class Watch:

@@ -41,7 +41,7 @@ def receive(name: str, size: int) -> int:
     return got
 
 
-def obey(order: dict[str, Any]) -> Any:
+def obey(order: dict[str, Any]) -> Any:  # noqa: C901, PLR0912 a list of what it can do
     name = order.get("name", "")
     match order["do"]:
         case "rename":
@@ -70,6 +70,11 @@ def obey(order: dict[str, Any]) -> Any:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
                     one.sendto(b"x", tuple(order["to"]))
             return order["count"]
+        case "spray":  # datagrams of one byte from one socket to every port of some addresses
+            for address in order["to"]:
+                for port in range(1, 65536):
+                    sockets[name].sendto(b"x", (address, port))
+            return 65535 * len(order["to"])
         case other:
             raise ValueError(other)
     if name in sockets:
@@ -78,4 +83,4 @@ def obey(order: dict[str, Any]) -> Any:
 
 
 for line in sys.stdin:
-    print(json.dumps(obey(json.loads(line))), flush=True)
+    print(json.dumps(obey(json.loads(line))), flush=True)  # noqa: T201 its answer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,8 +17,8 @@ from conftest import HERE, PYTHON, Start, Watch
 class Talker:
     """`talker.py` in the test's cgroup."""
 
-    def __init__(self, start: Start, name: str) -> None:
-        self._program: subprocess.Popen[str] = start(PYTHON, HERE / "talker.py")
+    def __init__(self, start: Start, name: str, *inside: str) -> None:
+        self._program: subprocess.Popen[str] = start(*inside, PYTHON, HERE / "talker.py")
         self.name = name
         self("rename", to=name)
         self.pid = self("pid")
@@ -138,7 +140,9 @@ def test_udp_datagrams_are_told_by_process_and_peer(
     assert volumes(watched, "out") == {(*one, ends): size for ends, size in expected.items()} | {
         (*two, (*a, *c)): 60_000
     }
-    assert volumes(watched, "in") == {(*two, ends): size for ends, size in expected.items()} | {(*one, (*a, *c)): 60_000}
+    assert volumes(watched, "in") == {(*two, ends): size for ends, size in expected.items()} | {
+        (*one, (*a, *c)): 60_000
+    }
     assert sorted(connections(watched, "out")) == sorted((*one, ends) for ends in expected)
     assert sorted(connections(watched, "in")) == sorted((*two, ends) for ends in expected)
 
@@ -163,3 +167,60 @@ def test_a_burst_that_overflows_the_buffer_is_accounted_for_to_the_event(
     (station,) = watched.account.pipelines["archive"]
     assert station.received == station.delivered == probe.records
     assert station.lost == station.refused == station.in_flight == 0
+
+
+def test_flows_beyond_what_the_map_holds_are_counted_as_uncounted(watch: Watcher, start: Start, namespace: str) -> None:
+    client = Talker(start, "the sprayer", "ip", "netns", "exec", namespace)
+    watched = watch("Network", extra="buffer_kb = 8192\ninterval_ms = 3600000")
+    with watched():
+        client("socket", "c", family=4, proto="udp")
+        sent = client("spray", "c", to=["127.0.0.1", "127.0.0.2"])
+    (probe,) = watched.account.probes
+    assert probe.uncounted > 0, "the map did not overflow: this test shows nothing"
+    assert sum(row["packets"] for row in watched.rows("volume.out")) + probe.uncounted == sent
+
+
+def test_processes_outside_the_cgroup_are_not_seen(watch: Watcher, talkers: tuple[Talker, Talker]) -> None:
+    client, server = talkers
+    there = server("bind", "a", family=4, proto="udp")
+    watched = watch("Network")
+    with watched(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+        outside.sendto(b"from outside", tuple(there))
+        server("receive", "a", size=12)
+        client("socket", "c", family=4, proto="udp")
+        client("sendto", "c", size=3, to=there)
+        server("receive", "a", size=3)
+        outsider = outside.getsockname()[1]
+    assert {row["process"] for row in watched.rows("volume.out")} == {client.name}
+    assert {(row["process"], row["s_port"] == outsider, row["value"]) for row in watched.rows("volume.in")} == {
+        (server.name, True, 12),
+        (server.name, False, 3),
+    }
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="nft (nftables) is not installed")
+@pytest.mark.parametrize("family", [4, 6])
+def test_retransmissions_are_not_counted_as_bytes(watch: Watcher, start: Start, namespace: str, family: int) -> None:
+    inside = ("ip", "netns", "exec", namespace)
+    rules = "add table inet lossy; add chain inet lossy in { type filter hook input priority 0; }; "
+    rules += "add rule inet lossy in meta l4proto tcp numgen random mod 100 < 3 drop"
+    subprocess.run([*inside, "nft", rules], check=True)
+    client, server = Talker(start, "the client", *inside), Talker(start, "the server", *inside)
+    watched = watch("Network", extra="interval_ms = 30")
+    with watched():
+        there = server("listen", "l", family=family, proto="tcp")
+        here = client("connect", "c", family=family, proto="tcp", to=there)
+        server("accept", "s", **{"from": "l"})
+        client("send", "c", size=20_000_000)
+        server("receive", "s", size=20_000_000)
+        server("send", "s", size=5_000_000)
+        client("receive", "c", size=5_000_000)
+        client("close", "c")
+        server("close", "s")
+    snmp = subprocess.run([*inside, "cat", "/proc/net/snmp"], check=True, capture_output=True, text=True).stdout
+    names, values = (line.split() for line in snmp.splitlines() if line.startswith("Tcp:"))
+    assert int(values[names.index("RetransSegs")]) > 0, "nothing was lost: this test shows nothing"
+    up, down = (*here, *there), (*there, *here)
+    one, two = (client.name, client.pid), (server.name, server.pid)
+    assert volumes(watched, "out") == {(*one, up): 20_000_000, (*two, down): 5_000_000}
+    assert volumes(watched, "in") == {(*two, up): 20_000_000, (*one, down): 5_000_000}
