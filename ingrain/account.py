@@ -16,7 +16,7 @@ class Station:
 
     received: records that came in. delivered: records passed on, or for a backend: accepted by what is behind it.
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
-    turned away at the door because the inbox was full (they are not in `received`). lost: records that came in and could
+    turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
     not be passed on. `detail` counts what else is worth telling (datagrams, series, objects, reasons of a loss).
     """
 

@@ -66,7 +66,7 @@ class Agent:
             try:
                 self._start_probe(probe.type, probe.settings, probe.pipelines)
             except (KernelError, CgroupError, ProbeError) as error:
-                log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", probe.type, error)
+                log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", probe.type, error)  # noqa: TRY400 - its message says it all
                 log.debug("%s", getattr(error, "log", ""))
         if not self.probes:
             self.stop()

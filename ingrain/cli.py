@@ -143,7 +143,7 @@ def _start_logging(loaded: Config) -> None:
 
 def _table(account: Account) -> str:
     """The account, aligned: a line a probe, a line a stage."""
-    rows = [("probe", "handed over", "received", "lost", "malformed", "uncounted", "records")]
+    rows: list[tuple[str, ...]] = [("probe", "handed over", "received", "lost", "malformed", "uncounted", "records")]
     for probe in account.probes:
         numbers = (probe.handed_over, probe.received, probe.lost, probe.malformed, probe.uncounted, probe.records)
         rows.append((probe.name, *(f"{number:,}" for number in numbers)))

@@ -1,7 +1,7 @@
 """`ingrain doctor`: can each probe run here, by which hooks, and if not, why and what would mend it.
 
-Found out by trial, never by version number: each kernel half is loaded, and attached to a cgroup made for the trial that
-holds no process, so nothing is seen and nothing is disturbed.
+Found out by trial, never by version number: each kernel half is loaded, and attached to a cgroup made for the trial,
+which holds no process, so nothing is seen and nothing is disturbed.
 """
 
 from __future__ import annotations

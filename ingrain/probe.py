@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ProbeError(RuntimeError):
-    """This probe cannot run here; the message says why and what would mend it."""
+    """A probe cannot run here; the message says why and what would mend it."""
 
 
 class Owners:
@@ -65,8 +65,9 @@ class Owners:
 
 @dataclass(slots=True)
 class ProbeAccount:
-    """A probe's events: handed over by its programs = received; received = records + malformed. Lost is what the
-    programs could not hand over; uncounted are packets whose volume found no room in the kernel's map.
+    """A probe's events: handed over by its programs = received, and received = records made of events + malformed.
+
+    lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
     """
 
     name: str
@@ -81,7 +82,7 @@ class ProbeAccount:
 
 
 class Probe:
-    """One `[[probe]]` of the configuration, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+    """One `[[probe]]`, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
 
     def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
         self.grain = grain

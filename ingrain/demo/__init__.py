@@ -1,1 +1,1 @@
-"""The demonstration: real programs do real work in a cgroup of their own, and what they did is held against what the agent saw."""
+"""The demo: real programs work in a cgroup of their own, and what they did is held against what the agent saw."""

@@ -180,9 +180,8 @@ def main() -> int:
         equal &= same
         print(f"  {name:<30} {receiver.sums[name]:>12,} {archived[name]:>12,}{'' if same else '   <- differs'}")
     files = sorted(archive.rglob("*.parquet"))
-    print(
-        f"\n{sum(file.stat().st_size for file in files):,} bytes of Parquet, in {receiver.datagrams} StatsD datagrams as well:\n"
-    )
+    size = sum(file.stat().st_size for file in files)
+    print(f"\n{receiver.datagrams} StatsD datagrams, and {size:,} bytes of Parquet in\n")
     print("\n".join(f"  {file}" for file in files))
     print(f"\n{'What was seen is what was done.' if equal else 'What was seen DIFFERS from what was done.'}")
     return 0 if equal else 1

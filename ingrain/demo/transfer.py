@@ -1,6 +1,6 @@
-"""A process that moves bytes over TCP and UDP, IPv4 and IPv6, and says how many: the demo's own count, taken at its sockets.
+"""A process that moves bytes over TCP and UDP, IPv4 and IPv6, and says how many: the demo's own count.
 
-`transfer.py NAME serve` prints its addresses as JSON, takes what comes until its stdin closes, then prints what it took.
+`transfer.py NAME serve` prints its addresses as JSON, takes what comes until stdin closes, then prints what it took.
 `transfer.py NAME send` reads a plan (JSON) from stdin, carries it out, and prints what it sent and got back.
 """
 
@@ -12,6 +12,7 @@ import selectors
 import socket
 import sys
 from collections import Counter
+from typing import Any
 
 _ENDS = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 _REPLY = 100_000
@@ -36,20 +37,20 @@ def serve() -> None:
     done: Counter[str] = Counter()
     while True:
         for key, _events in selector.select():
-            sock = key.fileobj
-            if not isinstance(sock, socket.socket):
+            ready: Any = key.fileobj
+            if ready is sys.stdin:
                 print(json.dumps(done), flush=True)
                 return
             if key.data.startswith("accept"):
-                selector.register(sock.accept()[0], selectors.EVENT_READ, key.data.replace("accept", "TCP"))
+                selector.register(ready.accept()[0], selectors.EVENT_READ, key.data.replace("accept", "TCP"))
                 continue
-            data = sock.recv(1 << 20)
+            data = ready.recv(1 << 20)
             done[f"{key.data} received"] += len(data)
             if not data and key.data.startswith("TCP"):
-                selector.unregister(sock)
-                sock.sendall(b"r" * _REPLY)
+                selector.unregister(ready)
+                ready.sendall(b"r" * _REPLY)
                 done[f"{key.data} sent"] += _REPLY
-                sock.close()
+                ready.close()
 
 
 def send() -> None:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 Deeds = Counter[tuple[str, str]]
 
@@ -55,7 +55,7 @@ class WorkloadError(RuntimeError):
 
 
 class Workload:
-    """Programs in a cgroup (`enter` moves a new process there). What has to be open before the agent is opened at once."""
+    """Programs in a cgroup (`enter` moves a new process there). What must be older than the agent starts at once."""
 
     def __init__(self, enter: Enter) -> None:
         self._enter = enter
@@ -65,7 +65,7 @@ class Workload:
         self._store = self._transfer("store", "serve")  # a server that is older than the agent
         self._addresses: dict[str, tuple[str, int]] = json.loads(_line(self._store))
 
-    def __enter__(self) -> Workload:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

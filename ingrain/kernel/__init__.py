@@ -1,1 +1,1 @@
-"""The only code that knows bpf(2) and perf: loading probes, attaching them, draining their buffers, reading their maps."""
+"""The only code that knows bpf(2) and perf: it loads and attaches probes, drains their buffers, reads their maps."""

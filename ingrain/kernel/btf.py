@@ -68,7 +68,7 @@ class Btf:
             offsets.append(bit_offset // 8)
         return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": kind.size_or_type})
 
-    def _dtype(self, number: int) -> np.dtype[np.generic]:
+    def _dtype(self, number: int) -> np.dtype[np.generic]:  # noqa: PLR0911 - a line a kind of type
         kind = self._types[number]
         if kind.kind in _QUALIFIERS:
             return self._dtype(kind.size_or_type)

@@ -37,11 +37,11 @@ def find(name: str | None) -> Path:
 
 def identifier(folder: Path) -> int:
     """A cgroup's id, as the kernel's bpf_skb_cgroup_id() gives it: the folder's inode number."""
-    return os.stat(folder).st_ino
+    return folder.stat().st_ino
 
 
 def processes(folder: Path) -> Iterator[int]:
-    """Ids of the processes in the cgroup and all below it, in ascending order within each; those that go are skipped."""
+    """Ids of the processes in the cgroup and all below it; those that go meanwhile are skipped."""
     for below, _folders, _files in os.walk(folder):
         try:
             text = Path(below, "cgroup.procs").read_text()

@@ -1,7 +1,7 @@
 """A thin binding of the libbpf functions that the agent uses, by ctypes.
 
-The wheel carries libbpf (and the libelf that it needs), so the target needs neither; a source tree without them uses the
-system's libbpf.so.1. Every function that can fail raises `KernelError` with the kernel's errno.
+The wheel carries libbpf and the libelf that it needs, so the target needs neither; a source tree without them uses
+the system's libbpf.so.1. Every function that can fail raises `KernelError` with the kernel's errno.
 """
 
 from __future__ import annotations

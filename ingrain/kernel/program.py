@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Program:
             libbpf.library().bpf_object__close(self._object)
             self._object = 0
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,8 +1,8 @@
 """What is in a perf buffer: records, split into an array of event structs (and their packets, where they carry one).
 
 A record is `struct perf_event_header` (type, misc, size), for a sample then the length of its raw data and the data,
-padded with up to 7 bytes of garbage. Records of one kind have one size, so they are read as one strided array: the stride
-of the first is assumed, verified on the whole column, and where a record differs the reading starts anew behind it.
+padded with up to 7 bytes of garbage. Records of one kind have one size, so they are read as one strided array: the
+stride of the first is assumed, verified on the whole column, and where a record differs the reading starts anew.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Events = npt.NDArray[np.void]
 class Drained:
     """What one drain of one probe's buffers gave.
 
-    events: structured array of the probe's event struct, one row an event. payloads: for events that carry a packet, its
-    bytes from the payload on, one an event. lost: what the kernel's lost-records say (it under-reports; the programs' own
-    counts are the truth). corrupt: bytes that could not be read as records.
+    events: structured array of the probe's event struct, one row an event. payloads: for events that carry a packet,
+    its bytes from the payload on, one an event. lost: what the kernel's lost-records say (it under-reports; the
+    programs' own counts are the truth). corrupt: bytes that could not be read as records.
     """
 
     events: Events
@@ -54,7 +54,7 @@ def fixed(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
             at += count * size
             continue
         if kind == LOST and size >= _LOST.size:
-            lost += _LOST.unpack_from(raw, at)[4]
+            lost += _LOST.unpack_from(raw.data, at)[4]
         else:
             corrupt += size
         at += size
@@ -67,9 +67,8 @@ def with_packets(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
     structs: list[bytes] = []
     payloads: list[bytes] = []
     lost = corrupt = at = 0
-    fields = dtype.fields or {}
     lengths = struct.Struct("<II")  # captured, payload: neighbours in the struct
-    captured_at = fields["captured"][1]
+    captured_at = dtype.fields["captured"][1] if dtype.fields else 0
     head, width = _SAMPLE.size, dtype.itemsize
     while at + _HEADER.size <= len(memory):
         kind, _misc, size = _HEADER.unpack_from(memory, at)
@@ -108,12 +107,12 @@ def join(parts: list[Drained], dtype: np.dtype[np.void]) -> Drained:
 def _head(raw: Bytes, at: int) -> tuple[int, int]:
     if at + _HEADER.size > len(raw):
         return 0, 0
-    kind, _misc, size = _HEADER.unpack_from(raw, at)
+    kind, _misc, size = _HEADER.unpack_from(raw.data, at)
     return kind, size
 
 
 def _alike(heads: npt.NDArray[np.uint64]) -> int:
-    """How many headers, from the first on, have its type and size. (`misc`, between them, says in which mode it was.)"""
+    """How many headers, from the first on, have its type and size; `misc`, between them, may differ."""
     if not (heads != heads[0]).any():  # one pass over memory in the case that nearly always is
         return len(heads)
     other = (heads & _TYPE_AND_SIZE) != (heads[0] & _TYPE_AND_SIZE)

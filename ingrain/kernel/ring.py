@@ -1,7 +1,7 @@
 """One CPU's perf buffer: the memory that the kernel writes and this side reads, as bytes.
 
-The layout is `struct perf_event_mmap_page` of linux/perf_event.h: a page with the head (where the kernel will write) and
-the tail (what was read), then the data, a power of two in size.
+The layout is `struct perf_event_mmap_page` of linux/perf_event.h: a page with the head (where the kernel will write)
+and the tail (what was read), then the data, a power of two in size.
 """
 
 from __future__ import annotations

@@ -49,12 +49,12 @@ def seed(folder: Path, owners: int, dtype: np.dtype[np.void]) -> Seeding:
 
 def _seed_process(pid: int, owners: int, dtype: np.dtype[np.void], seeding: Seeding) -> None:
     try:
-        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/fd") if _is_socket(pid, name)]
+        numbers = [int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir() if _is_socket(one)]
         if not numbers:
             return
         owner = np.zeros(1, dtype)
         owner["pid"] = pid
-        owner["uid"] = os.stat(f"/proc/{pid}").st_uid
+        owner["uid"] = Path(f"/proc/{pid}").stat().st_uid
         owner["comm"] = Path(f"/proc/{pid}/comm").read_bytes().removesuffix(b"\n")[:15]
         handle = os.pidfd_open(pid)
     except OSError:
@@ -67,9 +67,9 @@ def _seed_process(pid: int, owners: int, dtype: np.dtype[np.void], seeding: Seed
         os.close(handle)
 
 
-def _is_socket(pid: int, descriptor: str) -> bool:
+def _is_socket(descriptor: Path) -> bool:
     with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith("socket:")
+        return descriptor.readlink().name.startswith("socket:")
     return False
 
 

@@ -91,8 +91,9 @@ def test_dns_messages(watch: Callable[..., Watch], start: Start, namespace: str,
     watched = watch("DNS")
     with watched():
         start(
-            *inside, "dnsmasq", "-k", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root", "--pid-file=",
-            f"--port={DNS_PORT}", "--listen-address=127.0.0.1,::1", "--bind-interfaces", "--local=/test/",
+            *inside, "dnsmasq", "-k", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root",
+            "--pid-file=", f"--port={DNS_PORT}", "--listen-address=127.0.0.1,::1", "--bind-interfaces",
+            "--local=/test/",
             "--host-record=www.a.test,192.0.2.1,2001:db8::1", "--host-record=www.a.test,192.0.2.2",
             "--cname=alias.a.test,www.a.test", "--mx-host=a.test,mail.a.test,10", "--txt-record=a.test,one,two",
             "--srv-host=_s._tcp.a.test,www.a.test,389", "--ptr-record=1.2.0.192.in-addr.arpa,www.a.test",
@@ -195,7 +196,7 @@ def test_tls_hellos(watch: Callable[..., Watch], start: Start, namespace: str, t
         versions = packet.get("tls_tls_handshake_extensions_supported_version") or packet["tls_tls_handshake_version"]
         return (
             *ends(packet, "tcp"),
-            (packet.get("tls_tls_handshake_extensions_server_name") or [None])[0],
+            next(iter(packet.get("tls_tls_handshake_extensions_server_name", [])), None),
             tuple(packet.get("tls_tls_handshake_extensions_alpn_str", [])),
             version[max(map(number, versions))],
             tuple(names[number(value)] for value in packet["tls_tls_handshake_ciphersuite"]),
