@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,6 +38,17 @@ class Account:
 
     probes: list[ProbeAccount]
     pipelines: dict[str, list[Station]]
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain lists and dictionaries, for JSON."""
+        stages = {
+            name: [
+                {one.name: getattr(station, one.name) for one in fields(station)} | {"detail": dict(station.detail)}
+                for station in stations
+            ]
+            for name, stations in self.pipelines.items()
+        }
+        return {"probes": [asdict(probe) for probe in self.probes], "pipelines": stages}
 
 
 class Agent:

@@ -12,7 +12,6 @@ import logging.handlers
 import signal
 import sys
 import threading
-from dataclasses import asdict
 from pathlib import Path
 
 from ingrain import config
@@ -122,8 +121,15 @@ def _run(options: argparse.Namespace) -> int:
     stopping.wait()
     account = agent.stop()
     print(_table(account), file=sys.stderr)
-    if options.account:
-        options.account.write_text(json.dumps(asdict(account), indent=2) + "\n")
+    return 0 if options.account is None else _write(options.account, account)
+
+
+def _write(path: Path, account: Account) -> int:
+    try:
+        path.write_text(json.dumps(account.document(), indent=2) + "\n")
+    except OSError as error:
+        print(f"ingrain: the account cannot be written to {path}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -134,11 +140,17 @@ def _warn(file: Path, loaded: Config) -> None:
 
 def _start_logging(loaded: Config) -> None:
     handler: logging.Handler = logging.StreamHandler()
+    missing = None
     if loaded.log.type == "Syslog":
-        handler = logging.handlers.SysLogHandler("/dev/log")
+        try:
+            handler = logging.handlers.SysLogHandler("/dev/log")
+        except OSError as error:  # the agent is worth more than its log
+            missing = error
     handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
     logging.basicConfig(level=_LEVELS[loaded.log.log_level], handlers=[handler], force=True)
     logging.getLogger("pykka").setLevel(logging.WARNING)
+    if missing:
+        logging.getLogger(__name__).warning("the log goes to stderr: /dev/log cannot be used (%s)", missing.strerror)
 
 
 def _table(account: Account) -> str:

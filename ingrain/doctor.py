@@ -24,16 +24,20 @@ from ingrain.kernel.program import Program
 from ingrain.probe import attach, load_owners
 from ingrain.registry import find_class
 
+_LOG = 4000
+"""Characters of the verifier's log that are worth keeping: its verdict stands at the end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Whether a probe can run here. reason and mend are empty where it can."""
+    """Whether a probe can run here. reason, mend and log (the verifier's last words) are empty where it can."""
 
     probe: str
     runs: bool
     hooks: list[str] = field(default_factory=list)
     reason: str = ""
     mend: str = ""
+    log: str = ""
 
 
 def examine() -> tuple[Host, list[Diagnosis]]:
@@ -83,7 +87,7 @@ def _try(name: str, host: Host) -> Diagnosis:
                 attach(program, folder)
                 hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
     except KernelError as error:
-        return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host))
+        return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made
         mend = (
             "mount cgroup v2"
@@ -114,10 +118,10 @@ def _why(error: KernelError) -> str:
 def _mend(error: KernelError, host: Host) -> str:
     if host.missing and error.errno in {errno.EPERM, errno.EACCES}:
         return f"run with {', '.join(host.missing)} (as root, or by AmbientCapabilities= of the service)"
-    if error.errno == errno.EPERM and host.lockdown not in {"none", ""} and not host.lockdown.startswith("none"):
-        return f"kernel lockdown is {host.lockdown}; this probe needs a host without it, or with lockdown=integrity"
+    if error.errno == errno.EPERM and not host.lockdown.startswith("none"):
+        return f"a kernel lockdown may be why (here: {host.lockdown}); boot without it, or with lockdown=integrity"
     if error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES}:
         return "this kernel lacks a hook or helper that the probe needs; network probes need Linux 5.10 or newer"
     if error.errno == errno.ENOMEM:
         return "free memory, or give the service a larger MemoryMax="
-    return "see the kernel's own words with --json, or `dmesg`"
+    return "`log` of --json has the verifier's own words, and `dmesg` may have more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -91,7 +92,21 @@ def enter(folder: Path) -> None:
     (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
-PYTHON = sys.executable
+class Talker:
+    """`talker.py` in the test's cgroup, under a name of its own; a call is an order, and its result the answer."""
+
+    def __init__(self, start: Start, name: str, *inside: str) -> None:
+        self._program: subprocess.Popen[str] = start(*inside, sys.executable, HERE / "talker.py")
+        self.name = name
+        self("rename", to=name)
+        self.pid = self("pid")
+
+    def __call__(self, do: str, name: str = "", **order: Any) -> Any:
+        assert self._program.stdin
+        assert self._program.stdout
+        self._program.stdin.write(json.dumps({"do": do, "name": name, **order}) + "\n")
+        self._program.stdin.flush()
+        return json.loads(self._program.stdout.readline())
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ sockets: dict[str, socket.socket] = {}
 
 
 def rename(name: str) -> None:
-    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)  # PR_SET_NAME
+    ctypes.CDLL(None).prctl(15, name.encode("utf-8", "surrogateescape"), 0, 0, 0)  # PR_SET_NAME
 
 
 def make(order: dict[str, Any]) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
@@ -11,24 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import HERE, PYTHON, Start, Watch
-
-
-class Talker:
-    """`talker.py` in the test's cgroup."""
-
-    def __init__(self, start: Start, name: str, *inside: str) -> None:
-        self._program: subprocess.Popen[str] = start(*inside, PYTHON, HERE / "talker.py")
-        self.name = name
-        self("rename", to=name)
-        self.pid = self("pid")
-
-    def __call__(self, do: str, name: str = "", **order: Any) -> Any:
-        assert self._program.stdin
-        assert self._program.stdout
-        self._program.stdin.write(json.dumps({"do": do, "name": name, **order}) + "\n")
-        self._program.stdin.flush()
-        return json.loads(self._program.stdout.readline())
+from conftest import Start, Talker, Watch
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""The doctor's answers: by trial on this kernel, and without rights what it could not find out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from ingrain.kernel import cgroup
+
+DOCTOR = [sys.executable, "-m", "ingrain", "doctor", "--json"]
+
+
+def doctor(*before: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run([*before, *DOCTOR], capture_output=True, text=True, check=False, timeout=60)
+    assert not done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_every_network_probe_runs_here_by_the_hooks_that_are_told() -> None:
+    code, found = doctor()
+    assert code == 0
+    for probe in found["probes"]:
+        assert probe["runs"], probe["reason"]
+        assert {"cgroup_skb/ingress", "cgroup_skb/egress", "cgroup/sock_create"} <= set(probe["hooks"])
+    assert found["host"]["cgroup"] == str(cgroup.mount())
+    assert not found["host"]["missing"]
+
+
+def test_the_trial_leaves_no_cgroup_behind() -> None:
+    before = {path.name for path in cgroup.mount().iterdir()}
+    doctor()
+    left = {path.name for path in cgroup.mount().iterdir()} - before
+    assert not [name for name in left if "doctor" in name]
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
+def test_without_capabilities_it_says_which_are_missing_and_what_for() -> None:
+    code, found = doctor("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    assert code == 1
+    assert found["host"]["held"] == []
+    assert found["host"]["missing"] == ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_PTRACE"]
+    for probe in found["probes"]:
+        assert not probe["runs"]
+        assert "CAP_BPF" in probe["mend"]
