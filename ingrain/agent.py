@@ -95,6 +95,8 @@ class Agent:
             self._reader.stop()
         deadline = time.monotonic() + FINISH_SECONDS
         for pipeline in self.pipelines.values():
+            pipeline.flush()
+        for pipeline in self.pipelines.values():  # one that hangs takes no time from the others: all are flushing
             pipeline.finish(deadline)
         account = self.account()
         for probe in self.probes:

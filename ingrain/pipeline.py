@@ -33,6 +33,7 @@ class Pipeline:
             station = Station(f"{label}: {kind}")
             self._refs.insert(0, find_class(STEPS[kind]).start(settings, station, self._refs[0]))
             self.stations.insert(0, station)
+        self._flush = Flush()
         self._inboxes: list[Inbox] = [ref.actor_inbox for ref in self._refs]  # type: ignore[misc] # Stage's is an Inbox
 
     @property
@@ -47,14 +48,16 @@ class Pipeline:
             self.stations[0].refused += len(batch)
         return taken
 
+    def flush(self) -> None:
+        """Tell every stage, in the order of the data, to hand on what it holds; returns at once."""
+        self._refs[0].tell(self._flush)
+
     def finish(self, deadline: float) -> bool:
-        """Flush every stage in the order of the data, then stop them; false if that was not done by `deadline`.
+        """Wait for the `flush` to end, then stop every stage; false if that was not done by `deadline`.
 
         What a stage that hangs still holds stays counted as in flight. `deadline` is on `time.monotonic`.
         """
-        flush = Flush()
-        self._refs[0].tell(flush)
-        done = flush.done.wait(max(0.0, deadline - time.monotonic()))
+        done = self._flush.done.wait(max(0.0, deadline - time.monotonic()))
         if not done:
             log.error("pipeline %s did not finish in time: %d records are left in it", self.name, self.depth)
             for inbox in self._inboxes:

@@ -68,6 +68,7 @@ class ProbeAccount:
     """A probe's events: handed over by its programs = received, and received = records made of events + malformed.
 
     lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
+    failed: events that could not be decoded through a fault of the agent's own, which is in its log.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ProbeAccount:
     malformed: int = 0
     uncounted: int = 0
     corrupt: int = 0
+    failed: int = 0
     records: int = 0
     """Records made of events and of volumes."""
 
@@ -128,7 +130,12 @@ class Probe:
     def _drained(self, drained: Drained) -> None:
         self._account.received += len(drained.events)
         self._account.corrupt += drained.corrupt
-        self._offer(self.grain.decode(drained))
+        try:
+            batches = list(self.grain.decode(drained))
+        except Exception:
+            self._account.failed += len(drained.events)
+            raise
+        self._offer(batches)
 
     def _poll(self) -> None:
         self._offer(self.grain.poll())
