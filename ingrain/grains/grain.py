@@ -1,8 +1,8 @@
 """What every grain is: the user half of a probe, which turns raw structs into records.
 
-A grain names its kernel half (`program`, an object of probes/), the event struct that it hands over, and the measurements
-that it makes of it. The agent drains the buffers and calls `decode`; `poll`, where a grain counts in the kernel, reads
-the counts at the interval that the settings give.
+A grain names its kernel half (`program`, an object of probes/), the event struct that it hands over, and what it makes
+of it (`measurements`). The agent drains the buffers and calls `decode`; `poll`, where a grain counts in the kernel,
+reads the counts at the interval that the settings give.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ class Grain(ABC):
     def __init__(self) -> None:
         self.malformed = 0
         """Events that made no record, because what they hold is not what it claims to be."""
+        self.cut = 0
+        """Events that made no record, because what was captured of them ends before what a record tells."""
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Records of what was drained."""
 
-    def open(self, program: Program) -> None:
+    def open(self, program: Program) -> None:  # noqa: B027 - only a grain that counts in the kernel needs it
         """The kernel half is loaded; a grain that reads its maps keeps it."""
 
     def poll(self) -> Iterator[Batch]:

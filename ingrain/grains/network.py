@@ -43,7 +43,7 @@ class VolumeSettings(NetworkSettings, frozen=True):
 
 
 class Network(Grain):
-    """Connections and volumes. A volume's timestamp is the time of its reading; an interval without a packet has none."""
+    """Connections and volumes. A volume's timestamp is when it was read; an interval without a packet has none."""
 
     Settings = VolumeSettings
     measurements = CONNECTION + VOLUME

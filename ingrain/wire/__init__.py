@@ -1,1 +1,1 @@
-"""What stands in packets: decoders of DNS messages and TLS hellos, from bytes to printable text. Nothing of the kernel."""
+"""What stands in packets: decoders of DNS messages and TLS hellos, from bytes to printable text."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ingrain.wire import dns_name, dns_rdata
 from ingrain.wire.dns_registry import TYPE_NAMES, rcode_name, type_name
-from ingrain.wire.malformed import Malformed
+from ingrain.wire.malformed import Cut, Malformed
 
 _HEADER = Struct("!HHHHHH")  # id, flags, and how many: questions, answers, authorities, additionals
 _QUESTION = Struct("!HH")  # type, class
@@ -55,7 +55,10 @@ def decode(payload: bytes) -> Message:
 
 
 def decode_cut(payload: bytes) -> Message:
-    """The message of which only the beginning was captured: its answers as far as they are whole. Raises Malformed."""
+    """The message of which only the beginning was captured: its answers as far as they are whole.
+
+    Raises Cut where not even its questions are there, and Malformed.
+    """
     return _decode(payload, whole=False)
 
 
@@ -68,44 +71,53 @@ def _decode(message: bytes, *, whole: bool) -> Message:
     known: dict[int, bytes] = {}
     try:
         _id, flags, asked, answered, authorities, additionals = _HEADER.unpack_from(message)
-        at = dns_name.HEADER_SIZE
-        questions = []
-        for _ in range(asked):
-            labels, at = dns_name.read(message, at, known)
-            questions.append((dns_name.text(labels), type_name(_QUESTION.unpack_from(message, at)[0])))
-            at += _QUESTION.size
+        questions, at = _questions(message, asked, known)
     except (IndexError, StructError):
-        raise Malformed("the message ends within its header or questions") from None
-    rcode = flags & _RCODE
+        raise (Malformed if whole else Cut)("the message ends within its header or questions") from None
     answers: list[Answer] = []
-    options = 0
-    size = len(message)
+    options: list[int] = []
     try:
         for number in range(answered + authorities + additionals):
-            first = message[at]
-            if (
-                not first
-            ):  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
-                at += 1
-            elif first >= _POINTER and ((first - _POINTER) << 8 | message[at + 1]) in known:
-                at += 2
-            else:
-                _owner, at = dns_name.read(message, at, known)
-            kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
-            at += 10
-            end = at + length
-            if end > size:
-                raise IndexError  # noqa: TRY301 - as if a byte of it had been read
-            if kind == _OPT:  # no record but this message's options; the class is the sender's buffer size
-                options += 1
-                rcode |= (ttl >> 24) << 4
-            elif number < answered:
-                data = dns_rdata.text(message, at, end, kind, record_class, known)
-                answers.append((TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
-            at = end
+            at = _record(message, at, known, answers if number < answered else None, options)
     except (IndexError, StructError):
         if whole and not flags & _TC:
-            raise Malformed(f"the message ends within the records that its header counts, at offset {size}") from None
-    if options > 1:
-        raise Malformed("the message has more than one OPT record")  # RFC 6891 6.1.1
-    return Message(bool(flags & _QR), rcode_name(rcode), tuple(questions), tuple(answers))
+            raise Malformed(f"the message ends within a record, at offset {len(message)}") from None
+    rcode = flags & _RCODE
+    if options:
+        if len(options) > 1:
+            raise Malformed("the message has more than one OPT record")  # RFC 6891 6.1.1
+        rcode |= options[0] >> 24 << 4
+    return Message(bool(flags & _QR), rcode_name(rcode), questions, tuple(answers))
+
+
+def _questions(message: bytes, count: int, known: dict[int, bytes]) -> tuple[tuple[tuple[str, str], ...], int]:
+    """Name and type of each question, and the offset behind them."""
+    questions = []
+    at = dns_name.HEADER_SIZE
+    for _ in range(count):
+        labels, at = dns_name.read(message, at, known)
+        questions.append((dns_name.text(labels), type_name(_QUESTION.unpack_from(message, at)[0])))
+        at += _QUESTION.size
+    return tuple(questions), at
+
+
+def _record(message: bytes, at: int, known: dict[int, bytes], answers: list[Answer] | None, options: list[int]) -> int:
+    """The offset behind the record at `at`. What it says goes to `answers`, if given; what OPT says to `options`."""
+    first = message[at]
+    if not first:  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
+        at += 1
+    elif first >= _POINTER and ((first - _POINTER) << 8 | message[at + 1]) in known:
+        at += 2
+    else:
+        _owner, at = dns_name.read(message, at, known)
+    kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
+    at += _RECORD.size
+    end: int = at + length
+    if end > len(message):
+        raise IndexError  # as if a byte of it had been read
+    if kind == _OPT:  # no record but this message's options; the class is the sender's buffer size
+        options.append(ttl)
+    elif answers is not None:
+        data = dns_rdata.text(message, at, end, kind, record_class, known=known)
+        answers.append((TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
+    return end

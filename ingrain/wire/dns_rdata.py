@@ -30,7 +30,7 @@ class _Form(Protocol):
     def __call__(self, message: bytes, at: int, end: int, known: dict[int, bytes], /) -> str: ...
 
 
-def text(message: bytes, at: int, end: int, kind: int, record_class: int, known: dict[int, bytes]) -> str:
+def text(message: bytes, at: int, end: int, kind: int, record_class: int, *, known: dict[int, bytes]) -> str:
     r"""The data between `at` and `end` (which is within the message) of a record of this type (`kind`) and class.
 
     `known` as for `dns_name.read`. A type that has no form of its own here, or not in this class, is `\# LENGTH HEX`.

@@ -1,7 +1,11 @@
-"""The one error of the wire decoders: bytes that are not what the kernel half took them for."""
+"""The two errors of the wire decoders: bytes that are not what the kernel half took them for, and missing bytes."""
 
 from __future__ import annotations
 
 
 class Malformed(ValueError):  # noqa: N818 - the field's word for such a message
     """The bytes break the format; the message says where. Grains count it and make no record."""
+
+
+class Cut(ValueError):  # noqa: N818 - the field's word for such a message
+    """The bytes are of the format as far as they go, but end before what a record tells: no record, counted apart."""

@@ -1,0 +1,34 @@
+"""Columns of text from Python's strings: each distinct string stands once in a batch, also within lists.
+
+So a packet in which one long name stands a thousand times makes no column a thousand times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ingrain.batch import TEXT
+
+TEXTS = pa.list_(TEXT)
+"""A list of names, such as the cipher suites that a client offers."""
+
+
+def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
+    """The strings as a `TEXT` column."""
+    return pa.array(values, pa.string()).dictionary_encode()
+
+
+def text_lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:
+    """The lists of strings as a `TEXTS` column."""
+    items = texts([item for value in values for item in value or ()])
+    missing = np.array([value is None for value in values], dtype=bool)
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(offsets([len(value or ()) for value in values]), items, TEXTS, mask=mask)
+
+
+def offsets(lengths: Sequence[int]) -> pa.Array:
+    """Where each list begins in the items of all, and where the last ends (int32)."""
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
