@@ -1,0 +1,127 @@
+"""Archive: objects in a local folder, in the layout that S3 has. No reader ever sees one that is not complete.
+
+An object is written under a hidden name in its own folder, synced, and renamed. What a crash left is removed at the
+next start; another agent's hidden files are left alone, for it holds a lock on them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from ingrain.account import Station
+from ingrain.backends.objects import Object, Objects, ObjectSettings
+
+log = logging.getLogger(__name__)
+
+_HIDDEN = ".{}.tmp"  # readers of such folders pass over names that begin with a dot
+
+
+def is_path(path: str) -> None:
+    """Raise ValueError for what no folder can be called."""
+    if not path or "\0" in path:
+        raise ValueError("expected the path of a folder")
+
+
+class ArchiveSettings(ObjectSettings, frozen=True, kw_only=True):
+    """`path`: the folder, made when it is missing; `format`, `roll_mb` and `roll_s` as for S3."""
+
+    path: Annotated[str, msgspec.Meta(extra={"check": is_path})]
+
+
+class Archive(Objects):
+    """Records are delivered when their object has its name and is on the disk (fsync)."""
+
+    Settings = ArchiveSettings
+
+    def __init__(self, settings: ArchiveSettings, station: Station) -> None:
+        super().__init__(settings, station, f"writing to {settings.path}")
+        self._root = Path(settings.path)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+        except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
+            self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
+
+    def create(self, key: str) -> BinaryIO:
+        """A hidden file beside the object's place, locked as long as it is open."""
+        path = self._root / key
+        hidden = _hidden(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = hidden.open("xb")
+        if not _locked(file) or not hidden.exists():  # another agent, just starting, swept it up
+            file.close()
+            raise FileExistsError(str(hidden))
+        if path.exists():  # looked up after the hidden name was taken, so nobody can be about to rename to it
+            self.discard(key, file)
+            raise FileExistsError(str(path))
+        return file
+
+    def store(self, made: Object) -> None:
+        """Sync, rename, sync the folder."""
+        path = self._root / made.key
+        made.file.flush()
+        os.fsync(made.file.fileno())
+        made.size = made.file.tell()
+        _hidden(path).rename(path)
+        made.file.close()
+        _sync(path.parent)
+        self.stored(made.rows, made.size)
+
+    def discard(self, key: str, file: BinaryIO) -> None:
+        """Remove the hidden file."""
+        with suppress(OSError):  # nothing more can be done about it; the next start sweeps it up
+            _hidden(self._root / key).unlink()
+        with suppress(OSError):  # what its buffer holds may not fit the disk
+            file.close()
+
+    def _sweep(self) -> None:
+        """Remove what a crash left: hidden files that nobody has locked. They were in the newest days' folders."""
+        for hidden in _leftovers(self._root):
+            with suppress(OSError), hidden.open("r+b") as file:  # gone meanwhile
+                if not _locked(file):
+                    continue
+                size = os.fstat(file.fileno()).st_size
+                hidden.unlink()
+                log.warning(
+                    "%s: removed %s, %d bytes of an object that a crash left incomplete; its records are lost",
+                    self.station.name,
+                    hidden,
+                    size,
+                )
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(_HIDDEN.format(path.name))
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock the file as long as it is open; false when somebody else has. A file system without locks has it granted."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _leftovers(root: Path) -> Iterator[Path]:
+    for measurement in root.glob("measurement=*"):
+        for day in sorted(measurement.glob("date=*"))[-2:]:
+            yield from day.glob("hour=*/" + _HIDDEN.format("*"))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,59 @@
+"""Console: records on stdout, a line each, for people or as JSON lines for another program.
+
+In: any batch. A reader that has gone, or that does not read for STALL_S, costs the records, counted, not the agent.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ingrain.account import Station
+from ingrain.backends.lines import json_lines, raw, text_lines
+from ingrain.backends.output import Output
+from ingrain.backends.reach import Reach
+from ingrain.batch import Batch
+from ingrain.settings import Settings
+from ingrain.stage import Backend
+
+_ROWS = 8192  # rendered at a time: some megabytes of text
+
+
+class ConsoleSettings(Settings, frozen=True):
+    """`format`: text to read, or json: an object a line, as `ingrain.backends.lines` says."""
+
+    format: Literal["text", "json"] = "text"
+
+
+class Console(Backend):
+    """A record is delivered when its line is written. `detail` has the reasons of losses."""
+
+    Settings = ConsoleSettings
+
+    def __init__(self, settings: ConsoleSettings, station: Station, output: Output | None = None) -> None:
+        super().__init__(station)
+        self._render = json_lines if settings.format == "json" else text_lines
+        self._output = output or Output.stdout()
+        self._reach = Reach(station.name, "writing to stdout")
+
+    def deliver(self, batch: Batch) -> None:
+        """Write the batch's lines, as far as stdout takes them."""
+        for start in range(0, len(batch), _ROWS):
+            part = batch.with_records(batch.records.slice(start, _ROWS))
+            data, bounds = raw(self._render(part))
+            written, why = self._output.write(data, bounds.tolist(), self)
+            self.station.delivered += written
+            if why:
+                rest = len(batch) - start - written
+                self.station.lost += rest
+                self.station.detail[why] += rest
+                self._reach.fails(why, "Records that cannot be written are counted as lost")
+                return
+        if len(batch):
+            self._reach.works()
+
+    def close(self) -> None:
+        """Finish the line that stdout took in part, if it can be finished now."""
+        if not self._output.finish(self):
+            self.station.delivered -= 1
+            self.station.lost += 1
+            self.station.detail["cut off"] += 1

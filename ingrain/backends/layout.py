@@ -1,0 +1,36 @@
+"""How objects are named: `measurement=NAME/date=YYYY-MM-DD/hour=HH/HOST-FIRSTNS-SEQ.parquet`, below a prefix or folder.
+
+The folders are Hive's way of partitioning, which most readers of Parquet know; date and hour are the records', UTC.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+from datetime import UTC, datetime
+
+HOUR_NS = 3_600_000_000_000
+
+SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}
+"""`format` of the settings -> how the object's name ends."""
+
+_sequence = itertools.count()  # of the whole process: two pipelines may write the same records to the same place
+_HOST_CHARACTERS = 64
+
+
+def key(measurement: str, first_ns: int, form: str) -> str:
+    """The name of an object whose first record has the timestamp `first_ns` (ns, UTC). No two calls return the same."""
+    hour = datetime.fromtimestamp(first_ns // 1_000_000_000, UTC)
+    folder = f"measurement={path_part(measurement)}/date={hour:%Y-%m-%d}/hour={hour:%H}"
+    return f"{folder}/{host()}-{first_ns}-{next(_sequence):06}{SUFFIXES[form]}"
+
+
+def host() -> str:
+    """The name of this host, as it stands in names of objects."""
+    return path_part(socket.gethostname())[:_HOST_CHARACTERS]
+
+
+def path_part(text: str) -> str:
+    """Any text as one harmless part of a path: letters, digits, `.`, `_` and `-` stay, it begins with no dot."""
+    return re.sub(r"^\.|[^0-9A-Za-z._-]", "_", text) or "_"

@@ -1,0 +1,228 @@
+"""What Archive and S3 share: batches become objects, one a measurement and hour at a time, rolled by size or age.
+
+In: any batch. Out: Parquet or gzipped JSON lines, named as `ingrain.backends.layout` says, rows in time order. Memory
+is bounded: rows are held only until there are enough of them for a row group; an object in the making is a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Annotated, BinaryIO, Literal
+
+import msgspec
+import pyarrow as pa
+
+from ingrain.account import Station
+from ingrain.backends import layout
+from ingrain.backends.partition import Partition, by_hour
+from ingrain.backends.reach import Reach
+from ingrain.backends.writers import WRITERS, Writer
+from ingrain.batch import Batch, Measurement
+from ingrain.settings import Settings
+from ingrain.stage import Backend
+
+GROUP_ROWS = 1 << 16
+"""Records of a row group: some 4 MB of connections. Twice as many cost the agent 25 MB and gain readers nothing."""
+
+KEEP_ROWS = 1 << 15
+"""Newest records held back when a row group is written: what two CPUs' buffers of the default size hold, and more."""
+
+HELD_BYTES = 24 << 20
+"""Bytes held at the most, of all measurements together: DNS answers weigh more than the count of records says."""
+
+PARTITIONS = 64
+"""Objects in the making at the most: records of many hours at once (a clock that jumps) must not open a file each."""
+
+_NAMES = 100  # tried for an object before its place is given up
+
+_Key = tuple[str, pa.Schema, int, bool]
+
+
+class ObjectSettings(Settings, frozen=True):
+    """format: parquet, or jsonl: gzipped JSON lines.
+
+    An object is complete when it has roll_mb MiB, or when its first record has waited for roll_s seconds. The defaults
+    give readers fresh data, a file a minute and measurement at the most.
+    """
+
+    format: Literal["parquet", "jsonl"] = "parquet"
+    roll_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
+    roll_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+
+
+@dataclass(slots=True)
+class Object:
+    """One object in the making, or made: `rows` records stand in `file`, which `writer` writes. `size`: its bytes."""
+
+    key: str
+    file: BinaryIO
+    writer: Writer
+    rows: int = 0
+    size: int = 0
+
+
+class Objects(Backend):
+    """The part that does not depend on where objects go. `detail`: objects and bytes, and reasons of losses.
+
+    A subclass opens a file for an object (`create`), takes it when it is complete (`store`) and counts its records, and
+    does away with one that failed (`discard`).
+    """
+
+    def __init__(self, settings: ObjectSettings, station: Station, where: str) -> None:
+        super().__init__(station)
+        self._format = settings.format
+        self._roll_bytes = settings.roll_mb << 20
+        self._roll_s = float(settings.roll_s)
+        self._partitions: dict[_Key, Partition] = {}
+        self._open: dict[_Key, Object] = {}
+        self.reach = Reach(station.name, where)
+
+    def create(self, key: str) -> BinaryIO:
+        """A file to write the object into. Raises OSError, a FileExistsError when the name is taken."""
+        raise NotImplementedError
+
+    def store(self, made: Object) -> None:
+        """The object is complete. Raises OSError when it cannot be kept; then `discard` follows."""
+        raise NotImplementedError
+
+    def discard(self, key: str, file: BinaryIO) -> None:
+        """The object will never be complete: let go of its file. Raises nothing."""
+        raise NotImplementedError
+
+    def deliver(self, batch: Batch) -> None:
+        """Hold the records; write those of which there are enough."""
+        for hour, records in by_hour(batch):
+            key = (batch.measurement.name, records.schema, hour, False)
+            partition = self._add(key, batch.measurement, records)
+            if partition.rows >= GROUP_ROWS + KEEP_ROWS:
+                self._write(key, KEEP_ROWS)
+        while sum(one.bytes for one in self._partitions.values()) > HELD_BYTES:
+            key = max(self._partitions, key=lambda one: self._partitions[one].bytes)
+            self._write(key, self._partitions[key].rows // 4)
+        while len(self._partitions) > PARTITIONS:
+            self._roll(min(self._partitions, key=lambda one: self._partitions[one].since))
+
+    def tick(self) -> None:
+        """Complete the objects that are old enough."""
+        now = time.monotonic()
+        try:
+            for key in [key for key, one in self._partitions.items() if now - one.since >= self._roll_s]:
+                self._roll(key)
+        finally:
+            if self._partitions:
+                self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
+
+    def flush(self) -> None:
+        """Complete all objects."""
+        try:
+            while self._partitions:
+                self._roll(next(iter(self._partitions)))
+        finally:
+            if self._partitions:  # one failed, and is gone; the others must not stay behind for it
+                self.flush()
+
+    def lose(self, records: int, why: str, told: str = "") -> None:
+        """Count records as lost; `why` in few words, `told` as the operator should read it."""
+        self.station.lost += records
+        self.station.detail[why] += records
+        self.reach.fails(told or why, "Records are counted as lost until it works; every object tries again")
+
+    def stored(self, records: int, size: int) -> None:
+        """Count an object that is where it belongs."""
+        self.station.delivered += records
+        self.station.detail["objects"] += 1
+        self.station.detail["bytes"] += size
+        self.reach.works()
+
+    def _add(self, key: _Key, measurement: Measurement, records: pa.RecordBatch) -> Partition:
+        partition = self._partitions.get(key)
+        if partition is None:
+            partition = self._partitions[key] = Partition(measurement, records.schema)
+            self.wake_in(self._roll_s)
+        partition.add(records)
+        return partition
+
+    def _roll(self, key: _Key) -> None:
+        """Write all that is held, and complete the object."""
+        try:
+            if self._partitions[key].rows:
+                self._write(key, 0)
+        finally:
+            if key in self._open:
+                self._complete(key)
+            del self._partitions[key]
+
+    def _write(self, key: _Key, keep: int) -> None:
+        """Write what is held but the newest `keep` records."""
+        partition = self._partitions[key]
+        before = partition.rows
+        try:
+            due, late = partition.take(keep)
+        except BaseException:
+            partition.drop()
+            self.lose(before, "not written", "records could not be put in order")
+            raise
+        if late is not None:
+            self._add((*key[:3], True), partition.measurement, late)
+        if due is not None:
+            self._append(key, partition, due)
+
+    def _append(self, key: _Key, partition: Partition, records: pa.RecordBatch) -> None:
+        """A row group more; late records make an object each time, since those that follow may be earlier still."""
+        made = self._open.get(key)
+        rows = records.num_rows + (made.rows if made else 0)
+        try:
+            if made is None:
+                first = int(records.column("timestamp")[0].value)
+                made = self._open[key] = self._begin(partition, first)
+            made.writer.write(records)
+        except BaseException as error:
+            self._abandon(key, rows, error)
+            if not isinstance(error, OSError):
+                raise
+            return
+        made.rows = rows
+        if made.file.tell() >= self._roll_bytes or key[3]:
+            self._complete(key)
+            partition.since = time.monotonic()
+
+    def _begin(self, partition: Partition, first: int) -> Object:
+        for _ in range(_NAMES):
+            name = layout.key(partition.measurement.name, first, self._format)
+            try:
+                file = self.create(name)
+            except FileExistsError:
+                continue
+            try:
+                return Object(name, file, WRITERS[self._format](file, partition.measurement, partition.schema))
+            except BaseException:
+                self.discard(name, file)
+                raise
+        raise FileExistsError(f"there are already {_NAMES} objects of that host and time, the last one {name}")
+
+    def _complete(self, key: _Key) -> None:
+        made = self._open[key]
+        if key in self._partitions:
+            self._partitions[key].written = None
+        try:
+            made.writer.finish()
+            self.store(made)
+        except BaseException as error:
+            self._abandon(key, made.rows, error)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            del self._open[key]
+
+    def _abandon(self, key: _Key, rows: int, error: BaseException) -> None:
+        made = self._open.pop(key, None)
+        if made is not None:
+            made.writer.abandon()
+            self.discard(made.key, made.file)
+        if key in self._partitions:
+            self._partitions[key].written = None
+        number = error.errno if isinstance(error, OSError) else None
+        why = os.strerror(number) if number else str(error)
+        self.lose(rows, "not written", why)
