@@ -102,10 +102,16 @@ class Talker:
         self.pid = self("pid")
 
     def __call__(self, do: str, name: str = "", **order: Any) -> Any:
+        self.begin(do, name, **order)
+        return self.answer()
+
+    def begin(self, do: str, name: str = "", **order: Any) -> None:
         assert self._program.stdin
-        assert self._program.stdout
         self._program.stdin.write(json.dumps({"do": do, "name": name, **order}) + "\n")
         self._program.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self._program.stdout
         return json.loads(self._program.stdout.readline())
 
 

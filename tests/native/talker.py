@@ -15,6 +15,7 @@ from typing import Any
 FAMILIES = {4: (socket.AF_INET, "127.0.0.1"), 6: (socket.AF_INET6, "::1")}
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 sockets: dict[str, socket.socket] = {}
+used: set[int] = set()
 
 
 def rename(name: str) -> None:
@@ -41,6 +42,21 @@ def receive(name: str, size: int) -> int:
     return got
 
 
+def storm(count: int, to: tuple[str, int]) -> int:
+    """Many datagrams, each from a socket and a port of its own: a connection each, for both sides."""
+    for _ in range(count):
+        while True:
+            one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            one.bind(("127.0.0.1", 0))
+            if one.getsockname()[1] not in used:
+                break
+            one.close()
+        used.add(one.getsockname()[1])
+        with one:
+            one.sendto(b"x", to)
+    return count
+
+
 def obey(order: dict[str, Any]) -> Any:  # noqa: C901, PLR0911, PLR0912 a list of what it can do
     name = order.get("name", "")
     match order["do"]:
@@ -65,11 +81,8 @@ def obey(order: dict[str, Any]) -> Any:  # noqa: C901, PLR0911, PLR0912 a list o
             sockets.pop(name).close()
         case "pid":
             return os.getpid()
-        case "storm":  # many datagrams, each from a socket of its own: a connection each
-            for _ in range(order["count"]):
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-                    one.sendto(b"x", tuple(order["to"]))
-            return order["count"]
+        case "storm":
+            return storm(order["count"], tuple(order["to"]))
         case "spray":  # datagrams of one byte from one socket to every port of some addresses
             for address in order["to"]:
                 for port in range(1, 65536):

@@ -193,10 +193,12 @@ def test_retransmissions_are_not_counted_as_bytes(watch: Watcher, start: Start, 
         there = server("listen", "l", family=family, proto="tcp")
         here = client("connect", "c", family=family, proto="tcp", to=there)
         server("accept", "s", **{"from": "l"})
-        client("send", "c", size=20_000_000)
-        server("receive", "s", size=20_000_000)
-        server("send", "s", size=5_000_000)
-        client("receive", "c", size=5_000_000)
+        client.begin("send", "c", size=20_000_000)
+        assert server("receive", "s", size=20_000_000) == 20_000_000
+        client.answer()
+        server.begin("send", "s", size=5_000_000)
+        assert client("receive", "c", size=5_000_000) == 5_000_000
+        server.answer()
         client("close", "c")
         server("close", "s")
     snmp = subprocess.run([*inside, "cat", "/proc/net/snmp"], check=True, capture_output=True, text=True).stdout

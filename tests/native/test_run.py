@@ -120,7 +120,7 @@ def test_a_signal_ends_it_with_an_account_that_adds_up(
 def test_nothing_stays_attached_however_it_ends(run: Runner, group: Path, number: signal.Signals) -> None:
     def attached() -> list[Any]:
         shown = subprocess.run([str(BPFTOOL), "--json", "cgroup", "show", str(group)], capture_output=True, check=True)
-        return list(json.loads(shown.stdout or "[]"))
+        return list(json.loads(shown.stdout.strip() or "[]"))
 
     toml = probe(group, "DNS", "out") + probe(group, "TLS", "out") + probe(group, "Network", "out")
     with run(toml + '[pipeline.out.config]\nbackend = "Console"\n', number, 0 if number == signal.SIGTERM else -9):

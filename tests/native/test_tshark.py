@@ -120,7 +120,8 @@ def test_dns_messages(watch: Callable[..., Watch], start: Start, namespace: str,
         count = int(packet["dns_dns_count_answers"][0])
         kinds = tuple(int(kind) for kind in packet.get("dns_dns_resp_type", [])[:count])
         ttls = tuple(int(ttl) for ttl in packet.get("dns_dns_resp_ttl", [])[:count])
-        addresses = tuple(packet.get("dns_dns_a", []) + packet.get("dns_dns_aaaa", []))
+        fours, sixes = kinds.count(TYPES["A"]), kinds.count(TYPES["AAAA"])  # behind these are additional records'
+        addresses = (*packet.get("dns_dns_a", [])[:fours], *packet.get("dns_dns_aaaa", [])[:sixes])
         names = tuple(packet.get("dns_dns_cname", []) + packet.get("dns_dns_ptr_domain_name", []))
         rcode = int(packet["dns_dns_flags_rcode"][0])
         return *question_of(packet), rcode, kinds, ttls, addresses, names
