@@ -37,7 +37,7 @@ def text(message: bytes, at: int, end: int, kind: int, record_class: int, *, kno
     Raises Malformed where the data is not of its type's form.
     """
     form = _FORMS.get(kind)
-    if form is None or (kind in _INTERNET and record_class & _CLASS != _IN):
+    if form is None or (record_class != _IN and kind in _INTERNET and record_class & _CLASS != _IN):
         return _unknown(message, at, end)
     try:
         return form(message, at, end, known)
