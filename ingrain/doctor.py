@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,7 +62,9 @@ def text(host: Host, found: list[Diagnosis]) -> str:
     for diagnosis in found:
         lines.append(f"{diagnosis.probe:<9} {'runs' if diagnosis.runs else 'CANNOT RUN'}")
         if diagnosis.runs:
-            lines.append(f"{'':<9} by {', '.join(diagnosis.hooks)}")
+            lines += textwrap.wrap(
+                f"by {', '.join(diagnosis.hooks)}", 110, initial_indent=" " * 10, subsequent_indent=" " * 13
+            )
         else:
             lines.append(f"{'':<9} why: {diagnosis.reason}")
             lines.append(f"{'':<9} mend: {diagnosis.mend}")
