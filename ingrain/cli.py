@@ -155,10 +155,12 @@ def _start_logging(loaded: Config) -> None:
 
 def _table(account: Account) -> str:
     """The account, aligned: a line a probe, a line a stage."""
-    rows: list[tuple[str, ...]] = [("probe", "handed over", "received", "lost", "malformed", "uncounted", "records")]
+    rows: list[tuple[str, ...]] = [
+        ("probe", "handed over", "received", "lost", "malformed", "cut", "uncounted", "records")
+    ]
     for probe in account.probes:
-        numbers = (probe.handed_over, probe.received, probe.lost, probe.malformed, probe.uncounted, probe.records)
-        rows.append((probe.name, *(f"{number:,}" for number in numbers)))
+        numbers = (probe.handed_over, probe.received, probe.lost, probe.malformed, probe.cut, probe.uncounted)
+        rows.append((probe.name, *(f"{number:,}" for number in (*numbers, probe.records))))
     text = _aligned(rows)
     rows = [("stage", "received", "delivered", "merged", "refused", "lost", "in flight")]
     for stations in account.pipelines.values():

@@ -65,10 +65,10 @@ class Owners:
 
 @dataclass(slots=True)
 class ProbeAccount:
-    """A probe's events: handed over by its programs = received, and received = records made of events + malformed.
+    """A probe's events: handed over by its programs = received, and received = records made of events + malformed + cut.
 
     lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
-    failed: events that could not be decoded through a fault of the agent's own, which is in its log.
+    cut: messages of which too little was captured to tell them. failed: events that could not be decoded through a fault of the agent's own, which is in its log.
     """
 
     name: str
@@ -76,6 +76,7 @@ class ProbeAccount:
     lost: int = 0
     received: int = 0
     malformed: int = 0
+    cut: int = 0
     uncounted: int = 0
     corrupt: int = 0
     failed: int = 0
@@ -115,7 +116,7 @@ class Probe:
         counts = self._counts()
         account = self._account
         account.handed_over, account.lost = counts.handed_over, counts.refused
-        account.uncounted, account.malformed = counts.uncounted, self.grain.malformed
+        account.uncounted, account.malformed, account.cut = counts.uncounted, self.grain.malformed, self.grain.cut
         return account
 
     def close(self) -> None:
