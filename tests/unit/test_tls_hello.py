@@ -1,0 +1,458 @@
+"""TLS hellos off the wire: what OpenSSL's peers say of their own handshakes, and nothing else, whatever the bytes."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hellos import (
+    ALPN,
+    SERVER_NAME,
+    SUPPORTED_VERSIONS,
+    Handshake,
+    alpn,
+    certificate,
+    client_body,
+    client_hello,
+    extension,
+    handshake,
+    key_share,
+    message,
+    records,
+    server_body,
+    server_hello,
+    server_name,
+    sized,
+    supported_versions,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingrain.text import safe
+from ingrain.wire import tls_hello
+from ingrain.wire.iana_ciphers import NAMES
+from ingrain.wire.malformed import Cut, Malformed
+from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello, decode
+from ingrain.wire.tls_registry import cipher_name, is_grease
+
+VERSIONS = {"TLSv1": "TLS 1.0", "TLSv1.1": "TLS 1.1", "TLSv1.2": "TLS 1.2", "TLSv1.3": "TLS 1.3"}
+V = ssl.TLSVersion
+
+
+def openssl_names() -> dict[str, tuple[int, str]]:
+    """OpenSSL's name of a cipher suite -> its number and its name in the standard, as OpenSSL has them."""
+    command = ["openssl", "ciphers", "-V", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    fields = [line.split() for line in lines]
+    return {one[4]: (int(one[0].replace(",0x", ""), 16), one[2]) for one in fields}
+
+
+def test_names_of_cipher_suites_are_those_that_openssl_has() -> None:
+    theirs = dict(openssl_names().values())
+    assert len(theirs) > 100
+    assert {number: NAMES.get(number) for number in theirs} == theirs
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_names_of_cipher_suites_are_those_that_tshark_has() -> None:
+    lines = subprocess.run(["tshark", "-G", "values"], check=True, capture_output=True, text=True).stdout.splitlines()
+    fields = [line.split("\t") for line in lines if line.startswith("V\ttls.handshake.ciphersuite\t")]
+    theirs = {int(number): name for _v, _field, number, name in fields}
+    assert len(theirs) > 300
+    ours = {number: name for number, name in NAMES.items() if number in theirs}
+    assert ours == {number: theirs[number] for number in ours}
+    assert {NAMES[number] for number in NAMES.keys() - theirs.keys()} <= {
+        "TLS_AEGIS_256_SHA512", "TLS_AEGIS_128L_SHA256"
+    }  # fmt: skip
+    # What it has and the registry has not: GREASE, private use, and numbers of drafts and of SSL 3.0.
+    drafts = {*range(0x1C, 0x1E), *range(0x60, 0x67), *range(0x80, 0x84), 0xC0FF, *range(0xCC13, 0xCC16)}
+    private = {number for number in theirs if 0xE000 <= number <= 0xE0FF or number >= 0xFE00}
+    assert {number for number in theirs.keys() - NAMES.keys() if not is_grease(number)} == drafts | private
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (0x1302, "TLS_AES_256_GCM_SHA384"),
+        (0x00FF, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"),
+        (0x5600, "TLS_FALLBACK_SCSV"),
+        (0x0A0A, "GREASE_0x0A0A"),
+        (0xFAFA, "GREASE_0xFAFA"),
+        (0x0A1A, "0x0A1A"),
+        (0xFFFF, "0xFFFF"),
+    ],
+)
+def test_every_number_has_a_name(number: int, name: str) -> None:
+    assert cipher_name(number) == name
+
+
+class Peers:
+    """A client and a server with these settings."""
+
+    def __init__(self, pem: Path, *, lowest: V, highest: V, ciphers: str = "DEFAULT:@SECLEVEL=0") -> None:
+        self.client, self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server.load_cert_chain(pem)
+        self.client.check_hostname = False
+        self.client.verify_mode = ssl.CERT_NONE
+        for side in (self.client, self.server):
+            side.set_ciphers(ciphers)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # TLS 1.0 and 1.1 are what is asked for
+                side.minimum_version, side.maximum_version = lowest, highest
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(autouse=True)
+def _cold() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    """Empty the caches."""
+    tls_hello._repeated.clear()
+    tls_hello._layouts.clear()
+
+
+def told(seen: Handshake) -> tuple[ClientHello, ServerHello]:
+    (offer,), (choice,) = ([decode(sent) for sent in seen.hellos(side)] for side in ("client", "server"))
+    assert isinstance(offer, ClientHello)
+    assert isinstance(choice, ServerHello)
+    return offer, choice
+
+
+@pytest.mark.parametrize("version", [V.TLSv1, V.TLSv1_1, V.TLSv1_2, V.TLSv1_3])
+@pytest.mark.parametrize("name", [None, "www.a.test"])
+@pytest.mark.parametrize("protocols", [(), ("h2", "http/1.1")])
+def test_hellos_say_what_both_peers_say(pem: Path, version: V, name: str | None, protocols: tuple[str, ...]) -> None:
+    peers = Peers(pem, lowest=version, highest=version)
+    if protocols:
+        peers.client.set_alpn_protocols(list(protocols))
+        peers.server.set_alpn_protocols(["http/1.1"])
+    seen = handshake(peers.client, peers.server, name)
+    offer, choice = told(seen)
+    assert (offer.sni, offer.alpn or ()) == (name, protocols)
+    assert offer.version == choice.version == VERSIONS[seen.version]
+    assert choice.ciphersuite == openssl_names()[seen.cipher][1]
+    assert choice.ciphersuite in offer.ciphersuites
+    assert seen.alpn is None or seen.alpn in (offer.alpn or ())
+
+
+@pytest.mark.parametrize("highest", [V.TLSv1, V.TLSv1_1, V.TLSv1_2])
+def test_the_servers_version_is_the_negotiated_one_and_the_clients_the_highest_it_offers(pem: Path, highest: V) -> None:
+    client = Peers(pem, lowest=V.TLSv1, highest=V.TLSv1_3).client
+    server = Peers(pem, lowest=V.TLSv1, highest=highest).server
+    seen = handshake(client, server)
+    offer, choice = told(seen)
+    assert offer.version == "TLS 1.3"
+    assert choice.version == VERSIONS[seen.version]
+    assert choice.version < "TLS 1.3"
+
+
+@pytest.mark.parametrize(
+    "ciphers", ["ECDHE-RSA-AES128-GCM-SHA256", "AES256-SHA:ECDHE-RSA-CHACHA20-POLY1305", "HIGH:!PSK:!SRP:!aNULL"]
+)
+def test_cipher_suites_are_those_that_the_client_is_set_to_offer_in_its_order(pem: Path, ciphers: str) -> None:
+    peers = Peers(pem, lowest=V.TLSv1_2, highest=V.TLSv1_3, ciphers=ciphers)
+    offer, choice = told(handshake(peers.client, peers.server))
+    offered = [int(one["id"]) & 0xFFFF for one in peers.client.get_ciphers()]
+    assert offer.ciphersuites == (*(NAMES[number] for number in offered), "TLS_EMPTY_RENEGOTIATION_INFO_SCSV")
+    assert choice.ciphersuite in offer.ciphersuites
+
+
+def test_a_hello_retry_request_is_a_server_hello_and_says_what_the_later_one_says(pem: Path) -> None:
+    peers = Peers(pem, lowest=V.TLSv1_3, highest=V.TLSv1_3)
+    peers.server.set_ecdh_curve("secp384r1")  # the client knows it, but sends no key share of it at first
+    seen = handshake(peers.client, peers.server, "www.a.test")
+    first, last = (decode(sent) for sent in seen.hellos("server"))
+    assert first == last == ServerHello("TLS 1.3", openssl_names()[seen.cipher][1])
+
+
+host_names = st.one_of(st.from_regex(rb"[a-z0-9.-]{1,40}", fullmatch=True), st.binary(min_size=1, max_size=80))
+protocol_names = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=4)
+number = st.one_of(st.sampled_from(sorted(NAMES)), st.integers(0, 0xFFFF))
+other_extensions = st.lists(
+    st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=40)).filter(
+        lambda one: one[0] not in {SERVER_NAME, ALPN, SUPPORTED_VERSIONS, 51}
+    ),
+    max_size=4,
+)
+
+
+@st.composite
+def offers(draw: st.DrawFn) -> tuple[bytes, ClientHello]:
+    """A ClientHello's body and what it says."""
+    host = draw(st.none() | host_names)
+    protocols = draw(st.none() | protocol_names)
+    version = draw(st.none() | st.sampled_from([0x0302, 0x0303, 0x0304]))
+    suites = draw(st.lists(number, min_size=1, max_size=40))
+    parts = [extension(kind, body) for kind, body in draw(other_extensions)]
+    if host is not None:
+        parts.append(server_name(host))
+    if protocols is not None:
+        parts.append(alpn(*protocols))
+    if version is not None:
+        parts.append(supported_versions(0x1A1A, 0x0301, version))
+    if draw(st.booleans()):
+        parts.append(key_share(draw(st.binary(min_size=1, max_size=60))))
+    body = client_body(
+        *draw(st.permutations(parts)),
+        suites=suites,
+        session_id=draw(st.binary(max_size=32)),
+        random=draw(st.binary(min_size=32, max_size=32)),
+    )
+    hello = ClientHello(
+        None if host is None else safe(host),
+        None if protocols is None else tuple(map(safe, protocols)),
+        {None: "TLS 1.2", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}[version],
+        tuple(map(cipher_name, suites)),
+    )
+    return body, hello
+
+
+def outcome(payload: bytes) -> Hello | type[ValueError]:
+    try:
+        return decode(payload)
+    except (Malformed, Cut) as error:
+        return type(error)
+
+
+def strings(hello: Hello) -> list[str]:
+    if isinstance(hello, ServerHello):
+        return [hello.version, hello.ciphersuite]
+    return [hello.sni or "", *(hello.alpn or ()), hello.version, *hello.ciphersuites]
+
+
+def assert_safe(hello: Hello) -> None:
+    for text in strings(hello):
+        assert safe(text.encode()) == text
+
+
+@given(st.lists(offers(), min_size=1, max_size=4))
+def test_a_client_hello_is_told_as_it_was_made_also_after_others(made: list[tuple[bytes, ClientHello]]) -> None:
+    for body, hello in made + made:
+        assert decode(client_hello(body)) == hello
+        assert_safe(hello)
+
+
+@given(offers(), st.data())
+def test_a_message_in_several_records_is_told_as_in_one(made: tuple[bytes, ClientHello], data: st.DataObject) -> None:
+    body, hello = made
+    whole = message(1, body)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=8)))
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
+    assert decode(records(*pieces)) == hello
+
+
+def test_what_follows_the_hello_in_its_record_or_behind_it_is_not_read() -> None:
+    hello = message(2, server_body())
+    expected = ServerHello("TLS 1.2", "TLS_AES_128_GCM_SHA256")
+    assert decode(records(hello + message(11, bytes(700)) + message(14, b""))) == expected
+    assert decode(records(hello) + b"\x17\x03\x03\x00\x05ABCDE") == expected
+    assert decode(records(hello) + b"no record") == expected
+
+
+@given(offers())
+def test_a_client_hello_cut_anywhere_is_told_as_a_whole_or_not_at_all(made: tuple[bytes, ClientHello]) -> None:
+    body, hello = made
+    payload = client_hello(body)
+    assert all(outcome(payload[:size]) in {Cut, hello} for size in range(len(payload)))
+
+
+@pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_real_hellos_cut_anywhere_are_told_as_a_whole_or_not_at_all(pem: Path, version: V, side: str) -> None:
+    peers = Peers(pem, lowest=version, highest=version)
+    peers.client.set_alpn_protocols(["h2"])
+    for payload in handshake(peers.client, peers.server, "www.a.test").hellos(side):
+        whole = decode(payload)
+        assert all(outcome(payload[:size]) in {Cut, whole} for size in range(len(payload)))
+
+
+def test_a_hello_that_goes_on_in_the_next_segment_is_told_if_nothing_that_is_missing_can_change_it() -> None:
+    large = key_share(bytes(1216))  # X25519MLKEM768's
+    told_before = (server_name(b"a.test"), alpn(b"h2"), supported_versions(0x0304))
+    hello = ClientHello("a.test", ("h2",), "TLS 1.3", ("TLS_AES_128_GCM_SHA256",))
+    assert decode(client_hello(client_body(*told_before, large, extension(21, bytes(200))))[:900]) == hello
+    # All three may still come, but the lengths say that there is no room for another extension.
+    assert decode(client_hello(client_body(told_before[0], large))[:900]) == ClientHello(
+        "a.test", None, "TLS 1.2", ("TLS_AES_128_GCM_SHA256",)
+    )
+    for missing in range(3):
+        some = [one for number, one in enumerate(told_before) if number != missing]
+        with pytest.raises(Cut):
+            decode(client_hello(client_body(*some, large, told_before[missing]))[:900])
+        with pytest.raises(Cut):
+            decode(client_hello(client_body(*some, large, extension(21, bytes(200))))[:900])
+
+
+@pytest.mark.parametrize(
+    ("versions", "legacy", "name"),
+    [
+        ((0x0303, 0x0304), 0x0303, "TLS 1.3"),
+        ((0x0304, 0x0303, 0x0302, 0x0301), 0x0303, "TLS 1.3"),
+        ((0xFAFA, 0x0303), 0x0303, "TLS 1.2"),
+        ((0x7F1C, 0x0304), 0x0303, "TLS 1.3"),
+        ((0x7F1C, 0x0A0A), 0x0303, "0x7F1C"),
+        ((0x0A0A,), 0x0303, "GREASE_0x0A0A"),
+        ((), 0x0300, "SSL 3.0"),
+        ((), 0x0301, "TLS 1.0"),
+        ((), 0x0303, "TLS 1.2"),
+        ((), 0x0304, "TLS 1.2"),  # RFC 8446 4.2.1: without the extension no more than that
+        ((), 0x03FF, "TLS 1.2"),
+    ],
+)
+def test_the_clients_version_is_the_highest_that_it_offers(versions: tuple[int, ...], legacy: int, name: str) -> None:
+    parts = [supported_versions(*versions)] if versions else []
+    hello = decode(client_hello(client_body(*parts, legacy=legacy)))
+    assert isinstance(hello, ClientHello)
+    assert hello.version == name
+
+
+HOSTILE = [
+    (b"a\nb", "a\\x0ab"),
+    (b"\x1b[2Jx", "\\x1b[2Jx"),
+    (b"nul\x00.test", "nul\\x00.test"),
+    (b"\xff\xfe", "\\xff\\xfe"),
+    ("\u202egpj.exe".encode(), "\\u202egpj.exe"),
+]
+
+
+@pytest.mark.parametrize(("raw", "shown"), HOSTILE)
+def test_hostile_names_are_escaped(raw: bytes, shown: str) -> None:
+    hello = decode(client_hello(client_body(server_name(raw), alpn(raw))))
+    assert isinstance(hello, ClientHello)
+    assert (hello.sni, hello.alpn) == (shown, (shown,))
+
+
+def test_a_name_that_is_no_host_name_is_left_out() -> None:
+    other = extension(SERVER_NAME, sized(b"\x07" + sized(b"else")))
+    both = extension(SERVER_NAME, sized(b"\x07" + sized(b"else") + b"\x00" + sized(b"a.test")))
+    for part, sni in ((other, None), (both, "a.test")):
+        hello = decode(client_hello(client_body(part)))
+        assert isinstance(hello, ClientHello)
+        assert hello.sni == sni
+
+
+BODY = client_body(server_name(b"a.test"), alpn(b"h2"), supported_versions(0x0304))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"\x17" + client_hello(BODY)[1:], id="application data"),
+        pytest.param(b"\x16\x02" + client_hello(BODY)[2:], id="major version 2"),
+        pytest.param(records(message(3, BODY)), id="another handshake message"),
+        pytest.param(records(b"", message(1, BODY)), id="an empty record"),
+        pytest.param(
+            records(message(1, BODY)[:50]) + b"\x15\x03\x03\x00\x02\x01\x00" + records(BODY), id="an alert within"
+        ),
+        pytest.param(b"\x16\x03\x01\x40\x01" + message(1, BODY) + bytes(17000), id="a record over 16 KiB"),
+        pytest.param(client_hello(BODY[:34] + b"\x21" + BODY[35:]), id="a session id of 33 bytes"),
+        pytest.param(client_hello(client_body(suites=())), id="no cipher suite"),
+        pytest.param(client_hello(BODY[:35] + sized(b"\x13\x01\x13") + b"\x01\x00"), id="half a cipher suite"),
+        pytest.param(client_hello(BODY[:35] + sized(b"\x13\x01") + b"\x00"), id="no compression method"),
+        pytest.param(client_hello(BODY[:35] + b"\xff\xfe" + BODY[37:]), id="cipher suites beyond the end"),
+        pytest.param(client_hello(BODY + b"\x00"), id="a byte behind the extensions"),
+        pytest.param(client_hello(BODY[:-1]), id="extensions beyond the end"),
+        pytest.param(client_hello(BODY[:20]), id="a hello of 20 bytes"),
+        pytest.param(client_hello(b""), id="an empty hello"),
+        pytest.param(client_hello(client_body(b"\x00\x05\x00\x09ab")), id="an extension beyond the end"),
+        pytest.param(client_hello(client_body(b"\x00\x10\x00\x09ab")), id="an ALPN extension beyond the end"),
+        pytest.param(client_hello(client_body(b"\x00\x05\x00")), id="half an extension header"),
+        pytest.param(client_hello(client_body(server_name(b"a"), server_name(b"b"))), id="two server_name extensions"),
+        pytest.param(client_hello(client_body(server_name(b""))), id="an empty host name"),
+        pytest.param(client_hello(client_body(extension(0, b""))), id="an empty server_name extension"),
+        pytest.param(client_hello(client_body(extension(0, b"\x00\x00"))), id="no server name"),
+        pytest.param(
+            client_hello(client_body(extension(0, sized(b"\x00\x00\x09a.test")))), id="a name beyond its list"
+        ),
+        pytest.param(
+            client_hello(client_body(extension(0, sized((b"\x00" + sized(b"a.test")) * 2)))), id="two host names"
+        ),
+        pytest.param(client_hello(client_body(extension(16, b"\x00\x05\x02h2"))), id="a protocol list beyond its end"),
+        pytest.param(client_hello(client_body(extension(16, sized(b"\x00")))), id="an empty protocol"),
+        pytest.param(client_hello(client_body(extension(16, sized(b"\x03h2")))), id="a protocol beyond its list"),
+        pytest.param(client_hello(client_body(extension(43, b"\x03\x03\x04\x03"))), id="half a version"),
+        pytest.param(client_hello(client_body(extension(43, b"\x00"))), id="no version"),
+        pytest.param(client_hello(client_body(extension(43, b""))), id="an empty supported_versions"),
+        pytest.param(server_hello(server_body(extension(43, b"\x03"))), id="half a version of the server"),
+        pytest.param(server_hello(server_body(extension(43, b"\x02\x03\x04"))), id="a list of versions of the server"),
+        pytest.param(server_hello(server_body()[:-2]), id="a server hello that ends in its cipher suite"),
+        pytest.param(server_hello(server_body()[:-1]), id="a server hello without a compression method"),
+        pytest.param(server_hello(server_body(session_id=bytes(33))), id="a server's session id of 33 bytes"),
+    ],
+)
+def test_a_broken_hello_is_malformed(payload: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode(payload)
+
+
+def test_offers_that_repeat_are_one_object_and_others_are_not() -> None:
+    said = (server_name(b"a.test"), alpn(b"h2"))
+    first = decode(client_hello(client_body(*said, key_share(b"1" * 32), random=b"1" * 32, session_id=b"1" * 32)))
+    again = decode(client_hello(client_body(*said, key_share(b"2" * 32), random=b"2" * 32, session_id=b"2" * 32)))
+    other = decode(client_hello(client_body(server_name(b"b.test"), said[1], key_share(b"2" * 32))))
+    assert again is first
+    assert isinstance(other, ClientHello)
+    assert other.sni == "b.test"
+
+
+def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
+    share = key_share(bytes(32))
+    known = client_body(server_name(b"a.test"), share)
+    elsewhere = client_body(share, server_name(b"b.test"))  # as long, and with its key share at another place
+    at = known.index(server_name(b"a.test")) + 4
+    behind = known[at : 4 - len(share)]  # less what stands there in `elsewhere`, the next one is what `known` says
+    fill = bytes(len(share) - 4 - 11 - 4)
+    posing = known[:at] + server_name(b"c.test")[4:] + extension(5, fill + behind)[:4] + fill + behind
+    assert len(posing) == len(known) == len(elsewhere)
+    assert [decode(client_hello(body)).sni for body in (known, elsewhere, posing)] == ["a.test", "b.test", "c.test"]  # type: ignore[union-attr] # ClientHellos
+
+
+@given(offers(), offers(), st.data())
+def test_what_was_seen_before_never_changes_what_a_hello_says(
+    one: tuple[bytes, ClientHello], other: tuple[bytes, ClientHello], data: st.DataObject
+) -> None:
+    damaged = bytearray(one[0])
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    spliced = bytes(damaged)
+    at = data.draw(st.integers(0, min(len(spliced), len(other[0]))))
+    payloads = [client_hello(body) for body in (one[0], other[0], spliced, spliced[:at] + other[0][at:])]
+    warm = [outcome(payload) for payload in payloads + payloads]
+    cold = []
+    for payload in payloads + payloads:
+        forget()
+        cold.append(outcome(payload))
+    assert warm == cold
+
+
+@given(st.binary(max_size=400))
+def test_random_bytes_are_a_hello_of_safe_text_or_malformed_or_cut(junk: bytes) -> None:
+    behind = b"\x16\x03\x01\x02\x00\x01\x00\x01\xf0\x03\x03" + bytes(32) + b"\x00\x00\x02\x13\x01\x01\x00"
+    for payload in (junk, b"\x16\x03\x01" + junk, client_hello(junk), server_hello(junk), behind + junk):
+        hello = outcome(payload)
+        if not isinstance(hello, type):
+            assert_safe(hello)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_real_hello_damaged_anywhere_is_a_hello_of_safe_text_or_malformed_or_cut(pem: Path, side: str) -> None:
+    peers = Peers(pem, lowest=V.TLSv1_3, highest=V.TLSv1_3)
+    (payload,) = handshake(peers.client, peers.server, "www.a.test").hellos(side)
+    for at in range(len(payload)):
+        for value in (0, 0xFF, payload[at] ^ 0x80, (payload[at] + 1) % 256, (payload[at] - 1) % 256):
+            hello = outcome(payload[:at] + bytes([value]) + payload[at + 1 :])
+            if not isinstance(hello, type):
+                assert_safe(hello)
