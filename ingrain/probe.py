@@ -65,10 +65,11 @@ class Owners:
 
 @dataclass(slots=True)
 class ProbeAccount:
-    """A probe's events: handed over by its programs = received, and received = records made of events + malformed + cut.
+    """A probe's events: handed over = received = records made of events + malformed + cut + failed.
 
     lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
-    cut: messages of which too little was captured to tell them. failed: events that could not be decoded through a fault of the agent's own, which is in its log.
+    malformed: events that are not what they claim to be. cut: messages of which too little was captured to tell them.
+    failed: events that could not be decoded through a fault of the agent's own, which is in its log.
     """
 
     name: str
