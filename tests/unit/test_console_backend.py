@@ -20,11 +20,10 @@ from ingrain.account import Station
 from ingrain.backends.console import Console, ConsoleSettings
 from ingrain.backends.lines import json_lines, rfc3339, text_lines
 from ingrain.backends.output import Output
-from ingrain.batch import TEXT, TIMESTAMP, Batch
+from ingrain.batch import TIMESTAMP, Batch
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 STAMPS = st.integers(-9_223_372_036 * 10**9, (1 << 63) - 1)  # what Arrow, which reads them back here, can read
-ANSWERS = pa.list_(pa.struct([("type", TEXT), ("data", pa.string()), ("ttl", pa.uint32())]))
 HOSTILE = ["x|c\nfoo:1", "\x1b[31m", '"}\n{"a":1', "a b=c", "\u202egnp.exe", "", "\\", "\x00"]
 
 

@@ -1,0 +1,123 @@
+"""S3: what the settings and the environment may say. What it does with a server is tested in tests/servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingrain import config
+from ingrain.account import Station
+from ingrain.backends.s3 import S3, S3Settings
+
+FILE = """\
+[[probe]]
+pipelines = ["s3"]
+[probe.config]
+type = "Network"
+[pipeline.s3.config]
+backend = "S3"
+"""
+
+
+def started(**settings: str) -> S3:
+    return S3(S3Settings(endpoint_url="http://127.0.0.1:9", **settings), Station("s3"))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_S3_BUCKET", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bucket", "My_Bucket", "no name of a bucket"),
+        ("bucket", "s3://logs", "without s3://"),
+        ("bucket", "logs/ingrain", "`prefix` is for that"),
+        ("bucket", "ab", "3 to 63"),
+        ("bucket", "192.0.2.1", "no name of a bucket"),
+        ("bucket", "a..b", "no name of a bucket"),
+        ("region", "eu central", "no name of a region"),
+        ("endpoint_url", "minio:9000", 'expected "http://HOST:PORT"'),
+        ("endpoint_url", "ftp://minio", 'expected "http://HOST:PORT"'),
+        ("endpoint_url", "http://", 'expected "http://HOST:PORT"'),
+        ("endpoint_url", "http://minio:port", 'expected "http://HOST:PORT"'),
+        ("endpoint_url", "https://key:hunter2@minio", "credentials never stand in this file"),
+        ("endpoint_url", "http://[::1", 'expected "http://HOST:PORT"'),
+        ("prefix", "a\\nb", "control character"),
+        ("prefix", "x" * 513, "longer than 512 bytes"),
+        ("roll_mb", "0", "from 1 to 1024"),
+        ("format", "csv", "jsonl"),
+    ],
+)
+def test_a_mistake_is_told_on_its_line_before_anything_runs(tmp_path: Path, key: str, value: str, said: str) -> None:
+    file = tmp_path / "ingrain.toml"
+    file.write_text(f'{FILE}{key} = "{value}"\n')
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(file)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key) == (7, f"pipeline.s3.config.{key}")
+    assert said in problem.message
+    assert "hunter2" not in problem.message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bucket": "logs.example-1"},
+        {"bucket": "arn:aws:s3:eu-central-1:123456789012:accesspoint/logs"},
+        {"endpoint_url": "http://[::1]:9000"},
+        {"endpoint_url": "https://s3.example"},
+        {"region": "eu-central-1", "prefix": "a/ü b"},
+    ],
+)
+def test_what_is_right_is_taken(settings: dict[str, str]) -> None:
+    made = S3Settings(**settings)  # type: ignore[arg-type]
+    assert {name: getattr(made, name) for name in settings} == settings
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\Ahttps?://[a-z0-9:@\[\]/?#.%-]{0,20}\Z"))
+def test_whatever_stands_as_a_url_is_taken_or_a_mistake(text: str) -> None:
+    try:
+        made = S3Settings(endpoint_url=text)
+    except ValueError as error:
+        assert "endpoint_url: " in str(error)  # noqa: PT017 - it is taken, or this is said
+    else:
+        assert made.endpoint_url == text
+
+
+def test_without_a_bucket_it_does_not_start_and_says_what_to_set() -> None:
+    with pytest.raises(ValueError, match="set `bucket` in the pipeline's config, or AWS_S3_BUCKET"):
+        started()
+
+
+def test_the_environment_names_the_bucket_unless_the_file_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_S3_BUCKET", "from-environment")
+    assert started()._bucket == "from-environment"
+    assert not caplog.records
+    assert started(bucket="from-file")._bucket == "from-file"
+    assert "AWS_S3_BUCKET is 'from-environment', but the file says bucket = 'from-file'; the file counts" in caplog.text
+
+
+def test_a_bucket_of_the_environment_that_is_none_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_S3_BUCKET", "s3://logs")
+    with pytest.raises(ValueError, match="AWS_S3_BUCKET='s3://logs' in the environment is no name of a bucket"):
+        started()
+
+
+def test_a_profile_that_does_not_exist_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ValueError, match=r"boto3 cannot use .*nobody"):
+        started(bucket="logs")
+
+
+def test_a_prefix_ends_with_one_slash_and_begins_with_none() -> None:
+    assert [started(bucket="logs", prefix=prefix)._prefix for prefix in ("", "a", "/a/b/")] == ["", "a/", "a/b/"]
