@@ -100,8 +100,18 @@ def compact(records: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _compact(column: pa.Array) -> pa.Array:
-    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
-        return column
+    kind = column.type
+    if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type) | pa.types.is_dictionary(kind.value_type):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
+        return pa.ListArray.from_arrays(offsets, _compact(column.flatten()), kind, mask=column.is_null())
+    if pa.types.is_struct(kind):
+        fields = [_compact(field) for field in column.flatten()]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=column.is_null())
+    return _compact_dictionary(column) if pa.types.is_dictionary(kind) and len(column.dictionary) else column
+
+
+def _compact_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
     size = len(column.dictionary)
     indices = pc.fill_null(column.indices, size).to_numpy()
     used = np.flatnonzero(np.bincount(indices, minlength=size)[:size])

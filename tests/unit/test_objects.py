@@ -33,6 +33,7 @@ NAME = re.compile(
     r"(?P<host>[0-9A-Za-z._-]+)-(?P<first>\d+)-(?P<sequence>\d+)\.(parquet|jsonl\.gz)"
 )
 
+ANSWERS = pa.list_(pa.struct([("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))
 EVERYTHING = Measurement(
     name="everything",
     about="each type that a tag may have",
@@ -40,9 +41,7 @@ EVERYTHING = Measurement(
         Column("text", TEXT, ""),
         Column("list", pa.list_(pa.string()), ""),
         Column("words", pa.list_(TEXT), ""),
-        Column(
-            "answers", pa.list_(pa.struct([("type", pa.string()), ("data", pa.string()), ("ttl", pa.uint32())])), ""
-        ),
+        Column("answers", ANSWERS, ""),
         Column("u16", pa.uint16(), ""),
         Column("u64", pa.uint64(), ""),
     ),
@@ -248,6 +247,19 @@ def test_compacting_changes_no_value(values: list[str | None], extra: list[str])
     assert after.schema == batch.schema
     assert after.column(0).to_pylist() == values
     assert set(after.column(0).dictionary.to_pylist()) <= set(values)
+
+
+@given(st.lists(st.none() | st.lists(st.none() | st.fixed_dictionaries({"data": st.none() | st.sampled_from("abc")}))))
+def test_compacting_changes_no_value_in_lists_of_structs(
+    values: list[list[dict[str, str | None] | None] | None],
+) -> None:
+    kind = pa.list_(pa.struct([("data", TEXT)]))
+    batch = pa.RecordBatch.from_arrays([pa.array([[{"data": "z"}], *values, [{"data": "y"}]], kind)], ["x"])
+    after = compact(batch.slice(1, len(values)))
+    assert after.schema == batch.schema
+    assert after.column(0).to_pylist() == values
+    used = {item["data"] for one in values if one for item in one if item and item["data"]}
+    assert set(after.column(0).values.field("data").dictionary.to_pylist()) == used
 
 
 def test_many_small_batches_are_put_together_while_they_wait(tmp_path: Path) -> None:
