@@ -5,8 +5,6 @@ Each distinct name and address of a batch is decoded once; rows are only looked 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated
 
@@ -16,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Column
+from ingrain.grains.addresses import addresses
 from ingrain.kernel import clock
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
@@ -42,7 +41,7 @@ COMMON = (
 _PROTOCOLS = pa.array(["tcp", "udp"])
 _DIRECTIONS = pa.array(["out", "in"])
 _UDP = 17
-_MAPPED = bytes(10) + b"\xff\xff"
+_NAME_BYTES = 16
 
 
 class NetworkSettings(Settings, frozen=True):
@@ -62,7 +61,7 @@ def common(flows: Events) -> dict[str, pa.Array]:
     """The `COMMON` columns of a structured array of `struct flow`."""
     unknown = flows["pid"] == 0
     mask = unknown if unknown.any() else None
-    process = _distinct(flows["comm"], 16, _name)
+    process = _names(flows["comm"])
     if mask is not None:
         process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
     return {
@@ -70,9 +69,9 @@ def common(flows: Events) -> dict[str, pa.Array]:
         "process_id": pa.array(np.ascontiguousarray(flows["pid"]), mask=mask),
         "uid": pa.array(np.ascontiguousarray(flows["uid"]), mask=mask),
         "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"])),
-        "s_ip": _distinct(flows["s_ip"], 16, _address),
+        "s_ip": addresses(flows["s_ip"]),
         "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
-        "d_ip": _distinct(flows["d_ip"], 16, _address),
+        "d_ip": addresses(flows["d_ip"]),
         "d_port": pa.array(np.ascontiguousarray(flows["d_port"])),
         "proto": pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
         "direction": pa.DictionaryArray.from_arrays(flows["direction"].astype(np.int32), _DIRECTIONS),
@@ -89,22 +88,14 @@ def ones(count: int) -> pa.Array:
     return pa.array(np.ones(count, dtype=np.int64))
 
 
-def _distinct(column: npt.NDArray[np.generic], width: int, decode: Callable[[bytes], str]) -> pa.DictionaryArray:
-    """A column of fixed-width bytes as `TEXT`, by decoding its distinct values."""
+def _names(column: npt.NDArray[np.bytes_]) -> pa.DictionaryArray:
+    """Names of processes as `TEXT`, by decoding the distinct ones."""
     packed = pa.py_buffer(np.ascontiguousarray(column))
-    encoded = pa.Array.from_buffers(pa.binary(width), len(column), [None, packed]).dictionary_encode()
-    texts = pa.array([decode(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    encoded = pa.Array.from_buffers(pa.binary(_NAME_BYTES), len(column), [None, packed]).dictionary_encode()
+    texts = pa.array([_name(value) for value in encoded.dictionary.to_pylist()], pa.string())
     return pa.DictionaryArray.from_arrays(encoded.indices, texts)
 
 
 @lru_cache(maxsize=4096)
 def _name(raw: bytes) -> str:
     return safe(raw.partition(b"\0")[0])
-
-
-@lru_cache(maxsize=16384)
-def _address(raw: bytes) -> str:
-    """RFC 5952 text, or dotted decimal for an IPv4-mapped address, as which the kernel half writes IPv4."""
-    if raw.startswith(_MAPPED):
-        return str(ipaddress.IPv4Address(raw[12:]))
-    return str(ipaddress.IPv6Address(raw))

@@ -19,7 +19,7 @@ from ingrain.grains.common import COMMON, NetworkSettings, common, ones, timesta
 from ingrain.grains.grain import Grain
 from ingrain.kernel import maps
 from ingrain.kernel.program import Program
-from ingrain.kernel.records import Drained, Events
+from ingrain.kernel.records import Drained, Events, select
 
 _VALUES = (
     Column("value", pa.int64(), "payload bytes, as the application knows them; TCP retransmissions are left out"),
@@ -60,7 +60,7 @@ class Network(Grain):
         """Connection events, by the side that began them."""
         flows = drained.events
         for direction, measurement in enumerate(CONNECTION):
-            begun = flows[flows["direction"] == direction]
+            begun = select(flows, flows["direction"] == direction)
             if len(begun):
                 columns = [timestamps(begun), ones(len(begun)), *common(begun).values()]
                 yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))

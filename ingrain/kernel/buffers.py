@@ -14,7 +14,7 @@ import numpy as np
 
 from ingrain.kernel import libbpf, maps
 from ingrain.kernel.program import Program
-from ingrain.kernel.records import Drained, fixed, join, with_packets
+from ingrain.kernel.records import Drained, fixed, with_packets
 from ingrain.kernel.ring import Bytes, Ring
 
 _TYPE_SOFTWARE, _BPF_OUTPUT, _SAMPLE_RAW = 1, 10, 1 << 10
@@ -79,13 +79,27 @@ class Buffers:
         )
         count = int(libbpf.library().perf_buffer__buffer_cnt(self._handle))
         self.rings = [Ring(self._address(i)) for i in range(count)]
+        # Kept from drain to drain: memory that is new to the process costs more to touch than the copy itself.
+        self._memory = np.empty(0, dtype=np.uint8)
         self.descriptors = [int(libbpf.library().perf_buffer__buffer_fd(self._handle, i)) for i in range(count)]
         """One to wait on for each CPU."""
 
     def drain(self) -> Drained | None:
-        """All that waits in all CPUs' buffers; None where nothing does."""
-        parts = [self._split(ring.copy_out(), self.dtype) for ring in self.rings if ring.pending]
-        return join(parts, self.dtype) if parts else None
+        """All that waits in all CPUs' buffers; None where nothing does.
+
+        The events lie in memory that the next call writes over: what is kept of them is copied.
+        """
+        waiting = [(ring, size) for ring in self.rings if (size := ring.waiting())]
+        if not waiting:
+            return None
+        total = sum(size for _ring, size in waiting)
+        if total > len(self._memory):
+            self._memory = np.empty(total, dtype=np.uint8)
+        at = 0
+        for ring, size in waiting:
+            ring.move_out(self._memory[at : at + size])
+            at += size
+        return self._split(self._memory[:total], self.dtype)
 
     def counts(self) -> Counts:
         """The programs' own counts: the truth about loss."""

@@ -27,23 +27,23 @@ class Ring:
         self.size = ctypes.c_uint64.from_address(address + _DATA_SIZE).value
         self._data = np.ctypeslib.as_array((ctypes.c_uint8 * self.size).from_address(address + offset))
         self._barrier = threading.Lock()
+        self._seen = self._tail.value
 
-    @property
-    def pending(self) -> int:
-        """Bytes that wait to be read."""
-        return int(self._head.value - self._tail.value)
-
-    def copy_out(self) -> Bytes:
-        """All that waits, as whole records one behind the other; the kernel may write there again when this returns."""
+    def waiting(self) -> int:
+        """Bytes that wait to be read. `move_out` takes this many, however many come meanwhile."""
         head = self._head.value
-        with self._barrier:  # head is read before the data: a full barrier on every architecture
-            tail = self._tail.value
-        size = head - tail
+        with self._barrier:  # the head is read before the data: a full barrier on every architecture
+            self._seen = head
+        return int(head - self._tail.value)
+
+    def move_out(self, into: Bytes) -> None:
+        """Copy what `waiting` saw to `into`, as whole records; then the kernel may write there again."""
+        tail = self._tail.value
+        size = self._seen - tail
         start = tail % self.size
         first = min(size, self.size - start)
-        copy = np.empty(size, dtype=np.uint8)
-        copy[:first] = self._data[start : start + first]
-        copy[first:] = self._data[: size - first]
+        into[:first] = self._data[start : start + first]
+        if first < size:
+            into[first:size] = self._data[: size - first]
         with self._barrier:  # the data is read before the tail is published
-            self._tail.value = head
-        return copy
+            self._tail.value = self._seen

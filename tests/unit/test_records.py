@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingrain.kernel.records import LOST, SAMPLE, Drained, fixed, join, with_packets
+from ingrain.kernel.records import LOST, SAMPLE, Drained, fixed, select, with_packets
 
 EVENT = np.dtype([("time", "<u8"), ("port", "<u2"), ("name", "S6")])
 PACKET = np.dtype([("time", "<u8"), ("captured", "<u4"), ("payload", "<u4"), ("payload_len", "<u4"), ("unused", "<u4")])
@@ -84,9 +84,11 @@ def test_a_packet_whose_length_points_outside_its_record_is_counted_as_corrupt()
     assert drained.corrupt == len(lying)
 
 
-def test_several_cpus_are_joined() -> None:
-    parts = [with_packets(raw(sample(packet(t, b"h", b"p%d" % t)), lost(t)), PACKET) for t in (1, 2, 3)]
-    drained = join(parts, PACKET)
-    assert drained.events["time"].tolist() == [1, 2, 3]
-    assert drained.payloads == [b"p1", b"p2", b"p3"]
-    assert drained.lost == 6
+@given(st.lists(st.tuples(times, st.integers(0, 2**16 - 1), st.booleans())))
+def test_selected_events_are_copies_of_those_rows_and_no_others(what: list[tuple[int, int, bool]]) -> None:
+    memory = bytearray().join(sample(event(time, port)) for time, port, _chosen in what)
+    events = fixed(np.frombuffer(memory, np.uint8), EVENT).events
+    chosen = select(events, np.array([one for _time, _port, one in what], dtype=bool))
+    memory[:] = bytes(len(memory))
+    assert chosen["time"].tolist() == [time for time, _port, one in what if one]
+    assert chosen["port"].tolist() == [port for _time, port, one in what if one]

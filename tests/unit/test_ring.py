@@ -44,9 +44,12 @@ def test_all_bytes_come_out_in_order_whatever_wraps(pieces: list[bytes]) -> None
     read = 0
     for piece in pieces:
         memory.write(piece)
-        assert ring.pending == len(piece)
-        assert ring.copy_out().tobytes() == piece
-        assert ring.pending == 0
+        assert ring.waiting() == len(piece)
+        into = np.zeros(SIZE, np.uint8)
+        ring.move_out(into)
+        assert into[: len(piece)].tobytes() == piece
+        assert not into[len(piece) :].any()
+        assert ring.waiting() == 0
         read += len(piece)
         assert memory.tail == read
 
@@ -55,7 +58,19 @@ def test_what_was_read_stays_when_the_kernel_writes_over_it() -> None:
     memory = Memory()
     ring = Ring(memory.address)
     memory.write(b"a" * SIZE)
-    copy = ring.copy_out()
+    into = np.empty(ring.waiting(), np.uint8)
+    ring.move_out(into)
     memory.write(b"b" * SIZE)
-    assert (copy == np.frombuffer(b"a", np.uint8)).all()
+    assert into.tobytes() == b"a" * SIZE
     assert ring.size == SIZE
+
+
+def test_what_comes_after_the_look_waits_for_the_next() -> None:
+    memory = Memory()
+    ring = Ring(memory.address)
+    memory.write(b"seen")
+    into = np.empty(ring.waiting(), np.uint8)
+    memory.write(b"later")
+    ring.move_out(into)
+    assert into.tobytes() == b"seen"
+    assert ring.waiting() == len(b"later")
