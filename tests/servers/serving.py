@@ -1,0 +1,213 @@
+"""The real servers, each started on a free port of the loopback, waited for, and ended with the test.
+
+tests/servers/install.sh fetches them. One that is missing fails the test and says so: what it would have shown is not
+shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ingrain.batch import Batch, Measurement
+from ingrain.config.model import PipelineConfig
+from ingrain.pipeline import Pipeline
+
+CACHE = Path(__file__).parents[2] / ".cache"
+PATIENCE_S = 60.0
+
+Row = dict[str, Any]
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """A port of the loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(what: str, true: Callable[[], Any]) -> Any:
+    """What `true` returns, as soon as that is true; fails the test when it never is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        result = true()
+        if result:
+            return result
+        time.sleep(0.02)
+    pytest.fail(f"waited {PATIENCE_S:.0f} s for {what}")
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(name: str, command: Sequence[str], port: int) -> Iterator[None]:
+    """A server, from when it listens on the TCP port to its end."""
+    program = shutil.which(command[0])
+    if program is None or not all(Path(part).exists() for part in command if part.startswith(str(CACHE))):
+        pytest.fail(f"{name} is not there: run tests/servers/install.sh, as make test does")
+    with subprocess.Popen([program, *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as it:
+        try:
+            until(f"{name} to listen on {port}", lambda: it.poll() is not None or accepts(port))
+            if it.poll() is not None:
+                assert it.stdout
+                pytest.fail(f"{name} ended at once: {it.stdout.read()}")
+            yield
+        finally:
+            it.kill()
+
+
+class NpmStatsD:
+    """The original StatsD: where it listens, and what it has counted, asked over its administration port."""
+
+    def __init__(self, port: int, admin: int) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._admin = admin
+
+    def values(self, kind: str) -> dict[str, int]:
+        """`counters` or `gauges`, by name; those of the server itself begin with `statsd.`."""
+        with socket.create_connection(("127.0.0.1", self._admin), timeout=PATIENCE_S) as asked:
+            asked.sendall(f"{kind}\n".encode())
+            told = b""
+            while not told.endswith(b"END\n\n"):
+                told += asked.recv(1 << 16)
+        # An object as Node prints it: names in quotes where they are no identifiers.
+        return {name: int(value) for name, value in re.findall(r"'?([^\s',{}]+)'?: (-?\d+)\b", told.decode())}
+
+
+@contextmanager
+def npm_statsd(folder: Path) -> Iterator[NpmStatsD]:
+    """npm's statsd, which flushes nothing while a test runs."""
+    port, admin = free_port(socket.SOCK_DGRAM), free_port()
+    config = folder / "statsd.js"
+    settings = {
+        "port": port,
+        "address": "127.0.0.1",
+        "mgmt_port": admin,
+        "mgmt_address": "127.0.0.1",
+        "flushInterval": 3_600_000,
+        "backends": [],
+    }
+    config.write_text(json.dumps(settings))
+    main = CACHE / "statsd/node_modules/statsd/stats.js"
+    with running("npm's statsd", ["node", str(main), str(config)], admin):
+        server = NpmStatsD(port, admin)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hello:
+
+            def heard() -> bool:  # its UDP socket may come after its administration port
+                hello.sendto(b"hello:1|c", ("127.0.0.1", port))
+                return server.values("counters").get("hello", 0) > 0
+
+            until("statsd to hear", heard)
+        yield server
+
+
+class Exporter:
+    """Prometheus's statsd_exporter: where it listens, and what it has counted."""
+
+    def __init__(self, port: int, web: int, path: Path) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self.unix = f"unix://{path}"
+        self._web = web
+
+    def samples(self) -> list[tuple[str, dict[str, str], float]]:
+        """All it exposes: name, labels, value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._web}/metrics", timeout=PATIENCE_S) as answer:
+            text = answer.read().decode()
+        return [sample(line) for line in text.split("\n") if line and not line.startswith("#")]
+
+    def total(self, name: str) -> float:
+        """The sum of a metric over all its labels."""
+        return sum(value for one, _, value in self.samples() if one == name)
+
+
+def sample(line: str) -> tuple[str, dict[str, str], float]:
+    """A line of Prometheus's text format 0.0.4."""
+    head, _, value = line.rpartition(" ")
+    name, _, rest = head.partition("{")
+    labels = {}
+    while rest and rest != "}":
+        label, _, rest = rest.lstrip(",").partition('="')
+        text = ""
+        while rest[0] != '"':
+            taken = 2 if rest[0] == "\\" else 1
+            text += {"\\n": "\n", '\\"': '"', "\\\\": "\\"}.get(rest[:taken], rest[:taken])
+            rest = rest[taken:]
+        labels[label], rest = text, rest[1:]
+    return name, labels, float(value)
+
+
+@contextmanager
+def statsd_exporter(folder: Path) -> Iterator[Exporter]:
+    """statsd_exporter, on UDP and on a Unix socket."""
+    port, web, path = free_port(socket.SOCK_DGRAM), free_port(), folder / "dogstatsd.sock"
+    command = [
+        str(CACHE / "bin/statsd_exporter"),
+        f"--statsd.listen-udp=127.0.0.1:{port}",
+        "--statsd.listen-tcp=",
+        f"--statsd.listen-unixgram={path}",
+        f"--web.listen-address=127.0.0.1:{web}",
+    ]
+    with running("statsd_exporter", command, web):
+        yield Exporter(port, web, path)
+
+
+@dataclass
+class Gateway:
+    """versitygw: an S3 server. `folder` holds its buckets."""
+
+    url: str
+    folder: Path
+    access: str = "ingrain-test"
+    secret: str = "not-a-secret-anywhere-else"
+
+
+@contextmanager
+def versitygw(folder: Path, port: int | None = None) -> Iterator[Gateway]:
+    """An S3 server over a folder, with the bucket `logs`."""
+    port = port or free_port()
+    buckets, sidecar = folder / "buckets", folder / "sidecar"
+    (buckets / "logs").mkdir(parents=True, exist_ok=True)
+    sidecar.mkdir(exist_ok=True)
+    gateway = Gateway(f"http://127.0.0.1:{port}", buckets)
+    command = [str(CACHE / "bin/versitygw"), "--access", gateway.access, "--secret", gateway.secret]
+    command += ["--port", f"127.0.0.1:{port}", "--quiet", "posix", "--sidecar", str(sidecar), str(buckets)]
+    with running("versitygw", command, port):
+        yield gateway
+
+
+def batch_of(measurement: Measurement, rows: Sequence[Row]) -> Batch:
+    """Records; a column that a row does not tell is null."""
+    return Batch(measurement, pa.RecordBatch.from_pylist(list(rows), measurement.schema))
+
+
+@contextmanager
+def pipeline(backend: str, settings: Any, *steps: tuple[str, Any], name: str = "test") -> Iterator[Pipeline]:
+    """A pipeline that runs; `end` it inside, or it is ended with what it holds."""
+    made = Pipeline(PipelineConfig(name, backend, settings, list(steps), 1))
+    yield made
+    if any(ref.is_alive() for ref in made._refs):
+        end(made)
+
+
+def end(made: Pipeline, seconds: float = PATIENCE_S) -> bool:
+    """Flush and stop it; whether that was done in time."""
+    made.flush()
+    return made.finish(time.monotonic() + seconds)
