@@ -32,7 +32,7 @@ class Reach:
             return
         self._failing = True
         self._said = now
-        log.error("%s: %s failed: %s. %s", self._who, self._what, why, lost)
+        log.error("%s: %s failed: %s. %s", self._who, self._what, why.rstrip("."), lost)
 
     def works(self) -> None:
         """It worked now."""
