@@ -1,8 +1,8 @@
-"""What it costs to take an event out of the kernel's buffer: ours, libbpf's reader in C, and a Python callback an event.
+"""What it costs to take an event out of the kernel's buffer: ours, libbpf's reader in C, a Python callback an event.
 
-All three read the same 80-byte events of the same flood, as fast as the kernel makes them on another CPU, for the same time
-and from buffers of the same size. The cost is the reader's processor time, the kernel's share of it included, by the
-events that it received.
+All three read the same 80-byte events of the same flood, as fast as the kernel makes them on another CPU, for the same
+time and from buffers of the same size. The cost is the reader's processor time, the kernel's share of it included, by
+the events that it received.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Flow(ctypes.Structure):
 
 @contextmanager
 def _on_first_cpu() -> Iterator[int]:
-    """This process on the first CPU that it may use; the value is the one that is left to the generator."""
+    """Keep to the first CPU that this process may use; the value is the one that is left to the generator."""
     may = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {may[0]})
     try:
@@ -116,10 +116,10 @@ def libbpf_c(folder: Path, seconds: float) -> Reading:
 
 
 def callback(folder: Path, seconds: float) -> Reading:
-    """A Python function for each event, called by libbpf's perf_buffer through ctypes, as BCC's open_perf_buffer does it.
+    """A Python function for each event, called by libbpf's perf_buffer through ctypes, as BCC's open_perf_buffer does.
 
-    BCC itself needs kernel headers, which not every host has; what it does for an event is this: a ctypes callback from C,
-    the user's own function in a try, and in it a cast to the struct's pointer type, looked up each time.
+    BCC itself needs kernel headers, which not every host has; what it does for an event is this: a ctypes callback from
+    C, the user's own function in a try, and in it a cast to the struct's pointer type, looked up each time.
     """
     received = lost = total = 0
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A load of real kernel events: runs BPF programs on frames with BPF_PROG_TEST_RUN until SIGTERM.
+ * A load of real kernel events: runs BPF programs on frames with BPF_PROG_TEST_RUN until SIGTERM, which waits for the
+ * call under way, so that every run is counted.
  *
  *   generate CPU FRAMES REPEAT RATE CONTROL PROGRAM...
  *
  * CPU: where to run (-1: anywhere). FRAMES: a file of frames, each behind two 32-bit numbers: which of the PROGRAMs
- * (descriptors) it is for, and its length; they are taken in turn. REPEAT: the most runs a call. RATE: runs a second, 0 for as
- * fast as it goes; what is due is made up a millisecond's worth at a time. CONTROL: a file whose first 64-bit number is
- * how many runs there may have been so far, and whose second is how many there were. At the end, JSON on stdout.
+ * (descriptors) it is for, and its length; they are taken in turn. REPEAT: the most runs a call. RATE: runs a second, 0
+ * for as fast as it goes; what is due is made up a millisecond's worth at a time. CONTROL: a file whose first 64-bit
+ * number is how many runs there may have been so far, and whose second is how many there were. At the end, JSON on
+ * stdout.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -28,12 +30,13 @@ struct control {
 	volatile uint64_t allowed, done;
 };
 
-static volatile sig_atomic_t stopping;
-
-static void stop(int number)
+/* A signal that is blocked does not cut BPF_PROG_TEST_RUN short; one that is handled does, and how often it ran is lost. */
+static int stopping(void)
 {
-	(void)number;
-	stopping = 1;
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGTERM);
 }
 
 static void *map_file(const char *path, int protection, size_t *size)
@@ -82,6 +85,7 @@ int main(int argc, char **argv)
 	struct control *control;
 	size_t size, at = 0;
 	struct rusage used;
+	sigset_t blocked;
 	double begun, rate;
 	int cpu, most;
 
@@ -92,7 +96,9 @@ int main(int argc, char **argv)
 	most = atoi(argv[3]);
 	rate = atof(argv[4]);
 	control = map_file(argv[5], PROT_READ | PROT_WRITE, &(size_t){ 0 });
-	signal(SIGTERM, stop);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigprocmask(SIG_BLOCK, &blocked, 0);
 	if (cpu >= 0) {
 		cpu_set_t set;
 
@@ -102,18 +108,16 @@ int main(int argc, char **argv)
 			perror("sched_setaffinity");
 	}
 	begun = now();
-	while (!stopping) {
+	while (!stopping()) {
 		target = due(control, rate, begun);
 		if (done >= target)
 			nanosleep(&tick, 0);
-		while (done < target && !stopping) {
+		while (done < target && !stopping()) {
 			const uint32_t *head = (const void *)(frames + at);
 			LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = head + 2, .data_size_in = head[1],
 				    .repeat = target - done < (uint64_t)most ? target - done : (uint64_t)most);
 
 			if (bpf_prog_test_run_opts(atoi(argv[6 + head[0]]), &run)) {
-				if (stopping)
-					break;
 				perror("BPF_PROG_TEST_RUN");
 				return 1;
 			}

@@ -16,7 +16,7 @@ from ingrain.kernel import cgroup
 
 @contextmanager
 def own() -> Iterator[Path]:
-    """A new cgroup below the mount, holding only what the bench puts in it. Raises CgroupError where there is no mount."""
+    """A new cgroup below the mount, for what the bench puts in it. Raises CgroupError where there is no mount."""
     folder = cgroup.mount() / f"ingrain-bench-{os.getpid()}"
     folder.mkdir()
     try:

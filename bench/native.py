@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 HERE = Path(__file__).parent
 UNLIMITED = (1 << 64) - 1
@@ -20,13 +21,13 @@ FLOOD_FRAME = bytes(12) + b"\x08\x00" + bytes([0x45, 0, 0, 20]) + bytes(16)
 
 
 def compile_all(folder: Path) -> None:
-    """Compile flood.bpf.o, generate and reader into the folder. Raises CalledProcessError where clang fails."""
+    """Compile flood.bpf.o, generate, reader and receiver into the folder. Raises CalledProcessError if clang fails."""
     warnings = ["-O2", "-Wall", "-Wextra", "-Werror"]
     found = subprocess.run(["gcc", "-print-multiarch"], check=False, capture_output=True, text=True)
     include = f"/usr/include/{found.stdout.strip() or os.uname().machine + '-linux-gnu'}"
     bpf = ["-target", "bpf", "-mcpu=v2", "-g", "-idirafter", include, "-c"]
     _clang([*warnings, *bpf, HERE / "flood.bpf.c", "-o", folder / "flood.bpf.o"])
-    for name in ("generate", "reader"):
+    for name in ("generate", "reader", "receiver"):
         _clang([*warnings, HERE / f"{name}.c", "-o", folder / name, "-lbpf"])
 
 
@@ -36,17 +37,18 @@ def _clang(arguments: Sequence[str | Path]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a generator did: program runs, and its processor seconds."""
+    """What a generator did: program runs, how long it was at it, and its processor seconds."""
 
     done: int
+    seconds: float
     cpu_s: float
 
 
 class Generator:
     """`generate` at work on one CPU, from `__enter__` to `stop`.
 
-    programs: descriptors of BPF programs. frames: each with the number of the program it is for. repeat: runs of one frame
-    in a row, at the most. rate: runs a second, 0 for no limit. closed: nothing runs beyond `allow`.
+    programs: descriptors of BPF programs. frames: each with the number of the program it is for. repeat: runs of one
+    frame in a row, at the most. rate: runs a second, 0 for no limit. closed: nothing runs beyond `allow`.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Generator:
         """How many runs there were."""
         return int(struct.unpack_from("=Q", self._shared, 8)[0])
 
-    def start(self) -> Generator:
+    def start(self) -> Self:
         """Begin."""
         command = [str(word) for word in self._command]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=self._programs)
@@ -97,19 +99,19 @@ class Generator:
     def _end(self) -> Generated:
         try:
             if self._process is None:
-                return Generated(0, 0.0)
+                return Generated(0, 0.0, 0.0)
             self._process.terminate()
             said, _ = self._process.communicate()
             if self._process.returncode:
                 raise RuntimeError(f"the generator failed with exit code {self._process.returncode}")
             told = json.loads(said)
-            return Generated(told["done"], told["cpu_s"])
+            return Generated(**told)
         finally:
             self._shared.close()
             self._control.close()
             self._frames.close()
 
-    def __enter__(self) -> Generator:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingrain import memory
 from ingrain.account import Station
 from ingrain.config import Config
 from ingrain.grains import GRAINS
@@ -70,6 +71,7 @@ class Agent:
         """
         # One thread a stage is all that two cores are for; Arrow's own pool would cost memory and gain nothing.
         pa.set_cpu_count(1)
+        memory.frugal()
         fed = {name for probe in self._config.probes if probe.type in GRAINS for name in probe.pipelines}
         for name, pipeline in self._config.pipelines.items():
             if name in fed:

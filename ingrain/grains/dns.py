@@ -63,10 +63,7 @@ class DNS(MessageGrain[Message]):
 
 def _answers(messages: Sequence[Message]) -> pa.ListArray:
     records = [record for message in messages for record in message.answers]
-    fields = [
-        texts([kind for kind, _data, _ttl in records]),
-        texts([data for _kind, data, _ttl in records]),
-        pa.array([ttl for _kind, _data, ttl in records], pa.uint32()),
-    ]
+    kinds, data, ttls = zip(*records, strict=True) if records else ((), (), ())
+    fields = [texts(kinds), texts(data), pa.array(ttls, pa.uint32())]
     items = pa.StructArray.from_arrays(fields, fields=list(ANSWERS.value_type))
     return pa.ListArray.from_arrays(offsets([len(message.answers) for message in messages]), items, ANSWERS)

@@ -57,7 +57,8 @@ def decode(payload: bytes) -> Message:
 def decode_cut(payload: bytes) -> Message:
     """The message of which only the beginning was captured: its answers as far as they are whole.
 
-    Raises Cut where not even its questions are there, and Malformed.
+    Where its OPT record is missing, so are the upper bits of its rcode (those answers are short, so never cut). Raises
+    Cut where not even its questions are there, and Malformed.
     """
     return _decode(payload, whole=False)
 

@@ -38,13 +38,13 @@ def read(message: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
     while True:
         length = message[at]
         if not length:
+            if at - run >= _NAME_MAX:
+                raise Malformed(f"the name at offset {run} is longer than {_NAME_MAX} bytes")
             name = known[run] = message[run:at]
             end = end or at + 1
             break
         if length <= _LABEL_MAX:
             at += length + 1
-            if at - run >= _NAME_MAX:
-                raise Malformed(f"the name at offset {run} is longer than {_NAME_MAX} bytes")
         elif length >= _POINTER:
             target = (length - _POINTER) << 8 | message[at + 1]
             if not HEADER_SIZE <= target < run:

@@ -1,11 +1,12 @@
 """What a packet costs the kernel in each probe's programs: the kernel's own statistics, `run_time_ns / run_cnt`.
 
-The probes are attached to a cgroup in which data packets go over loopback, none of them DNS or a TLS hello. The kernel's
-clock readings around each run are part of what it counts.
+The probes are attached to a cgroup in which data packets go over loopback, none of them DNS or a TLS hello. The
+kernel's clock readings around each run are part of what it counts.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -38,7 +39,7 @@ class Cost:
 def statistics() -> Iterator[None]:
     """The kernel measures every program's runs meanwhile. Raises KernelError where it does not let this process ask."""
     library = libbpf.library()
-    library.bpf_enable_stats.argtypes = [libbpf.ctypes.c_int]
+    library.bpf_enable_stats.argtypes = [ctypes.c_int]
     descriptor = libbpf.call("bpf_enable_stats", _RUN_TIME, what="the kernel does not measure programs' runs")
     try:
         yield
