@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* DNS messages over UDP, told by what they hold, whatever their port: handed over with their bytes. */
-#include "flow.h"
+/*
+ * DNS messages over UDP and TCP, multicast ones too, told by what they hold, whatever their port: handed over with their
+ * bytes. A TCP connection is DNS if its first bytes are; its segments are then handed over one by one.
+ */
+#include "stream.h"
 
 EVENT(packet);
 
@@ -10,34 +13,136 @@ struct header { /* RFC 1035 4.1.1 */
 	__u8 ra_z_ad_cd_rcode;
 	__be16 questions, answers, authorities, additionals;
 	__u8 first_label;
-};
+} __attribute__((packed));
+
+struct prefixed { /* RFC 1035 4.2.2 */
+	__be16 length;
+	struct header header;
+} __attribute__((packed));
+
+#define QUESTIONS_MAX 8
+#define RECORDS_MAX 4096
+#define STREAM_MAX (1 << 20) /* bytes of one direction of a TCP connection that are handed over */
+
+static __always_inline int believable(const struct header *dns)
+{
+	return bpf_ntohs(dns->questions) <= QUESTIONS_MAX * 8 && bpf_ntohs(dns->answers) < RECORDS_MAX &&
+	       bpf_ntohs(dns->authorities) < RECORDS_MAX && bpf_ntohs(dns->additionals) < RECORDS_MAX;
+}
 
 static __always_inline int is_dns(const struct header *dns)
 {
-	if (dns->qr_opcode_aa_tc_rd & 0x78 || dns->ra_z_ad_cd_rcode & 0x40)
+	int is_answer = dns->qr_opcode_aa_tc_rd & 0x80;
+
+	if (dns->qr_opcode_aa_tc_rd & 0x78 || dns->ra_z_ad_cd_rcode & 0x40 || !believable(dns))
 		return 0; /* an opcode other than QUERY, or the reserved bit */
-	if (dns->questions != bpf_htons(1) || dns->first_label > 63)
+	if (!dns->id && !dns->ra_z_ad_cd_rcode && !(dns->qr_opcode_aa_tc_rd & 0x01)) {
+		/* RFC 6762 18: multicast. An answer repeats no question; a query may tell the answers that it has. */
+		if (is_answer && !dns->questions)
+			return dns->answers && dns->qr_opcode_aa_tc_rd & 0x04;
+		if (!is_answer && dns->questions && dns->first_label && dns->first_label <= 63)
+			return 1;
+	}
+	if (!dns->questions || bpf_ntohs(dns->questions) > QUESTIONS_MAX || dns->first_label > 63)
 		return 0;
-	if (dns->qr_opcode_aa_tc_rd & 0x80) /* an answer; its counts must be believable */
-		return bpf_ntohs(dns->answers) < 4096 && bpf_ntohs(dns->authorities) < 4096 &&
-		       bpf_ntohs(dns->additionals) < 4096;
-	return !dns->answers && !dns->authorities && bpf_ntohs(dns->additionals) <= 2 &&
-	       !(dns->ra_z_ad_cd_rcode & 0x0f);
+	return is_answer || (!dns->answers && !dns->authorities && bpf_ntohs(dns->additionals) <= 2 &&
+			     !(dns->ra_z_ad_cd_rcode & 0x0f));
+}
+
+static __always_inline int begins_dns(const struct prefixed *dns)
+{
+	return bpf_ntohs(dns->length) >= sizeof(struct header) && is_dns(&dns->header);
+}
+
+/*
+ * Where the stream's first segments are shorter than what tells DNS, their bytes are gathered until they tell it. Such
+ * segments are handed over meanwhile; false once it is something else.
+ */
+static __always_inline int gather(struct __sk_buff *skb, const struct segment *s, struct stream *stream)
+{
+	__u64 have = s->begin == s->seq ? 0 : stream->have;
+	__u8 byte;
+
+	for (__u32 i = 0; i < sizeof(struct prefixed); i++) {
+		if (i >= s->at.payload_len || have >= sizeof(struct prefixed) ||
+		    bpf_skb_load_bytes(skb, s->at.payload + i, &byte, 1))
+			break;
+		asm volatile("%0 &= 15" : "+r"(have)); /* the compiler knows; the verifier has to be told */
+		stream->head[have++] = byte;
+	}
+	stream->have = have;
+	stream->until[s->way & 1] = s->seq + s->at.payload_len;
+	if (have < sizeof(struct prefixed))
+		return 1;
+	stream->have = 0;
+	stream->wanted[0] = begins_dns((const void *)stream->head);
+	return stream->wanted[0];
+}
+
+/* Whether the segment is part of a DNS stream, or may turn out to be. */
+static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
+{
+	struct stream *stream = stream_of(skb, s, 0);
+	__u8 way = s->way & 1;
+	struct prefixed dns;
+
+	recall_start(s, stream);
+	if (stream && stream->wanted[0]) { /* both directions are, from the first query on */
+		if (!stream->begun[way]) {
+			stream->begin[way] = s->start_known ? s->start : s->seq;
+			stream->begun[way] = 1;
+		}
+		s->begin = stream->begin[way];
+		return s->seq - s->begin < STREAM_MAX;
+	}
+	if (stream && stream->have && s->seq == stream->until[way]) {
+		s->begin = stream->begin[way];
+	} else if (stream && stream->decided[way]) {
+		return 0;
+	} else if (replay ? s->start_known && s->seq != s->start : !s->start_known || s->seq != s->start) {
+		return 0; /* not the stream's first; of a capture without its SYN, the first that there is may be */
+	} else {
+		s->begin = s->seq;
+	}
+	if (s->begin == s->seq && s->at.payload_len >= sizeof(dns)) {
+		if (bpf_skb_load_bytes(skb, s->at.payload, &dns, sizeof(dns)) || !begins_dns(&dns)) {
+			if (stream)
+				stream->decided[way] = 1;
+			return 0;
+		}
+		stream = stream_of(skb, s, 1);
+		if (!stream)
+			return 1;
+		stream->have = 0;
+		stream->wanted[0] = 1;
+	} else {
+		stream = stream_of(skb, s, 1);
+		if (!stream || !gather(skb, s, stream))
+			return 0;
+	}
+	stream->begin[way] = s->begin;
+	stream->begun[way] = stream->decided[way] = 1;
+	return 1;
 }
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
-	struct layout at;
-	struct header dns;
+	struct segment s = {};
 	struct owner *owner;
+	struct header dns;
 
-	if (!on_interface(skb, direction) || !find_transport(skb, &at) || at.proto != IPPROTO_UDP)
+	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
-	if (!find_payload(skb, &at) || bpf_skb_load_bytes(skb, at.payload, &dns, sizeof(dns)) || !is_dns(&dns))
+	if (s.at.proto == IPPROTO_UDP) {
+		if (!find_payload(skb, &s.at) || bpf_skb_load_bytes(skb, s.at.payload, &dns, sizeof(dns)) ||
+		    !is_dns(&dns))
+			return 1;
+	} else if (!read_segment(skb, direction, &s) || !is_wanted(skb, &s)) {
 		return 1;
+	}
 	owner = owner_of(skb);
 	if (!is_own(owner))
-		capture(skb, &at, direction, owner);
+		capture(skb, &s.at, direction, owner, s.seq, s.begin);
 	return 1;
 }
 

@@ -52,6 +52,9 @@ struct flow {
 /* Only packets of this device, if set. */
 const volatile __u32 interface = 0;
 
+/* The packets are those of a capture: they have no socket, and their time is in skb->tstamp. */
+const volatile __u8 replay = 0;
+
 /* Where a packet's parts are, from the IP header on. */
 struct layout {
 	__u32 transport;
@@ -165,6 +168,10 @@ static __always_inline int read_ends(struct __sk_buff *skb, const struct layout 
 /* When, and whose. */
 static __always_inline void read_owner(struct __sk_buff *skb, const struct owner *owner, struct flow *flow)
 {
+	if (replay) {
+		flow->time = skb->tstamp;
+		return;
+	}
 	flow->time = bpf_ktime_get_ns();
 	flow->cgroup_id = bpf_skb_cgroup_id(skb);
 	if (owner) {
@@ -193,16 +200,17 @@ struct packet {
 	__u32 captured;
 	__u32 payload;     /* where the payload begins in them */
 	__u32 payload_len; /* its length on the wire, which may be more than was captured */
-	__u32 unused;
+	__u32 seq;         /* TCP: its sequence number, */
+	__u32 begin;       /* and that at which its stream, or the message that it is part of, begins */
 };
 
 /* More than any hello or EDNS answer in use (RFC 9715 advises 1,400; TLS records end at 16 KiB); a cut is told. */
 #define CAPTURE_MAX 16384
 
 static __always_inline void capture(struct __sk_buff *skb, const struct layout *at, enum direction direction,
-				    const struct owner *owner)
+				    const struct owner *owner, __u32 seq, __u32 begin)
 {
-	struct packet packet;
+	struct packet packet = {};
 
 	if (!read_ends(skb, at, direction, &packet.flow))
 		return;
@@ -210,6 +218,7 @@ static __always_inline void capture(struct __sk_buff *skb, const struct layout *
 	packet.captured = skb->len < CAPTURE_MAX ? skb->len : CAPTURE_MAX;
 	packet.payload = at->payload;
 	packet.payload_len = at->payload_len;
-	packet.unused = 0;
+	packet.seq = seq;
+	packet.begin = begin;
 	hand_over_packet(skb, &packet, packet.captured);
 }

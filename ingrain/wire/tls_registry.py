@@ -1,4 +1,4 @@
-"""Numbers of TLS as names: versions and cipher suites, and what stands for numbers that have no name.
+"""Numbers of TLS as names: versions, cipher suites, groups, and what stands for numbers that have no name.
 
 A GREASE value (RFC 8701: it means nothing, and is sent to keep peers tolerant) is `GREASE_0x0A0A`; any other number
 without a registered name is `0x1234`.
@@ -7,8 +7,10 @@ without a registered name is `0x1234`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from ingrain.wire.iana_ciphers import NAMES
+from ingrain.wire.iana_groups import NAMES as GROUP_NAMES
 
 VERSION_NAMES = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
@@ -38,5 +40,11 @@ def cipher_name(number: int) -> str:
     return NAMES.get(number) or _number(number)
 
 
-def _number(number: int) -> str:
+def group_name(number: int) -> str:
+    """The IANA name of a key exchange group (an elliptic curve, a finite field, a post-quantum hybrid)."""
+    return GROUP_NAMES.get(number) or _number(number)
+
+
+@cache
+def _number(number: int) -> str:  # of 65,536 at the most, and the same string wherever it is offered
     return f"{'GREASE_' if is_grease(number) else ''}0x{number:04X}"
