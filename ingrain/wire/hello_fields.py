@@ -1,7 +1,6 @@
-"""The fields of whole TLS hellos as numbers, in their order on the wire (RFC 8446 4.1.2, 4.1.3), for fingerprints.
+"""The fields of whole TLS hellos as numbers and bytes, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
 
-In: the body of a ClientHello or a ServerHello, from its version on, all of it. Out: an `Offer` or a `Choice`, or
-`Malformed`. It is read in two steps: `parts` walks through the body, `offer` reads the lists that it found.
+In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`.
 """
 
 from __future__ import annotations
@@ -14,59 +13,44 @@ from ingrain.wire.malformed import Malformed
 
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURE_ALGORITHMS, ALPN, VERSIONS = 0, 10, 11, 13, 16, 43
 ECH = 0xFE0D  # encrypted_client_hello: RFC 9849 5
-GREASE = frozenset(range(0x0A0A, 0x10000, 0x1010))  # RFC 8701 2
-_GREASE_PROTOCOLS = frozenset(number.to_bytes(2) for number in GREASE)
-_LISTS = frozenset({GROUPS, POINT_FORMATS, SIGNATURE_ALGORITHMS, ALPN, VERSIONS, ECH})
+_READ = frozenset({SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURE_ALGORITHMS, ALPN, VERSIONS, ECH})
+_FRESH = frozenset({35, 41, 44, 51, 57})
+"""Extensions of which nothing is told, and in which something else stands in each hello: session_ticket (RFC 5077),
+pre_shared_key, cookie, key_share (RFC 8446), quic_transport_parameters (RFC 9001 8.2)."""
+
+_MATTER = _READ | _FRESH
 
 _HEADER = Struct("!HH")  # of an extension: type, length
 _U16 = Struct("!H")
 _CHOICE = Struct("!HB")  # cipher suite, compression method
 _RANDOM, _SESSION_ID, _SESSION_ID_MAX = slice(2, 34), 34, 32
-_OUTER = b"\0"
+_HOST_NAME, _OUTER = 0, 0
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random bytes of a ServerHello that is a HelloRetryRequest: RFC 8446 4.1.3."""
-
-
-class Parts(NamedTuple):
-    """What a ClientHello says but for the host name: raw, hashable, and the same for all hellos that say the same.
-
-    The bodies of extensions are None where there is no such extension; of ECH's only the first byte, its type, is kept.
-    """
-
-    version: int
-    ciphers: bytes
-    extensions: tuple[int, ...]
-    groups: bytes | None
-    point_formats: bytes | None
-    signature_algorithms: bytes | None
-    protocols: bytes | None
-    versions: bytes | None
-    ech: bytes | None
 
 
 class Offer(NamedTuple):
     """What a client offers: registered numbers in its order, GREASE (RFC 8701) among them.
 
-    version: the hello's own ("legacy") one. extensions: their types. groups, point_formats, signature_algorithms,
-    protocols (of ALPN), versions (of supported_versions): what these extensions list, empty where they are missing.
-    ech: whether it is the outer hello of an encrypted one, or pretends to be (RFC 9849 6.2: GREASE looks the same).
+    version: the hello's own ("legacy") one. extensions: their types. host: the name in server_name, None without one.
+    groups, point_formats, signature_algorithms, protocols (of ALPN), versions (of supported_versions): what these
+    extensions list, empty where they are missing. ech: whether this is the outer hello of an encrypted one, or pretends
+    to be (RFC 9849 6.2: nobody but the server can tell). told: begin and end of all bytes on which any of this depends;
+    hellos of one length that are the same there are the same offer. What is left out is new in each: random bytes,
+    session id, keys, tickets.
     """
 
     version: int
     ciphers: tuple[int, ...]
     extensions: tuple[int, ...]
-    groups: tuple[int, ...] = ()
-    point_formats: tuple[int, ...] = ()
-    signature_algorithms: tuple[int, ...] = ()
-    protocols: tuple[bytes, ...] = ()
-    versions: tuple[int, ...] = ()
-    ech: bool = False
-
-    @property
-    def grease(self) -> bool:
-        """Whether a GREASE value stands in any of its lists."""
-        lists = (self.ciphers, self.extensions, self.groups, self.signature_algorithms, self.versions)
-        return not all(map(GREASE.isdisjoint, lists)) or not _GREASE_PROTOCOLS.isdisjoint(self.protocols)
+    host: bytes | None
+    groups: tuple[int, ...]
+    point_formats: tuple[int, ...]
+    signature_algorithms: tuple[int, ...]
+    protocols: tuple[bytes, ...]
+    versions: tuple[int, ...]
+    ech: bool
+    told: tuple[tuple[int, int], ...]
 
 
 class Choice(NamedTuple):
@@ -83,74 +67,62 @@ class Choice(NamedTuple):
     retry: bool
 
 
-def client(body: bytes) -> Offer:
+def offer(body: bytes) -> Offer:
     """What the ClientHello offers. Raises Malformed."""
-    return offer(parts(body))
-
-
-def parts(body: bytes) -> Parts:
-    """The parts of a ClientHello. Raises Malformed where a length does not fit, or a part that is kept comes twice."""
     try:
-        (version,) = _U16.unpack_from(body)
-        at = _behind_session_id(body)
+        told_from = at = _behind_session_id(body)
         (size,) = _U16.unpack_from(body, at)
         at += 2
-        if not size or size % 2:
-            raise Malformed(f"{size} bytes are no list of cipher suites")
+        if not size:
+            raise Malformed("the client offers no cipher suite")
         ciphers = body[at : at + size]
         at += size
         compressions = body[at]
         if not compressions:
             raise Malformed("the client offers no compression method, not even none")
-        extensions, told = _extensions(body, at + 1 + compressions)
+        kinds, places = _extensions(body, at + 1 + compressions)
     except (IndexError, StructError):
         raise Malformed(f"the ClientHello ends within a part of it, at offset {len(body)}") from None
-    get = told.get
-    ech = get(ECH)
-    return Parts(
-        version,
-        ciphers,
-        extensions,
-        get(GROUPS),
-        get(POINT_FORMATS),
-        get(SIGNATURE_ALGORITHMS),
-        get(ALPN),
-        get(VERSIONS),
-        None if ech is None else ech[:1],
-    )
-
-
-def offer(said: Parts) -> Offer:
-    """What these parts offer. Raises Malformed where one is not the list that its extension defines."""
+    read: dict[int, bytes] = {}
+    told = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
+    for kind, start, end in places:
+        if kind not in _FRESH:
+            if kind in read:
+                raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
+            read[kind] = body[start:end]
+        if kind in _FRESH or kind == ECH:  # of which only the type, its first byte, is told
+            told.append((told_from, start + (kind == ECH)))
+            told_from = end
+    told.append((told_from, len(body)))
+    names = read.get(SERVER_NAME)
     return Offer(
-        said.version,
-        _numbers(said.ciphers),
-        said.extensions,
-        () if said.groups is None else _numbers(_listed(GROUPS, said.groups, 2)),
-        () if said.point_formats is None else tuple(_listed(POINT_FORMATS, said.point_formats, 1)),
-        ()
-        if said.signature_algorithms is None
-        else _numbers(_listed(SIGNATURE_ALGORITHMS, said.signature_algorithms, 2)),
-        () if said.protocols is None else _protocols(_listed(ALPN, said.protocols, 2)),
-        () if said.versions is None else _numbers(_listed(VERSIONS, said.versions, 1)),
-        said.ech is not None and said.ech[:1] == bytes([_OUTER]),
+        int.from_bytes(body[:2]),
+        _numbers(ciphers),
+        kinds,
+        None if names is None else _host_name(_list(SERVER_NAME, names)),
+        _numbers(_list(GROUPS, read.get(GROUPS))),
+        tuple(_list(POINT_FORMATS, read.get(POINT_FORMATS), width=1)),
+        _numbers(_list(SIGNATURE_ALGORITHMS, read.get(SIGNATURE_ALGORITHMS))),
+        _protocols(_list(ALPN, read.get(ALPN))),
+        _numbers(_list(VERSIONS, read.get(VERSIONS), width=1)),
+        read.get(ECH, b"")[:1] == bytes([_OUTER]),
+        tuple(told),
     )
 
 
-def server(body: bytes) -> Choice:
+def choice(body: bytes) -> Choice:
     """What the ServerHello chose. Raises Malformed."""
     try:
-        (version,) = _U16.unpack_from(body)
         at = _behind_session_id(body)
         cipher, _compression = _CHOICE.unpack_from(body, at)
-        extensions, told = _extensions(body, at + _CHOICE.size)
+        kinds, places = _extensions(body, at + _CHOICE.size)
     except (IndexError, StructError):
         raise Malformed(f"the ServerHello ends within a part of it, at offset {len(body)}") from None
-    chosen = told.get(VERSIONS)
-    if chosen is not None and len(chosen) != 2:  # noqa: PLR2004 - bytes of a version
-        raise Malformed(f"the server's supported version is {len(chosen)} bytes long, not 2")
-    supported = None if chosen is None else int.from_bytes(chosen)
-    return Choice(version, cipher, extensions, supported, body[_RANDOM] == _RETRY)
+    chosen = [body[start:end] for kind, start, end in places if kind == VERSIONS]
+    if len(chosen) > 1 or any(len(version) != 2 for version in chosen):  # noqa: PLR2004 - bytes of a version
+        raise Malformed("the server's supported version stands there twice, or is not 2 bytes long")
+    supported = int.from_bytes(chosen[0]) if chosen else None
+    return Choice(int.from_bytes(body[:2]), cipher, kinds, supported, body[_RANDOM] == _RETRY)
 
 
 def _behind_session_id(body: bytes) -> int:
@@ -160,13 +132,13 @@ def _behind_session_id(body: bytes) -> int:
     return _SESSION_ID + 1 + size
 
 
-def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], dict[int, bytes]]:
-    """The types of all extensions, and the bodies of those that hold lists; before TLS 1.3 there may be none."""
+def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], list[tuple[int, int, int]]]:
+    """The types of all extensions, and type, begin and end of those that matter; before TLS 1.3 there may be none."""
     kinds: list[int] = []
-    told: dict[int, bytes] = {}
+    places: list[tuple[int, int, int]] = []
     length = len(body)
     if at == length:
-        return (), told
+        return (), places
     (size,) = _U16.unpack_from(body, at)
     at += 2
     if at + size != length:
@@ -176,16 +148,14 @@ def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], dict[int, bytes]
         kind, size = header(body, at)
         at += 4 + size
         kinds.append(kind)
-        if kind in _LISTS:
-            if kind in told:
-                raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
-            told[kind] = body[at - size : at]
+        if kind in _MATTER:
+            places.append((kind, at - size, at))
     if at > length:
         raise Malformed(f"the last extension ends at offset {at}, the hello at {length}")
-    return tuple(kinds), told
+    return tuple(kinds), places
 
 
-def _listed(kind: int, extension: bytes | None, width: int) -> bytes:
+def _list(kind: int, extension: bytes | None, width: int = 2) -> bytes:
     """What stands behind the length (of `width` bytes) of a list that fills its extension; nothing only without one."""
     if extension is None:
         return b""
@@ -199,6 +169,23 @@ def _numbers(listed: bytes) -> tuple[int, ...]:
     if odd:
         raise Malformed(f"{len(listed)} bytes are no list of 16-bit numbers")
     return unpack(f"!{count}H", listed)
+
+
+def _host_name(names: bytes) -> bytes | None:
+    """The host name of server_name (RFC 6066 3), None where it has only names of other types."""
+    host = None
+    at = 0
+    while at < len(names):
+        size = int.from_bytes(names[at + 1 : at + 3])
+        name = names[at + 3 : at + 3 + size]
+        if not name or len(name) < size:
+            raise Malformed(f"the server name at offset {at} of its list is empty or longer than the list")
+        if names[at] == _HOST_NAME:
+            if host is not None:
+                raise Malformed("there is more than one host name")
+            host = name
+        at += 3 + size
+    return host
 
 
 def _protocols(listed: bytes) -> tuple[bytes, ...]:

@@ -6,12 +6,11 @@ a server may send none (RFC 8701 4), and JA3S leaves nothing out.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import md5
 
-from ingrain.wire.hello_fields import GREASE, Choice, Offer
-
-_KEPT_MAX = 128  # numbers of a list that is kept: with 512 lists some 0.4 MB, and 2 MB at worst
+from ingrain.wire.hello_fields import Choice, Offer
+from ingrain.wire.kept import kept
+from ingrain.wire.tls_registry import GREASE
 
 
 def ja3(offer: Offer) -> str:
@@ -20,10 +19,13 @@ def ja3(offer: Offer) -> str:
 
 
 def ja3_text(offer: Offer) -> str:
-    """`771,4865-4866,0-10-11,29-23,0`: version, cipher suites, extensions, groups and point formats, in decimal."""
+    """`771,4865-4866,0-10-11,29-23,0`: version, cipher suites, extensions, groups and point formats, in decimal.
+
+    The version is the hello's own one, which TLS 1.3 leaves at 771.
+    """
     return (
-        f"{offer.version},{_joined(offer.ciphers)},{_dashed(offer.extensions)},"
-        f"{_joined(offer.groups)},{_joined(offer.point_formats)}"
+        f"{offer.version},{_dashed(offer.ciphers)},{_dashed_anew(offer.extensions)},"
+        f"{_dashed(offer.groups)},{_dashed(offer.point_formats)}"
     )
 
 
@@ -37,18 +39,11 @@ def ja3s_text(choice: Choice) -> str:
     return f"{choice.version},{choice.cipher},{'-'.join(map(str, choice.extensions))}"
 
 
-def _joined(numbers: tuple[int, ...]) -> str:
-    """The same text; for lists that repeat, as all but the extensions of browsers that shuffle them do."""
-    return _kept(numbers) if len(numbers) <= _KEPT_MAX else _dashed(numbers)
-
-
-@lru_cache(maxsize=512)
-def _kept(numbers: tuple[int, ...]) -> str:
-    return _dashed(numbers)
-
-
-def _dashed(numbers: tuple[int, ...]) -> str:
+def _dashed_anew(numbers: tuple[int, ...]) -> str:
     return "-".join([str(number) for number in numbers if number not in GREASE])
+
+
+_dashed = kept(_dashed_anew)  # all but the extensions, which browsers shuffle
 
 
 def _md5(text: str) -> str:

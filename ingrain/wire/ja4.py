@@ -6,82 +6,73 @@ under the BSD licence; the other fingerprints of that family (JA4S, JA4H, JA4X .
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import sha256
 
-from ingrain.wire.hello_fields import ALPN, GREASE, SERVER_NAME, Offer
+from ingrain.wire.hello_fields import ALPN, SERVER_NAME, Offer
+from ingrain.wire.kept import kept
+from ingrain.wire.tls_registry import GREASE
+
+TCP, QUIC = "t", "q"
 
 _VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",
     0xFEFF: "d1", 0xFEFD: "d2", 0xFEFC: "d3",
 }  # fmt: skip
+_UNKNOWN = "00"
 _NONE = "0" * 12  # instead of the hash of an empty list
 _COUNT_MAX = 99
 _IN_FIRST_PART = frozenset({SERVER_NAME, ALPN})
-_KEPT_MAX = 128  # numbers of a list that is kept: with 512 lists of each kind some 1 MB, and 5 MB at worst
 
 
-def ja4(offer: Offer) -> str:
-    """The fingerprint of a client that sent its hello over TCP: 36 characters, the first a `t`."""
-    return f"t{_behind_transport(offer)}"
-
-
-def ja4_quic(offer: Offer) -> str:
-    """The fingerprint of a client that sent its hello over QUIC: it begins with a `q` and is the same from there on."""
-    return f"q{_behind_transport(offer)}"
-
-
-def _behind_transport(offer: Offer) -> str:
-    extensions = sorted([kind for kind in offer.extensions if kind not in GREASE])
-    hashed = tuple([kind for kind in extensions if kind not in _IN_FIRST_PART])
-    fits = len(hashed) <= _KEPT_MAX and len(offer.signature_algorithms) <= _KEPT_MAX
-    count, ciphers = (_kept_ciphers if len(offer.ciphers) <= _KEPT_MAX else _ciphers)(offer.ciphers)
-    return (
-        f"{_version(offer)}{'d' if SERVER_NAME in offer.extensions else 'i'}"
-        f"{count}{min(len(extensions), _COUNT_MAX):02}{_protocol(offer)}"
-        f"_{ciphers}_{(_kept_extensions if fits else _extensions)(hashed, offer.signature_algorithms)}"
-    )
+def ja4(offer: Offer, transport: str) -> str:
+    """The client's fingerprint, 36 characters; the first is the transport that the hello came over, TCP or QUIC."""
+    ciphers_count, ciphers_hash = _ciphers(offer.ciphers)
+    extensions = tuple(sorted(_real(offer.extensions)))
+    kind = "d" if SERVER_NAME in extensions else "i"
+    first = f"{transport}{_version(offer)}{kind}{ciphers_count}{_count(extensions)}{_protocol(offer.protocols)}"
+    return f"{first}_{ciphers_hash}_{_extensions(extensions, offer.signature_algorithms)}"
 
 
 def _version(offer: Offer) -> str:
-    """The highest number offered, in supported_versions if there is one; what has no digits of its own is `00`."""
-    real = [number for number in offer.versions if number not in GREASE]
-    return _VERSIONS.get(max(real) if real else offer.version, "00")
+    """The highest number in supported_versions, or the hello's own one without it."""
+    return _VERSIONS.get(max(_real(offer.versions), default=offer.version), _UNKNOWN)
 
 
-def _protocol(offer: Offer) -> str:
+def _protocol(protocols: tuple[bytes, ...]) -> str:
     """First and last character of ALPN's first protocol; of its hex digits where one of them is no letter or digit."""
-    for protocol in offer.protocols:
-        if len(protocol) == 2 and int.from_bytes(protocol) in GREASE:  # noqa: PLR2004 - bytes of a GREASE value
-            continue
-        if not protocol:
-            break
-        ends = bytes((protocol[0], protocol[-1]))
-        return ends.decode("ascii") if ends.isalnum() else f"{ends[0] >> 4:x}{ends[1] & 0xF:x}"
-    return "00"
+    first = next((one for one in protocols if len(one) != 2 or int.from_bytes(one) not in GREASE), None)  # noqa: PLR2004
+    if first is None:
+        return _UNKNOWN
+    ends = bytes((first[0], first[-1]))
+    return ends.decode("ascii") if ends.isalnum() else f"{ends[0] >> 4:x}{ends[1] & 0xF:x}"
 
 
+@kept
 def _ciphers(ciphers: tuple[int, ...]) -> tuple[str, str]:
-    """How many there are, in two digits, and the hash of them sorted."""
-    real = sorted([number for number in ciphers if number not in GREASE])
-    return f"{min(len(real), _COUNT_MAX):02}", _hash(_hex(real)) if real else _NONE
+    """How many there are, and the hash of them sorted."""
+    real = tuple(sorted(_real(ciphers)))
+    return _count(real), _hash(_hex(real))
 
 
 def _extensions(extensions: tuple[int, ...], algorithms: tuple[int, ...]) -> str:
     """The hash of the sorted extensions and of the signature algorithms in their order."""
-    real = [number for number in algorithms if number not in GREASE]
-    if not extensions:
-        return _NONE
-    return _hash(f"{_hex(extensions)}_{_hex(real)}" if real else _hex(extensions))
+    kinds = _hex(tuple([kind for kind in extensions if kind not in _IN_FIRST_PART]))
+    listed = _hex(algorithms)
+    return _hash(f"{kinds}_{listed}" if kinds and listed else kinds)
 
 
-_kept_ciphers = lru_cache(maxsize=512)(_ciphers)
-_kept_extensions = lru_cache(maxsize=512)(_extensions)
+def _real(numbers: tuple[int, ...]) -> list[int]:
+    return [number for number in numbers if number not in GREASE]
 
 
-def _hex(numbers: list[int] | tuple[int, ...]) -> str:
-    return ",".join([f"{number:04x}" for number in numbers])
+def _count(numbers: tuple[int, ...]) -> str:
+    return f"{min(len(numbers), _COUNT_MAX):02}"
+
+
+@kept
+def _hex(numbers: tuple[int, ...]) -> str:
+    return ",".join([f"{number:04x}" for number in _real(numbers)])
 
 
 def _hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12]
+    return sha256(text.encode()).hexdigest()[:12] if text else _NONE

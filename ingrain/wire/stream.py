@@ -1,7 +1,7 @@
 """TCP streams put together again from their segments, which may come in any order, twice, overlapping, or never.
 
-In: segments with their place in a stream. Out: the bytes that follow each other from its beginning on. Memory is bounded
-for each stream and for all together; what does not fit, and what waits too long for a gap to be filled, is let go of.
+In: segments with their place in a stream. Out: the bytes that follow each other from its beginning on. Memory is
+bounded for each stream and for all together; what does not fit, or waits too long for a gap to be filled, is let go of.
 """
 
 from __future__ import annotations

@@ -1,29 +1,39 @@
 """TLS hellos off the wire: what a client offers, and what a server chose (RFC 8446 4.1 and 5.1; RFC 5246 7.4.1, 6.2.1).
 
-In: the payload of the TCP segment in which the hello begins. Out: a `ClientHello` or a `ServerHello` of printable text,
-or `Malformed`, or `Cut`. Offers that repeat are decoded once; the caches are bounded.
+In: the beginning of a TCP stream, or a handshake message that QUIC carried. Out: a `ClientHello` or a `ServerHello` of
+printable text with its fingerprints, or `Malformed`, or `Cut`. The same object comes out for hellos that say the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
-from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
 
-from ingrain.wire import tls_extensions
+from ingrain.text import safe
+from ingrain.wire import hello_fields
+from ingrain.wire.hello_fields import Choice, Offer
+from ingrain.wire.ja3 import ja3, ja3s
+from ingrain.wire.ja4 import TCP, ja4
+from ingrain.wire.kept import kept
 from ingrain.wire.malformed import Cut, Malformed
-from ingrain.wire.tls_extensions import ALPN, KEY_SHARE, SERVER_NAME, SUPPORTED_VERSIONS
-from ingrain.wire.tls_registry import cipher_name, version_name
+from ingrain.wire.tls_registry import cipher_name, group_name, highest_version, version_name
+
+CLIENT_HELLO, SERVER_HELLO = 1, 2
 
 _HEADERS = Struct("!BBBHI")  # of a record, and of the message that begins it
 _RECORD = Struct("!BBBH")  # content type, version (major, minor), length
-_MESSAGE = Struct("!I")  # type (8 bits), length (24)
+_MESSAGE = 4  # bytes of a message's header: type (8 bits), length (24)
 _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
-_CLIENT_HELLO, _SERVER_HELLO = 1, 2
-_U16 = Struct("!H")
-_SESSION_ID_AT, _SESSION_ID_MAX = 34, 32  # it stands behind the version and the random bytes
-_CLIENT_TELLS = 3  # extensions: server_name, ALPN, supported_versions
+_RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
+_TLS_1_2 = 0x0303
+_SESSION_ID = 34  # where its length is
+_ALIKE = 8  # bytes, of three cipher suites behind their length: clients pad their hellos to the same length
+_KEPT = 1024  # hellos, some 2 MB, and 10 MB at worst
+_KEPT_BYTES, _KEPT_PARTS = 1024, 16  # of one: bytes that tell anything, and how many pieces they are in
+_KEPT_EXTENSIONS = 32  # of a server's hello, which has few
 
 
 class ClientHello(NamedTuple):
@@ -31,173 +41,145 @@ class ClientHello(NamedTuple):
 
     sni: the host name, None where it gave none. alpn: protocols in its order, None where it offered none. version: the
     highest that it offers, e.g. `TLS 1.3`. ciphersuites: IANA names in its order, with signalling values and GREASE.
+    groups: of key exchange, likewise, None where it offered none. ja3: 32 hex digits. ja4: 36 characters. ech: whether
+    this is the outer hello of an encrypted one (RFC 9849), whose host name is in it, or pretends to be.
     """
 
     sni: str | None
     alpn: tuple[str, ...] | None
     version: str
     ciphersuites: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    ja3: str
+    ja4: str
+    ech: bool
 
 
 class ServerHello(NamedTuple):
-    """What a server chose: the version and the cipher suite, which a HelloRetryRequest (RFC 8446 4.1.4) tells too."""
+    """What a server chose. ja3s: 32 hex digits. retry: whether it is a HelloRetryRequest (RFC 8446 4.1.4)."""
 
     version: str
     ciphersuite: str
+    ja3s: str
+    retry: bool
 
 
 Hello = ClientHello | ServerHello
 
-Layout = tuple[int, int, int]
-"""Of a ClientHello: where its session id ends, and where its key share begins and ends."""
+Pick = Callable[[bytes], tuple[bytes, ...]]
+"""Gives the parts of a ClientHello that tell anything: `told` of its offer. The same one for each layout."""
 
-_KEPT, _KEPT_BYTES = 1024, 1024  # hellos, and the bytes of each that say the same: some 2 MB, 20 MB at worst
-_layouts: dict[int, Layout] = {}
-"""Length of a ClientHello -> the layout of the latest of that length."""
-_repeated: dict[tuple[Layout, bytes], ClientHello] = {}
-"""ClientHellos by their layout and by what they say: all but the random bytes, session id and key share, new in each.
+_layouts: dict[tuple[int, bytes], Pick] = {}
+"""Length and first cipher suites -> what tells anything in the latest ClientHello that was alike in that."""
+_repeated: dict[tuple[Pick, str, tuple[bytes, ...]], ClientHello] = {}
+"""ClientHellos by what they say.
 
-All that leads to a layout stands in those bytes. So a hello that is found here has that layout, though it was guessed.
+All lengths that lead to where those parts are stand in them. So a hello that is found here has that layout, though it
+was guessed, and says the same as the one that was read.
 """
 
 
 def decode(payload: bytes) -> Hello:
-    """The hello that the payload begins with, in one TLS record or in several; what stands behind it is not read.
+    """The hello that a TCP stream begins with, in one TLS record or in several; what stands behind it is not read.
 
-    A hello may go on in the next segment (those with post-quantum key shares mostly do), and of a long segment only the
-    beginning may have been captured. Such a hello is told where what is missing cannot change it: a client's when each
-    of the three extensions that are told has come, a server's when its supported version has, and either when nothing
-    of them can follow. Else Cut is raised. Raises Malformed where what is there breaks the format.
+    Raises Cut where it ends within the hello, and Malformed where what is there breaks the format.
     """
     if len(payload) >= _HEADERS.size:
         content, major, _minor, size, kind_and_length = _HEADERS.unpack_from(payload)
-        length = kind_and_length & 0xFFFFFF
-        if content == _HANDSHAKE and major == _MAJOR and length + 4 <= size <= _RECORD_MAX:
-            return _hello(kind_and_length >> 24, length, payload[9 : 9 + length])
-    return _hello(*_gather(payload))
+        end = 9 + (kind_and_length & 0xFFFFFF)
+        if content == _HANDSHAKE and major == _MAJOR and end - 5 <= size <= _RECORD_MAX and end <= len(payload):
+            return message(kind_and_length >> 24, payload[9:end])
+    return message(*_gather(payload))
 
 
-def _hello(kind: int, length: int, body: bytes) -> Hello:
-    if kind == _CLIENT_HELLO:
-        return _client(body, length)
-    if kind == _SERVER_HELLO:
-        return _server(body, length)
+def message(kind: int, body: bytes, transport: str = TCP) -> Hello:
+    """The hello that is a handshake message of this type, whose body came whole over TCP or QUIC. Raises Malformed."""
+    if kind == CLIENT_HELLO:
+        return _client(body, transport)
+    if kind == SERVER_HELLO:
+        choice = hello_fields.choice(body)
+        return (_kept_choice if len(choice.extensions) <= _KEPT_EXTENSIONS else _choice)(choice)
     raise Malformed(f"the handshake begins with a message of type {kind}, which is no hello")
 
 
-def _gather(payload: bytes) -> tuple[int, int, bytes]:
-    """Type, length and body (as far as it is there) of the first message, whose fragments are in several records."""
-    message = bytearray()
-    at, end = 0, _MESSAGE.size
-    while at + _RECORD.size <= len(payload) and len(message) < end:
+def _gather(payload: bytes) -> tuple[int, bytes]:
+    """Type and body of the first message, whose fragments are in several records, or not all there."""
+    fragments = bytearray()
+    at, end = 0, _MESSAGE
+    for _record in range(_RECORDS_MAX):
+        if at + _RECORD.size > len(payload):
+            raise Cut("the hello ends between its records", at + _RECORD.size + 1)
         content, major, _minor, size = _RECORD.unpack_from(payload, at)
         if content != _HANDSHAKE or major != _MAJOR or not 0 < size <= _RECORD_MAX:
             raise Malformed(f"what stands at offset {at} is no record of a TLS handshake")
         at += _RECORD.size
-        message += payload[at : at + size]
+        fragments += payload[at : at + size]
         at += size
-        if len(message) >= _MESSAGE.size:
-            end = _MESSAGE.size + int.from_bytes(message[1:4])
-    if len(message) < _MESSAGE.size:
-        raise Cut("the handshake message ends within its header")
-    return message[0], end - _MESSAGE.size, bytes(message[_MESSAGE.size : end])
+        if len(fragments) >= _MESSAGE:
+            if fragments[0] not in {CLIENT_HELLO, SERVER_HELLO}:
+                raise Malformed(f"the handshake begins with a message of type {fragments[0]}, which is no hello")
+            end = _MESSAGE + int.from_bytes(fragments[1:_MESSAGE])
+        if len(fragments) >= end:
+            return fragments[0], bytes(fragments[_MESSAGE:end])
+        if at > len(payload):
+            raise Cut("the hello ends within a record", len(payload) + min(at - len(payload), end - len(fragments)))
+    raise Malformed(f"the hello is in more than {_RECORDS_MAX} records")
 
 
-def _client(body: bytes, length: int) -> ClientHello:
-    if len(body) < length:
-        return _offer(body, length)[0]
-    layout = _layouts.get(length)
-    if layout is not None:
-        known = _repeated.get((layout, _said(body, layout)))
+def _client(body: bytes, transport: str) -> ClientHello:
+    at = _SESSION_ID + 1 + (body[_SESSION_ID] if len(body) > _SESSION_ID else 0)
+    alike = len(body), body[at : at + _ALIKE]
+    pick = _layouts.get(alike)
+    if pick is not None:
+        known = _repeated.get((pick, transport, pick(body)))
         if known is not None:
             return known
-    hello, layout = _offer(body, length)
-    said = _said(body, layout)
-    if len(said) <= _KEPT_BYTES:
-        for cache in (_layouts, _repeated):
-            if len(cache) >= _KEPT:
-                cache.clear()
-        _layouts[length] = layout
-        _repeated[layout, said] = hello
+    offer = hello_fields.offer(body)
+    hello = _hello(offer, transport)
+    if len(offer.told) <= _KEPT_PARTS:
+        pick = _pick(offer.told)
+        said = pick(body)
+        if sum(map(len, said)) <= _KEPT_BYTES:
+            for cache in (_layouts, _repeated):
+                if len(cache) >= _KEPT:
+                    cache.clear()
+            _layouts[alike] = pick
+            _repeated[pick, transport, said] = hello
     return hello
 
 
-def _said(body: bytes, layout: Layout) -> bytes:
-    behind_id, share, behind_share = layout
-    return b"".join((body[:2], body[_SESSION_ID_AT : _SESSION_ID_AT + 1], body[behind_id:share], body[behind_share:]))
+@lru_cache(maxsize=_KEPT)
+def _pick(told: tuple[tuple[int, int], ...]) -> Pick:
+    return itemgetter(*(slice(start, stop) for start, stop in told))
 
 
-def _offer(body: bytes, length: int) -> tuple[ClientHello, Layout]:
-    found: dict[int, tuple[int, int]] = {}
-    ended = False
-    try:
-        behind_id = at = _behind_session_id(body)
-        (size,) = _U16.unpack_from(body, at)
-        at += 2
-        if not size or size % 2:
-            raise Malformed(f"{size} bytes are no list of cipher suites")
-        suites = body[at : at + size]
-        at += size
-        compressions = body[at]
-        if not compressions:
-            raise Malformed("the client offers no compression method, not even none")
-        at += 1 + compressions
-        tls_extensions.find(body, at, length, found)
-    except (IndexError, StructError):
-        ended = True
-    share = found.pop(KEY_SHARE, (length, length))
-    told = {kind: body[start:end] for kind, (start, end) in found.items() if end <= len(body)}
-    if len(told) < len(found) or (ended and len(told) < _CLIENT_TELLS):
-        raise _ended("ClientHello", body, length)
-    names, protocols = told.get(SERVER_NAME), told.get(ALPN)
-    hello = ClientHello(
-        None if names is None else tls_extensions.host_name(names),
-        None if protocols is None else tls_extensions.protocols(protocols),
-        tls_extensions.offered_version(told.get(SUPPORTED_VERSIONS), body[:2]),
-        _suites(suites),
+def _hello(offer: Offer, transport: str) -> ClientHello:
+    return ClientHello(
+        None if offer.host is None else safe(offer.host),
+        tuple(map(safe, offer.protocols)) or None,
+        # RFC 8446 4.2.1: without the extension it is TLS 1.2 at the most, whatever else the hello says
+        highest_version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
+        _suites(offer.ciphers),
+        _groups(offer.groups) or None,
+        ja3(offer),
+        ja4(offer, transport),
+        offer.ech,
     )
-    return hello, (behind_id, *share)
 
 
-def _server(body: bytes, length: int) -> ServerHello:
-    found: dict[int, tuple[int, int]] = {}
-    ended = False
-    try:
-        at = _behind_session_id(body)
-        (cipher,) = _U16.unpack_from(body, at)
-        tls_extensions.find(body, at + 3, length, found)  # behind the suite stands the compression method, a byte
-    except (IndexError, StructError):
-        ended = True
-    start, end = found.get(SUPPORTED_VERSIONS, (0, 2))
-    if end > len(body) or (ended and not start):
-        raise _ended("ServerHello", body, length)
-    if end - start != 2:  # noqa: PLR2004 - bytes of a version
-        raise Malformed(f"the server's supported version is {end - start} bytes long, not 2")
-    return _choice(int.from_bytes(body[start:end]), cipher)
+@kept
+def _suites(numbers: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(map(cipher_name, numbers))
 
 
-def _ended(name: str, body: bytes, length: int) -> Malformed | Cut:
-    if len(body) == length:
-        return Malformed(f"the {name} ends within a part of it, at offset {length}")
-    return Cut(f"{len(body)} of the {name}'s {length} bytes are there, and not all that is told")
+@kept
+def _groups(numbers: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(map(group_name, numbers))
 
 
-def _behind_session_id(body: bytes) -> int:
-    size = body[_SESSION_ID_AT]
-    if size > _SESSION_ID_MAX:
-        raise Malformed(f"the session id is {size} bytes long, more than {_SESSION_ID_MAX}")
-    return _SESSION_ID_AT + 1 + size
+def _choice(choice: Choice) -> ServerHello:
+    version = choice.version if choice.supported_version is None else choice.supported_version
+    return ServerHello(version_name(version), cipher_name(choice.cipher), ja3s(choice), choice.retry)
 
 
-@lru_cache(maxsize=1024)
-def _choice(version: int, cipher: int) -> ServerHello:
-    return ServerHello(version_name(version), cipher_name(cipher))
-
-
-def _suites(suites: bytes) -> tuple[str, ...]:
-    return _few_suites(suites) if len(suites) <= _KEPT_BYTES else _few_suites.__wrapped__(suites)
-
-
-@lru_cache(maxsize=256)
-def _few_suites(suites: bytes) -> tuple[str, ...]:
-    return tuple([cipher_name(number) for (number,) in _U16.iter_unpack(suites)])
+_kept_choice = lru_cache(maxsize=_KEPT)(_choice)

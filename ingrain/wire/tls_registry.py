@@ -12,12 +12,10 @@ from functools import cache
 from ingrain.wire.iana_ciphers import NAMES
 from ingrain.wire.iana_groups import NAMES as GROUP_NAMES
 
+GREASE = frozenset(range(0x0A0A, 0x10000, 0x1010))
+"""The 16 values that RFC 8701 2 sets aside in 16-bit registries: 0x0A0A, 0x1A1A ... 0xFAFA."""
+
 VERSION_NAMES = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
-
-
-def is_grease(number: int) -> bool:
-    """Whether it is one of the 16 values that RFC 8701 sets aside in 16-bit registries: 0x0A0A, 0x1A1A ... 0xFAFA."""
-    return number & 0x0F0F == 0x0A0A and number >> 8 == number & 0xFF  # noqa: PLR2004 - the pattern of RFC 8701 2
 
 
 def version_name(number: int) -> str:
@@ -31,7 +29,7 @@ def highest_version(numbers: Sequence[int]) -> str:
     Only where none is a version with a name are drafts' numbers compared, and GREASE only where there is nothing else.
     """
     named = [number for number in numbers if number in VERSION_NAMES]
-    real = named or [number for number in numbers if not is_grease(number)]
+    real = named or [number for number in numbers if number not in GREASE]
     return version_name(max(real or numbers))
 
 
@@ -47,4 +45,4 @@ def group_name(number: int) -> str:
 
 @cache
 def _number(number: int) -> str:  # of 65,536 at the most, and the same string wherever it is offered
-    return f"{'GREASE_' if is_grease(number) else ''}0x{number:04X}"
+    return f"{'GREASE_' if number in GREASE else ''}0x{number:04X}"

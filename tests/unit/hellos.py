@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLIENT_HELLO, SERVER_HELLO = 1, 2
-SERVER_NAME, ALPN, SUPPORTED_VERSIONS, KEY_SHARE = 0, 16, 43, 51
+SERVER_NAME, ALPN, SUPPORTED_VERSIONS, KEY_SHARE, ECH = 0, 16, 43, 51, 0xFE0D
 
 
 def certificate(folder: Path) -> Path:
@@ -82,6 +82,11 @@ def alpn(*protocols: bytes) -> bytes:
 
 def supported_versions(*versions: int) -> bytes:
     return extension(SUPPORTED_VERSIONS, sized(b"".join(struct.pack("!H", one) for one in versions), 1))
+
+
+def numbers(kind: int, *listed: int) -> bytes:
+    """An extension that is a list of 16-bit numbers: supported_groups, signature_algorithms."""
+    return extension(kind, sized(b"".join(struct.pack("!H", one) for one in listed)))
 
 
 def key_share(key: bytes) -> bytes:

@@ -7,11 +7,13 @@ import ssl
 import subprocess
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hellos import (
     ALPN,
+    ECH,
     SERVER_NAME,
     SUPPORTED_VERSIONS,
     Handshake,
@@ -23,6 +25,7 @@ from hellos import (
     handshake,
     key_share,
     message,
+    numbers,
     records,
     server_body,
     server_hello,
@@ -38,7 +41,7 @@ from ingrain.wire import tls_hello
 from ingrain.wire.iana_ciphers import NAMES
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello, decode
-from ingrain.wire.tls_registry import cipher_name, is_grease
+from ingrain.wire.tls_registry import GREASE, cipher_name, group_name
 
 VERSIONS = {"TLSv1": "TLS 1.0", "TLSv1.1": "TLS 1.1", "TLSv1.2": "TLS 1.2", "TLSv1.3": "TLS 1.3"}
 V = ssl.TLSVersion
@@ -72,7 +75,7 @@ def test_names_of_cipher_suites_are_those_that_tshark_has() -> None:
     # What it has and the registry has not: GREASE, private use, and numbers of drafts and of SSL 3.0.
     drafts = {*range(0x1C, 0x1E), *range(0x60, 0x67), *range(0x80, 0x84), 0xC0FF, *range(0xCC13, 0xCC16)}
     private = {number for number in theirs if 0xE000 <= number <= 0xE0FF or number >= 0xFE00}
-    assert {number for number in theirs.keys() - NAMES.keys() if not is_grease(number)} == drafts | private
+    assert {number for number in theirs.keys() - NAMES.keys() if number not in GREASE} == drafts | private
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,9 @@ def test_a_hello_retry_request_is_a_server_hello_and_says_what_the_later_one_say
     peers.server.set_ecdh_curve("secp384r1")  # the client knows it, but sends no key share of it at first
     seen = handshake(peers.client, peers.server, "www.a.test")
     first, last = (decode(sent) for sent in seen.hellos("server"))
-    assert first == last == ServerHello("TLS 1.3", openssl_names()[seen.cipher][1])
+    for hello, retry in ((first, True), (last, False)):
+        assert isinstance(hello, ServerHello)
+        assert (hello.version, hello.ciphersuite, hello.retry) == ("TLS 1.3", openssl_names()[seen.cipher][1], retry)
 
 
 host_names = st.one_of(st.from_regex(rb"[a-z0-9.-]{1,40}", fullmatch=True), st.binary(min_size=1, max_size=80))
@@ -183,19 +188,38 @@ protocol_names = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_si
 number = st.one_of(st.sampled_from(sorted(NAMES)), st.integers(0, 0xFFFF))
 other_extensions = st.lists(
     st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=40)).filter(
-        lambda one: one[0] not in {SERVER_NAME, ALPN, SUPPORTED_VERSIONS, 51}
+        lambda one: one[0] not in {SERVER_NAME, 10, 11, 13, ALPN, SUPPORTED_VERSIONS, 51, ECH}
     ),
     max_size=4,
 )
 
 
+@dataclass
+class Offered:
+    """What a made ClientHello says."""
+
+    sni: str | None
+    alpn: tuple[str, ...] | None
+    version: str
+    ciphersuites: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    ech: bool
+
+    @classmethod
+    def of(cls, hello: object) -> Offered:
+        assert isinstance(hello, ClientHello)
+        return cls(hello.sni, hello.alpn, hello.version, hello.ciphersuites, hello.groups, hello.ech)
+
+
 @st.composite
-def offers(draw: st.DrawFn) -> tuple[bytes, ClientHello]:
+def offers(draw: st.DrawFn) -> tuple[bytes, Offered]:
     """A ClientHello's body and what it says."""
     host = draw(st.none() | host_names)
     protocols = draw(st.none() | protocol_names)
     version = draw(st.none() | st.sampled_from([0x0302, 0x0303, 0x0304]))
     suites = draw(st.lists(number, min_size=1, max_size=40))
+    groups = draw(st.none() | st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=9))
+    ech = draw(st.none() | st.integers(0, 2))
     parts = [extension(kind, body) for kind, body in draw(other_extensions)]
     if host is not None:
         parts.append(server_name(host))
@@ -203,6 +227,10 @@ def offers(draw: st.DrawFn) -> tuple[bytes, ClientHello]:
         parts.append(alpn(*protocols))
     if version is not None:
         parts.append(supported_versions(0x1A1A, 0x0301, version))
+    if groups is not None:
+        parts.append(numbers(10, *groups))
+    if ech is not None:
+        parts.append(extension(ECH, bytes([ech]) + draw(st.binary(max_size=60))))
     if draw(st.booleans()):
         parts.append(key_share(draw(st.binary(min_size=1, max_size=60))))
     body = client_body(
@@ -211,13 +239,15 @@ def offers(draw: st.DrawFn) -> tuple[bytes, ClientHello]:
         session_id=draw(st.binary(max_size=32)),
         random=draw(st.binary(min_size=32, max_size=32)),
     )
-    hello = ClientHello(
+    offered = Offered(
         None if host is None else safe(host),
         None if protocols is None else tuple(map(safe, protocols)),
         {None: "TLS 1.2", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}[version],
         tuple(map(cipher_name, suites)),
+        None if groups is None else tuple(map(group_name, groups)),
+        ech == 0,
     )
-    return body, hello
+    return body, offered
 
 
 def outcome(payload: bytes) -> Hello | type[ValueError]:
@@ -227,46 +257,58 @@ def outcome(payload: bytes) -> Hello | type[ValueError]:
         return type(error)
 
 
-def strings(hello: Hello) -> list[str]:
-    if isinstance(hello, ServerHello):
-        return [hello.version, hello.ciphersuite]
-    return [hello.sni or "", *(hello.alpn or ()), hello.version, *hello.ciphersuites]
-
-
 def assert_safe(hello: Hello) -> None:
-    for text in strings(hello):
+    texts = [one for field in hello for one in (field if isinstance(field, tuple) else [field]) if isinstance(one, str)]
+    assert len(texts) >= 3
+    for text in texts:
         assert safe(text.encode()) == text
 
 
 @given(st.lists(offers(), min_size=1, max_size=4))
-def test_a_client_hello_is_told_as_it_was_made_also_after_others(made: list[tuple[bytes, ClientHello]]) -> None:
-    for body, hello in made + made:
-        assert decode(client_hello(body)) == hello
+def test_a_client_hello_is_told_as_it_was_made_also_after_others(made: list[tuple[bytes, Offered]]) -> None:
+    for body, offered in made + made:
+        hello = decode(client_hello(body))
+        assert Offered.of(hello) == offered
         assert_safe(hello)
 
 
 @given(offers(), st.data())
-def test_a_message_in_several_records_is_told_as_in_one(made: tuple[bytes, ClientHello], data: st.DataObject) -> None:
-    body, hello = made
+def test_a_message_in_several_records_is_told_as_in_one(made: tuple[bytes, Offered], data: st.DataObject) -> None:
+    body, offered = made
     whole = message(1, body)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=8)))
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
-    assert decode(records(*pieces)) == hello
+    assert Offered.of(decode(records(*pieces))) == offered
 
 
 def test_what_follows_the_hello_in_its_record_or_behind_it_is_not_read() -> None:
     hello = message(2, server_body())
-    expected = ServerHello("TLS 1.2", "TLS_AES_128_GCM_SHA256")
+    expected = decode(records(hello))
+    assert isinstance(expected, ServerHello)
+    assert (expected.version, expected.ciphersuite, expected.retry) == ("TLS 1.2", "TLS_AES_128_GCM_SHA256", False)
     assert decode(records(hello + message(11, bytes(700)) + message(14, b""))) == expected
+    assert decode(records(hello + message(11, bytes(700)))[:400]) == expected
     assert decode(records(hello) + b"\x17\x03\x03\x00\x05ABCDE") == expected
     assert decode(records(hello) + b"no record") == expected
 
 
-@given(offers())
-def test_a_client_hello_cut_anywhere_is_told_as_a_whole_or_not_at_all(made: tuple[bytes, ClientHello]) -> None:
-    body, hello = made
-    payload = client_hello(body)
-    assert all(outcome(payload[:size]) in {Cut, hello} for size in range(len(payload)))
+@given(offers(), st.integers(1, 100), st.data())
+def test_a_hello_of_which_some_is_missing_says_from_how_many_bytes_on_there_is_more(
+    made: tuple[bytes, Offered], size: int, data: st.DataObject
+) -> None:
+    whole = message(1, made[0])
+    size = max(size, len(whole) // 50 + 1)
+    payload = records(*(whole[start : start + size] for start in range(0, len(whole), size)))
+    have = data.draw(st.integers(0, len(payload) - 1))
+    steps = 0
+    while have < len(payload):
+        with pytest.raises(Cut) as raised:
+            decode(payload[:have])
+        assert have < raised.value.needed <= len(payload)
+        have = raised.value.needed
+        steps += 1
+    assert Offered.of(decode(payload)) == made[1]
+    assert steps <= 2 * 61
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
@@ -275,25 +317,17 @@ def test_real_hellos_cut_anywhere_are_told_as_a_whole_or_not_at_all(pem: Path, v
     peers = Peers(pem, lowest=version, highest=version)
     peers.client.set_alpn_protocols(["h2"])
     for payload in handshake(peers.client, peers.server, "www.a.test").hellos(side):
-        whole = decode(payload)
-        assert all(outcome(payload[:size]) in {Cut, whole} for size in range(len(payload)))
+        end = 9 + int.from_bytes(payload[6:9])
+        assert all(outcome(payload[:size]) is Cut for size in range(end))
+        assert outcome(payload[:end]) == decode(payload)
 
 
-def test_a_hello_that_goes_on_in_the_next_segment_is_told_if_nothing_that_is_missing_can_change_it() -> None:
-    large = key_share(bytes(1216))  # X25519MLKEM768's
-    told_before = (server_name(b"a.test"), alpn(b"h2"), supported_versions(0x0304))
-    hello = ClientHello("a.test", ("h2",), "TLS 1.3", ("TLS_AES_128_GCM_SHA256",))
-    assert decode(client_hello(client_body(*told_before, large, extension(21, bytes(200))))[:900]) == hello
-    # All three may still come, but the lengths say that there is no room for another extension.
-    assert decode(client_hello(client_body(told_before[0], large))[:900]) == ClientHello(
-        "a.test", None, "TLS 1.2", ("TLS_AES_128_GCM_SHA256",)
-    )
-    for missing in range(3):
-        some = [one for number, one in enumerate(told_before) if number != missing]
-        with pytest.raises(Cut):
-            decode(client_hello(client_body(*some, large, told_before[missing]))[:900])
-        with pytest.raises(Cut):
-            decode(client_hello(client_body(*some, large, extension(21, bytes(200))))[:900])
+def test_a_hello_in_more_records_than_any_client_makes_is_malformed() -> None:
+    short, long = (message(1, client_body(server_name(b"a" * size))) for size in (8, 9))
+    assert len(short) == 64
+    decode(records(*(bytes([one]) for one in short)))
+    with pytest.raises(Malformed):
+        decode(records(*(bytes([one]) for one in long)))
 
 
 @pytest.mark.parametrize(
@@ -386,6 +420,11 @@ BODY = client_body(server_name(b"a.test"), alpn(b"h2"), supported_versions(0x030
         pytest.param(client_hello(client_body(extension(43, b"\x03\x03\x04\x03"))), id="half a version"),
         pytest.param(client_hello(client_body(extension(43, b"\x00"))), id="no version"),
         pytest.param(client_hello(client_body(extension(43, b""))), id="an empty supported_versions"),
+        pytest.param(client_hello(client_body(numbers(10))), id="no group"),
+        pytest.param(client_hello(client_body(extension(10, b"\x00\x03\x00\x1d\x00"))), id="half a group"),
+        pytest.param(client_hello(client_body(extension(11, b"\x02\x00"))), id="point formats beyond their end"),
+        pytest.param(client_hello(client_body(numbers(13))), id="no signature algorithm"),
+        pytest.param(client_hello(client_body(extension(ECH, b""), extension(ECH, b""))), id="two ECH extensions"),
         pytest.param(server_hello(server_body(extension(43, b"\x03"))), id="half a version of the server"),
         pytest.param(server_hello(server_body(extension(43, b"\x02\x03\x04"))), id="a list of versions of the server"),
         pytest.param(server_hello(server_body()[:-2]), id="a server hello that ends in its cipher suite"),
@@ -422,7 +461,7 @@ def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
 
 @given(offers(), offers(), st.data())
 def test_what_was_seen_before_never_changes_what_a_hello_says(
-    one: tuple[bytes, ClientHello], other: tuple[bytes, ClientHello], data: st.DataObject
+    one: tuple[bytes, Offered], other: tuple[bytes, Offered], data: st.DataObject
 ) -> None:
     damaged = bytearray(one[0])
     for _ in range(data.draw(st.integers(1, 3))):
