@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ingrain.capture.errors import Unreadable
 from ingrain.capture.source import Window
@@ -26,13 +25,8 @@ _HEADS = {order: struct.Struct(order + "II").unpack_from for order in "<>"}
 _FRAME, _HEAD, _TAIL = 12, 8, 4
 
 
-class Block(NamedTuple):
-    """A block of a wanted type. `order`: of its section's numbers, as in struct; `offset`: where in the file it is."""
-
-    kind: int
-    body: bytes
-    order: str
-    offset: int
+Block = tuple[int, bytes, int]
+"""A block of a wanted type: the type, the body, and where in the file it is."""
 
 
 def blocks(window: Window) -> Iterator[Block]:
@@ -40,7 +34,7 @@ def blocks(window: Window) -> Iterator[Block]:
 
     Raises Unreadable where the file is cut, and where a length or the byte order's mark contradicts the format.
     """
-    order, unpack = "<", _HEADS["<"]
+    unpack = _HEADS["<"]
     data, at, size = window.data, 0, len(window.data)
     while True:
         if at + _FRAME > size:
@@ -49,8 +43,7 @@ def blocks(window: Window) -> Iterator[Block]:
             data, at, size = window.data, 0, len(window.data)
         kind, length = unpack(data, at)
         if kind == SECTION:
-            order = _order(data, at, window.start)
-            unpack = _HEADS[order]
+            unpack = _HEADS[order_of(data[at + _HEAD : at + _FRAME], window.start + at)]
             kind, length = unpack(data, at)
         wanted = kind in _BODIES
         if length < _BODIES.get(kind, 0) + _FRAME or length & 3 or (wanted and length > BLOCK_MAX):
@@ -64,14 +57,14 @@ def blocks(window: Window) -> Iterator[Block]:
         if data[end - _TAIL : end] != data[at + 4 : at + _HEAD]:
             raise _two_lengths(window.start + at)
         if wanted:
-            yield Block(kind, data[at + _HEAD : end - _TAIL], order, window.start + at)
+            yield kind, data[at + _HEAD : end - _TAIL], window.start + at
         at = end
 
 
-def _order(data: bytes, at: int, start: int) -> str:
-    mark = data[at + _HEAD : at + _FRAME]
+def order_of(mark: bytes, offset: int) -> str:
+    """Of the mark at the beginning of a section header's body: its order, as in struct."""
     if mark not in _ORDERS:
-        raise damaged(start + at, f"a section has no byte order's mark, but {mark.hex()}")
+        raise damaged(offset, f"a section has no byte order's mark, but {mark.hex(' ')}")
     return _ORDERS[mark]
 
 

@@ -21,7 +21,7 @@ TOTAL_BYTES = 16 << 20
 PIECES = 2048
 """Of one datagram: 65,535 bytes in packets of the smallest MTU that IPv4 allows (68 bytes) are 1,366."""
 
-PIECE_COST, DATAGRAM_COST = 160, 512
+PIECE_COST, DATAGRAM_COST = 160, 576
 """Bytes of memory beside the payload, as measured."""
 
 _MORE_IPV4, _OFFSET_IPV4 = 0x2000, 0x1FFF

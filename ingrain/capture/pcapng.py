@@ -8,7 +8,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from ingrain.capture.blocks import INTERFACE, OLD_PACKET, PACKET, SECTION, SIMPLE_PACKET, Block, blocks, damaged
+from ingrain.capture.blocks import (
+    INTERFACE,
+    OLD_PACKET,
+    PACKET,
+    SECTION,
+    SIMPLE_PACKET,
+    Block,
+    blocks,
+    damaged,
+    order_of,
+)
 from ingrain.capture.counts import Counts
 from ingrain.capture.errors import Unreadable
 from ingrain.capture.link import Interface
@@ -36,20 +46,20 @@ def records(window: Window, counts: Counts) -> Iterator[Record]:
     cut or damaged.
     """
     found = blocks(window)
-    section = _Section(next(found))
+    _kind, body, offset = next(found)
+    section = _Section(body, offset)
     return _records(found, section, counts)
 
 
 def _records(found: Iterator[Block], section: _Section, counts: Counts) -> Iterator[Record]:
     before = 0
-    for block in found:
-        kind = block.kind
+    for kind, body, offset in found:
         if kind == SECTION:
-            section = _Section(block)
+            section = _Section(body, offset)
         elif kind == INTERFACE:
-            section.describe(block)
+            section.describe(body, offset)
         else:
-            time, frame, sent, interface = section.record(block)
+            time, frame, sent, interface = section.record(kind, body, offset)
             if kind == SIMPLE_PACKET:
                 counts.untimed += 1
                 time = before
@@ -64,30 +74,30 @@ def _records(found: Iterator[Block], section: _Section, counts: Counts) -> Itera
 class _Section:
     """A section's byte order, and its interfaces."""
 
-    def __init__(self, block: Block) -> None:
-        order = block.order
+    def __init__(self, body: bytes, offset: int) -> None:
+        order = order_of(body[:4], offset)
         self._interfaces: list[Interface] = []
         self._order = order
         self._packet = struct.Struct(order + "IIIII").unpack_from
         self._old_packet = struct.Struct(order + "HHIIII").unpack_from
-        major, minor = struct.unpack_from(order + "HH", block.body, 4)
+        major, minor = struct.unpack_from(order + "HH", body, 4)
         if major != _VERSION:
-            raise Unreadable(f"is of version {major}.{minor} of pcapng, of which only 1 is known", block.offset)
+            raise Unreadable(f"is of version {major}.{minor} of pcapng, of which only 1 is known", offset)
 
-    def describe(self, block: Block) -> None:
+    def describe(self, body: bytes, offset: int) -> None:
         """Take in the description of an interface."""
         if len(self._interfaces) == INTERFACES_MAX:
-            raise damaged(block.offset, f"more than {INTERFACES_MAX} interfaces are described")
-        link, snaplen = struct.unpack_from(self._order + "HxxI", block.body)
+            raise damaged(offset, f"more than {INTERFACES_MAX} interfaces are described")
+        link, snaplen = struct.unpack_from(self._order + "HxxI", body)
         interface = Interface(len(self._interfaces), link, snaplen)
         at = 8
-        while at + 4 <= len(block.body):
-            code, size = struct.unpack_from(self._order + "HH", block.body, at)
+        while at + 4 <= len(body):
+            code, size = struct.unpack_from(self._order + "HH", body, at)
             if code == _END:
                 break
-            value = block.body[at + 4 : at + 4 + size]
+            value = body[at + 4 : at + 4 + size]
             if len(value) < size or size != _SIZES.get(code, size):
-                raise damaged(block.offset, f"option {code} of an interface is said to have {size} bytes")
+                raise damaged(offset, f"option {code} of an interface is said to have {size} bytes")
             if code == _TSRESOL:
                 interface.unit, interface.divisor = _resolution(value[0])
             elif code == _TSOFFSET:
@@ -95,24 +105,23 @@ class _Section:
             at += 4 + (size + 3 & ~3)
         self._interfaces.append(interface)
 
-    def record(self, block: Block) -> Record:
+    def record(self, kind: int, body: bytes, offset: int) -> Record:
         """The packet of a block; the time of a simple one is of no meaning."""
-        body = block.body
         begin, number, high, low = _PACKET_HEADER, 0, 0, 0
-        if block.kind == PACKET:
+        if kind == PACKET:
             number, high, low, captured, sent = self._packet(body)
-        elif block.kind == OLD_PACKET:
+        elif kind == OLD_PACKET:
             number, _drops, high, low, captured, sent = self._old_packet(body)
         else:
             begin = _SIMPLE_HEADER
             captured = sent = int.from_bytes(body[:4], "little" if self._order == "<" else "big")
         if number >= len(self._interfaces):
-            raise damaged(block.offset, f"a packet is of interface {number}, which is not described before it")
+            raise damaged(offset, f"a packet is of interface {number}, which is not described before it")
         interface = self._interfaces[number]
-        if block.kind == SIMPLE_PACKET and interface.snaplen:
+        if kind == SIMPLE_PACKET and interface.snaplen:
             captured = min(sent, interface.snaplen)
         if captured > len(body) - begin or captured > PACKET_MAX:
-            raise damaged(block.offset, f"a packet of {captured} bytes is said to be in a block of {len(body) + 12}")
+            raise damaged(offset, f"a packet of {captured} bytes is said to be in a block of {len(body) + 12}")
         time = (high << 32 | low) * interface.unit // interface.divisor + interface.offset
         return time, body[begin : begin + captured], sent, interface
 
