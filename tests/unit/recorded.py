@@ -143,7 +143,7 @@ outputs:
       filename: eve.json
       types:
         - tls: {custom: [sni, version, ja3, ja3s, ja4]}
-        - quic
+        - quic: {ja4: on}
 app-layer:
   protocols:
     tls: {enabled: yes, detection-ports: {dp: 443}, ja3-fingerprints: yes, ja4-fingerprints: yes}
