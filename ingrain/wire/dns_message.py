@@ -1,6 +1,6 @@
 """DNS messages off the wire (RFC 1035 4, with EDNS, RFC 6891): what was asked, and what was answered.
 
-In: the payload of a UDP datagram. Out: a `Message` of printable text, or `Malformed`. Names and whole messages that
+In: a message, as a UDP datagram holds it. Out: a `Message` of printable text, or `Malformed`. Names and whole messages that
 repeat are decoded once; every cache is bounded.
 """
 
@@ -24,21 +24,22 @@ _OPT = 41
 _CACHED_MAX = 512  # bytes of a message that is kept; with 2,048 of them some 3 MB, and 13 MB at worst
 
 
-Answer = tuple[str, str, int]
-"""A record of the answer section: its type (mnemonic, or `TYPE65280`), its data in presentation form (names without the
-dot at their end), and its ttl in seconds, as on the wire.
+Answer = tuple[str, str, str, int]
+"""A record of the answer section: the name that it is of, its type (mnemonic, or `TYPE65280`), its data in presentation
+form (names without the dot at their end), and its ttl in seconds, as on the wire.
 """
 
 
 class Message(NamedTuple):
     """A query or an answer (`is_answer`).
 
-    rcode: mnemonic, with EDNS's upper bits. questions: (name, type) of each; none in answers of multicast DNS. The id
-    is left out: it tells messages apart that say the same.
+    rcode: mnemonic, with EDNS's upper bits. truncated: the sender left out what did not fit (TC). questions: (name,
+    type) of each; none in answers of multicast DNS. The id is left out: it tells messages apart that say the same.
     """
 
     is_answer: bool
     rcode: str
+    truncated: bool
     questions: tuple[tuple[str, str], ...]
     answers: tuple[Answer, ...]
 
@@ -88,7 +89,7 @@ def _decode(message: bytes, *, whole: bool) -> Message:
         if len(options) > 1:
             raise Malformed("the message has more than one OPT record")  # RFC 6891 6.1.1
         rcode |= options[0] >> 24 << 4
-    return Message(bool(flags & _QR), rcode_name(rcode), questions, tuple(answers))
+    return Message(bool(flags & _QR), rcode_name(rcode), bool(flags & _TC), questions, tuple(answers))
 
 
 def _questions(message: bytes, count: int, known: dict[int, bytes]) -> tuple[tuple[tuple[str, str], ...], int]:
@@ -106,11 +107,13 @@ def _record(message: bytes, at: int, known: dict[int, bytes], answers: list[Answ
     """The offset behind the record at `at`. What it says goes to `answers`, if given; what OPT says to `options`."""
     first = message[at]
     if not first:  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
+        owner = b""
         at += 1
-    elif first >= _POINTER and ((first - _POINTER) << 8 | message[at + 1]) in known:
+    elif first >= _POINTER and (target := (first - _POINTER) << 8 | message[at + 1]) in known:
+        owner = known[target]
         at += 2
     else:
-        _owner, at = dns_name.read(message, at, known)
+        owner, at = dns_name.read(message, at, known)
     kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
     at += _RECORD.size
     end: int = at + length
@@ -120,5 +123,5 @@ def _record(message: bytes, at: int, known: dict[int, bytes], answers: list[Answ
         options.append(ttl)
     elif answers is not None:
         data = dns_rdata.text(message, at, end, kind, record_class, known=known)
-        answers.append((TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
+        answers.append((dns_name.text(owner), TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
     return end

@@ -25,8 +25,8 @@ _LONG = 0x80  # bit of a packet's first byte
 _INITIAL = {V1: 0x00, V2: 0x10}  # the packet's type, in bits 0x30 of its first byte
 _RETRY = {V1: 0x30, V2: 0x00}
 _ID_MAX = 20
-_INITIALS_MAX = 4  # of one datagram: nobody has a reason for a second one, and each costs two decryptions
-_FRAMES_MAX = 256  # of CRYPTO in one packet; browsers send some 10
+_INITIALS_MAX = 8  # of one payload, each of which costs two decryptions; segmentation offload joins a few datagrams
+_FRAMES_MAX = 256  # of one packet, beside padding; browsers send some 20
 _NOTHING = re.compile(rb"[\0\x01]*")  # PADDING and PING frames
 _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0x02, 0x03, 0x06, 0x1C
 
@@ -218,10 +218,13 @@ def _fragments(frames: bytes) -> list[tuple[int, bytes]]:
 
     Only the frames that Initial packets may hold are there: RFC 9000 12.4.
     """
-    fragments = []
+    fragments: list[tuple[int, bytes]] = []
     at = 0
     try:
-        while (at := _end_of_nothing(frames, at)) < len(frames):
+        for _ in range(_FRAMES_MAX):
+            at = _end_of_nothing(frames, at)
+            if at == len(frames):
+                return sorted(fragments, key=itemgetter(0))
             kind = frames[at]
             if kind == _CRYPTO:
                 offset, at = _number(frames, at + 1)
@@ -237,11 +240,9 @@ def _fragments(frames: bytes) -> list[tuple[int, bytes]]:
                 _reason, at = _sized(frames, at, size)
             else:
                 raise Malformed(f"a frame of type {kind} stands in an Initial packet")
-            if len(fragments) > _FRAMES_MAX:
-                raise Malformed(f"an Initial packet has more than {_FRAMES_MAX} CRYPTO frames")
     except IndexError:
         raise Malformed("a frame ends behind its packet") from None
-    return sorted(fragments, key=itemgetter(0))
+    raise Malformed(f"an Initial packet has more than {_FRAMES_MAX} frames")
 
 
 def _end_of_nothing(frames: bytes, at: int) -> int:

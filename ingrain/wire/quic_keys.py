@@ -71,9 +71,14 @@ def _whole(truncated: int, size: int, expected: int) -> int:
 
 def _expand(secret: bytes, label: bytes, size: int) -> bytes:
     """HKDF-Expand-Label of RFC 8446 7.1, with no context and for no more bytes than one round gives."""
+    return hmac.digest(secret, _round(label, size), "sha256")[:size]
+
+
+@cache
+def _round(label: bytes, size: int) -> bytes:
+    """What the first round of HKDF-Expand hashes."""
     label = b"tls13 " + label
-    info = size.to_bytes(2) + bytes([len(label)]) + label + b"\0\x01"
-    return hmac.digest(secret, info, "sha256")[:size]
+    return size.to_bytes(2) + bytes([len(label)]) + label + b"\0\x01"
 
 
 @cache
