@@ -31,7 +31,7 @@ _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a sing
 _TLS_1_2 = 0x0303
 _SESSION_ID = 34  # where its length is
 _ALIKE = 8  # bytes, of three cipher suites behind their length: clients pad their hellos to the same length
-_KEPT = 1024  # hellos, some 2 MB, and 10 MB at worst
+_KEPT = 1024  # hellos, some 2 MB, and 15 MB at worst
 _KEPT_BYTES, _KEPT_PARTS = 1024, 16  # of one: bytes that tell anything, and how many pieces they are in
 _KEPT_EXTENSIONS = 32  # of a server's hello, which has few
 

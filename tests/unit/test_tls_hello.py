@@ -39,6 +39,7 @@ from hypothesis import strategies as st
 from ingrain.text import safe
 from ingrain.wire import tls_hello
 from ingrain.wire.iana_ciphers import NAMES
+from ingrain.wire.iana_groups import NAMES as GROUP_NAMES
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello, decode
 from ingrain.wire.tls_registry import GREASE, cipher_name, group_name
@@ -76,6 +77,18 @@ def test_names_of_cipher_suites_are_those_that_tshark_has() -> None:
     drafts = {*range(0x1C, 0x1E), *range(0x60, 0x67), *range(0x80, 0x84), 0xC0FF, *range(0xCC13, 0xCC16)}
     private = {number for number in theirs if 0xE000 <= number <= 0xE0FF or number >= 0xFE00}
     assert {number for number in theirs.keys() - NAMES.keys() if number not in GREASE} == drafts | private
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_names_of_groups_are_those_that_tshark_has() -> None:
+    lines = subprocess.run(["tshark", "-G", "values"], check=True, capture_output=True, text=True).stdout.splitlines()
+    fields = [line.split("\t") for line in lines if line.startswith("V\ttls.handshake.extensions_supported_group\t")]
+    theirs = {int(number, 16): name for _v, _field, number, name in fields}
+    drafts = range(0x200, 0x3000)  # of which the first are MLKEM's now, and tshark 4.0 has drafts' own there
+    ours = {number: name for number, name in GROUP_NAMES.items() if number in theirs and number not in drafts}
+    assert len(ours) > 35
+    assert ours == {number: theirs[number] for number in ours}
+    assert {number for number in theirs.keys() - GROUP_NAMES.keys() - GREASE if number not in drafts} == set()
 
 
 @pytest.mark.parametrize(
