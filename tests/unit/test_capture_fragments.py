@@ -255,6 +255,16 @@ def test_a_flood_of_fragments_holds_no_more_than_the_bound_and_the_oldest_goes_f
     assert lost["incomplete"] > 30
 
 
+def test_what_long_headers_take_counts_against_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fragments, "TOTAL_BYTES", 100_000)
+    joiner = Joiner()
+    for number in range(100):
+        packet = ipv6(b"\x2c\xff" + bytes(2046) + struct.pack("!BBHI", 17, 0, 1, number) + bytes(8), proto=0)
+        joiner(packet, after=1)
+    assert len(joiner.fragments) < 100_000 // 2048
+    assert joiner.end().keys() == {"no room", "incomplete"}
+
+
 def test_dropped_datagrams_are_remembered_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fragments, "TOTAL_BYTES", 100_000)
     joiner = Joiner()

@@ -217,7 +217,10 @@ def test_gzip_files_of_one_and_of_several_members_are_read(tmp_path: Path, link:
     one, two = gzip.compress(file), gzip.compress(file[:half]) + gzip.compress(file[half:])
     whole, _counts, _error = read(file, tmp_path)
     assert len(whole) == 400
-    assert read(one, tmp_path)[0] == read(two, tmp_path)[0] == read(two + bytes(512), tmp_path)[0] == whole
+    for packed in (one, two, two + bytes(512)):  # tapes and block devices leave zeros behind
+        found, _counts, error = read(packed, tmp_path)
+        assert found == whole
+        assert error is None
 
 
 def test_of_a_gzip_file_cut_or_damaged_all_that_comes_before_is_delivered(tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ def sized(kind: int, length: int, rest: bytes = bytes(64)) -> bytes:
         (sized(6, 0xFFFFFFFC), "is said to have 4294967292 bytes"),
         (sized(1, (1 << 24) + 4), "is said to have 16777220 bytes"),
         (sized(6, 32) + bytes(64), "one length at its beginning and another at its end"),
+        (block("<", 0x0BAD, bytes(2 * CHUNK))[:-1] + b"\x01", "one length at its beginning and another at its end"),
         (sized(0x0A0D0D0A, 28), "no byte order's mark, but 00 00 00 00"),
         (enhanced(1, ethernet(ONE), number=1), "interface 1, which is not described before it"),
         (enhanced(1, ethernet(ONE), number=0xFFFFFFFF), "interface 4294967295"),

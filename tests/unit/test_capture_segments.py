@@ -10,6 +10,7 @@ from captures import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, ethernet, ipv4, ipv
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingrain.capture.ip import set_checksum
 from ingrain.capture.segments import SEGMENT_MAX, split
 
 DATA = bytes(range(256)) * 300
@@ -62,6 +63,18 @@ def test_ipv4_identifications_count_up_and_header_checksums_are_right() -> None:
     for segment in segments:
         total = sum(struct.unpack_from("!14H", segment))
         assert (total & 0xFFFF) + (total >> 16) == 0xFFFF  # RFC 1071 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 0x1234, 0xFFFE])
+def test_header_checksums_are_right_whatever_they_come_to(number: int) -> None:
+    header = bytearray(ipv4(b"", number=number))
+    for last in (0, 0xFFFF - sum(struct.unpack("!10H", header)) % 0xFFFF):  # the other makes the sum 0xFFFF
+        header[10:12] = bytes(2)
+        header[4:6] = ((number + last) % 0xFFFF).to_bytes(2, "big")
+        set_checksum(header)
+        total = sum(struct.unpack("!10H", header))
+        assert (total & 0xFFFF) + (total >> 16) == 0xFFFF  # RFC 1071 1
+        assert header[10:12] != b"\xff\xff"  # RFC 1624 3: never, with anything in the header
 
 
 def test_of_a_packet_that_was_cut_the_last_segment_tells_what_is_missing() -> None:
