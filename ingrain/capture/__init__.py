@@ -54,7 +54,8 @@ class Capture:
         """The packets; going on, where some were read before.
 
         Packets that the capture has only the beginning of are delivered as far as they go; their IP header tells the
-        length on the wire. A packet is longer than 3,400 bytes only where it is not TCP. Checksums are not kept right.
+        length on the wire. Packets longer than 3,400 bytes are those that cannot be split: not TCP, or with
+        headers that are broken or over 1 KiB. Checksums of TCP are not kept right.
         Raises CaptureError where the file is cut or damaged, after everything before that was delivered; and at the end
         where packets are there, but all of link types that cannot be read.
         """
