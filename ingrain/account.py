@@ -1,4 +1,4 @@
-"""The account: how many records each station of the data took in, passed on, refused and lost.
+"""The account: how many events and records each station of the data took in, passed on, refused and lost.
 
 Every station (a probe's kernel half, its grain, a step, a backend) owns one `Station` and is the only thread to write
 it, so counting costs an addition; readers see each number as it was at some moment.
@@ -7,7 +7,8 @@ it, so counting costs an addition; readers see each number as it was at some mom
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -32,3 +33,53 @@ class Station:
     def in_flight(self) -> int:
         """Records taken in of which nothing was said yet."""
         return self.received - self.delivered - self.merged - self.lost
+
+
+@dataclass(slots=True)
+class ProbeAccount:
+    """A probe's events: handed over = received, and received + further = told + malformed + cut + parts + failed.
+
+    lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
+    malformed: messages that are not what they claim to be. cut: messages of which too little was captured to tell them.
+    parts: events that hold only a part of what a later one completes. further: messages beyond the first of an event.
+    unfinished: messages of which parts came, but never all. failed: events that could not be decoded through a fault of
+    the agent's own, which is in its log. told: records made of events.
+    """
+
+    name: str
+    handed_over: int = 0
+    lost: int = 0
+    received: int = 0
+    malformed: int = 0
+    cut: int = 0
+    parts: int = 0
+    further: int = 0
+    unfinished: int = 0
+    uncounted: int = 0
+    corrupt: int = 0
+    failed: int = 0
+    told: int = 0
+    records: int = 0
+    """Records made of events and of volumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of everything: a line a probe, and a line a stage of each pipeline."""
+
+    probes: list[ProbeAccount]
+    pipelines: dict[str, list[Station]]
+    capture: dict[str, Any] | None = None
+    """What became of a capture's packets, where one was replayed."""
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain lists and dictionaries, for JSON."""
+        stages = {
+            name: [
+                {one.name: getattr(station, one.name) for one in fields(station)} | {"detail": dict(station.detail)}
+                for station in stations
+            ]
+            for name, stations in self.pipelines.items()
+        }
+        told = {} if self.capture is None else {"capture": self.capture}
+        return told | {"probes": [asdict(probe) for probe in self.probes], "pipelines": stages}

@@ -6,21 +6,19 @@ Up: pipelines, kernel programs, owners, probes, reader. Down: detach, drain, flu
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import pyarrow as pa
 
 from ingrain import memory
-from ingrain.account import Station
+from ingrain.account import Account
 from ingrain.config import Config
 from ingrain.grains import GRAINS
+from ingrain.grains.lookups import Lookups
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.reader import Reader, Source
-from ingrain.pipeline import Pipeline
-from ingrain.probe import Owners, Probe, ProbeAccount, ProbeError
+from ingrain.pipeline import Pipeline, build, finish
+from ingrain.probe import LiveProbe, Owners, ProbeError
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -33,25 +31,6 @@ class AgentError(RuntimeError):
     """The agent cannot run; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of everything: a line a probe, and a line a stage of each pipeline."""
-
-    probes: list[ProbeAccount]
-    pipelines: dict[str, list[Station]]
-
-    def document(self) -> dict[str, Any]:
-        """The same as plain lists and dictionaries, for JSON."""
-        stages = {
-            name: [
-                {one.name: getattr(station, one.name) for one in fields(station)} | {"detail": dict(station.detail)}
-                for station in stations
-            ]
-            for name, stations in self.pipelines.items()
-        }
-        return {"probes": [asdict(probe) for probe in self.probes], "pipelines": stages}
-
-
 class Agent:
     """One agent. `start`, then `stop`, once."""
 
@@ -61,7 +40,8 @@ class Agent:
         self._reader = Reader(self._failed)
         self._owners: Owners | None = None
         self.pipelines: dict[str, Pipeline] = {}
-        self.probes: list[Probe] = []
+        self._lookups = Lookups() if any(probe.type == "DNS" for probe in config.probes) else None
+        self.probes: list[LiveProbe] = []
 
     def start(self) -> None:
         """Build and attach everything. A probe that cannot run is reported, and the others do.
@@ -72,11 +52,9 @@ class Agent:
         # One thread a stage is all that two cores are for; Arrow's own pool would cost memory and gain nothing.
         pa.set_cpu_count(1)
         memory.frugal()
-        fed = {name for probe in self._config.probes if probe.type in GRAINS for name in probe.pipelines}
-        for name, pipeline in self._config.pipelines.items():
-            if name in fed:
-                self.pipelines[name] = Pipeline(pipeline)
-        for probe in self._config.probes:
+        self.pipelines = build(self._config, GRAINS)
+        # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
+        for probe in sorted(self._config.probes, key=lambda probe: probe.type == "DNS"):
             try:
                 self._start_probe(probe.type, probe.settings, probe.pipelines)
             except (KernelError, CgroupError, ProbeError) as error:
@@ -95,11 +73,9 @@ class Agent:
             self._owners.detach()
         if self.probes:
             self._reader.stop()
-        deadline = time.monotonic() + FINISH_SECONDS
-        for pipeline in self.pipelines.values():
-            pipeline.flush()
-        for pipeline in self.pipelines.values():  # one that hangs takes no time from the others: all are flushing
-            pipeline.finish(deadline)
+        for probe in self.probes:
+            probe.grain.finish()
+        finish(self.pipelines, FINISH_SECONDS)
         account = self.account()
         for probe in self.probes:
             probe.close()
@@ -120,7 +96,8 @@ class Agent:
         if self._owners is None:
             self._owners = Owners()
         grain = find_class(GRAINS[kind])()
-        probe = Probe(grain, settings, self._owners, [self.pipelines[name] for name in pipelines])  # type: ignore[arg-type]
+        grain.lookups = self._lookups
+        probe = LiveProbe(grain, settings, self._owners, [self.pipelines[name] for name in pipelines])  # type: ignore[arg-type]
         try:
             self._owners.watch(probe.cgroup)
             probe.attach()

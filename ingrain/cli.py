@@ -1,4 +1,4 @@
-"""The command line: `run`, `check` and `doctor`.
+"""The command line: `run`, `check`, `replay` and `doctor`.
 
 Exit codes: 0 done as asked; 1 the agent could not do its work; 2 the command or the configuration is wrong.
 """
@@ -13,9 +13,11 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from ingrain import config
-from ingrain.agent import Account, Agent, AgentError
+from ingrain.account import Account
+from ingrain.agent import Agent, AgentError
 from ingrain.config import Config, ConfigError
 
 _DESCRIPTION = """\
@@ -28,6 +30,8 @@ a first look:
   ingrain doctor                      can the probes run here? if not, what would mend it?
   ingrain check config/archive.toml   what would this configuration do? what is wrong with it?
   ingrain run config/archive.toml     do it, until Ctrl-C; then tell what became of every event
+  ingrain replay traffic.pcapng --config config/archive.toml
+                                      the same with the packets of a capture
 
 exit codes: 0 done, 1 the agent could not do its work, 2 the command or the configuration is wrong
 """
@@ -45,7 +49,7 @@ _LEVELS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
-    command = {"run": _run, "check": _check, "doctor": _doctor}[options.command]
+    command = {"run": _run, "check": _check, "replay": _replay, "doctor": _doctor}[options.command]
     try:
         return command(options)
     except ConfigError as error:
@@ -78,6 +82,20 @@ def _parser() -> argparse.ArgumentParser:
         "Nothing is loaded or attached. Exit code 2 where there is a mistake; warnings do not count.",
     )
     check.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
+    replay = commands.add_parser(
+        "replay",
+        help="let the packets of a capture be seen",
+        formatter_class=raw,
+        description="Let the packets of a capture go through the same kernel programs and pipelines as live traffic,\n"
+        "at full speed and with their own times. Nothing is attached. What is known by its socket (process, cgroup,\n"
+        "direction) is unknown, and the Network probe, which counts at sockets, is left out.\n"
+        "Exit code 1 where the capture cannot be read to its end; what could be read is delivered.",
+    )
+    replay.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, also gzip-compressed; - is standard input")
+    replay.add_argument(
+        "--config", dest="file", type=Path, metavar="FILE", required=True, help="the configuration, TOML"
+    )
+    replay.add_argument("--account", type=Path, metavar="PATH", help="also write the account there, as JSON")
     doctor = commands.add_parser(
         "doctor",
         help="show which probes can run on this host",
@@ -124,6 +142,26 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if options.account is None else _write(options.account, account)
 
 
+def _replay(options: argparse.Namespace) -> int:
+    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.replay import Replay  # noqa: PLC0415 likewise
+
+    loaded = config.load(options.file)
+    _start_logging(loaded)
+    _warn(options.file, loaded)
+    try:
+        with Capture(options.capture) as capture:
+            account, broken = Replay(loaded).run(capture)
+    except (AgentError, CaptureError, ValueError) as error:
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 1
+    print(_table(account), file=sys.stderr)
+    written = 0 if options.account is None else _write(options.account, account)
+    if broken:
+        print(f"ingrain: {broken}", file=sys.stderr)
+    return 1 if broken else written
+
+
 def _write(path: Path, account: Account) -> int:
     try:
         path.write_text(json.dumps(account.document(), indent=2) + "\n")
@@ -156,12 +194,14 @@ def _start_logging(loaded: Config) -> None:
 def _table(account: Account) -> str:
     """The account, aligned: a line a probe, a line a stage."""
     rows: list[tuple[str, ...]] = [
-        ("probe", "handed over", "received", "lost", "malformed", "cut", "uncounted", "records")
+        ("probe", "handed over", "received", "lost", "parts", "malformed", "cut", "unfinished", "uncounted", "records")
     ]
     for probe in account.probes:
-        numbers = (probe.handed_over, probe.received, probe.lost, probe.malformed, probe.cut, probe.uncounted)
-        rows.append((probe.name, *(f"{number:,}" for number in (*numbers, probe.records))))
+        seen = (probe.handed_over, probe.received, probe.lost, probe.parts, probe.malformed, probe.cut)
+        rows.append((probe.name, *(f"{n:,}" for n in (*seen, probe.unfinished, probe.uncounted, probe.records))))
     text = _aligned(rows)
+    if account.capture is not None:
+        text = f"{_counts(account.capture)}\n\n{text}"
     rows = [("stage", "received", "delivered", "merged", "refused", "lost", "in flight")]
     for stations in account.pipelines.values():
         for s in stations:
@@ -169,6 +209,15 @@ def _table(account: Account) -> str:
             detail = "  ".join(f"{name} {count:,}" for name, count in sorted(s.detail.items()))
             rows.append((s.name, *(f"{number:,}" for number in numbers), detail))
     return f"{text}\n\n{_aligned(rows)}"
+
+
+def _counts(capture: dict[str, Any]) -> str:
+    """What became of a capture's packets, in a line: what was none of them is left out."""
+    flat = [(name, count) for name, count in capture.items() if isinstance(count, int)]
+    for name, counts in capture.items():
+        if isinstance(counts, dict):
+            flat += [(f"{name} ({which})", count) for which, count in counts.items()]
+    return "packets  " + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in flat if count)
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container, Mapping
 from typing import Any
 
 import pykka
@@ -11,7 +12,7 @@ import pykka
 from ingrain.account import Station
 from ingrain.backends import BACKENDS
 from ingrain.batch import Batch
-from ingrain.config import PipelineConfig
+from ingrain.config import Config, PipelineConfig
 from ingrain.registry import find_class
 from ingrain.stage import Flush, Inbox
 from ingrain.steps import STEPS
@@ -48,6 +49,13 @@ class Pipeline:
             self.stations[0].refused += len(batch)
         return taken
 
+    def put(self, batch: Batch) -> None:
+        """Let the batch in, as soon as there is room."""
+        try:
+            self._refs[0].tell(batch)
+        except pykka.ActorDeadError:
+            self.stations[0].refused += len(batch)
+
     def flush(self) -> None:
         """Tell every stage, in the order of the data, to hand on what it holds; returns at once."""
         self._refs[0].tell(self._flush)
@@ -65,3 +73,18 @@ class Pipeline:
         for ref in self._refs:
             ref.stop(block=done)
         return done
+
+
+def build(config: Config, probes: Container[str]) -> dict[str, Pipeline]:
+    """The pipelines that probes of these types feed, started. Raises ValueError where a backend lacks a setting."""
+    fed = {name for probe in config.probes if probe.type in probes for name in probe.pipelines}
+    return {name: Pipeline(pipeline) for name, pipeline in config.pipelines.items() if name in fed}
+
+
+def finish(pipelines: Mapping[str, Pipeline], seconds: float) -> None:
+    """Flush all pipelines side by side, so that one that hangs takes no time from the others, and stop them."""
+    deadline = time.monotonic() + seconds
+    for pipeline in pipelines.values():
+        pipeline.flush()
+    for pipeline in pipelines.values():
+        pipeline.finish(deadline)

@@ -1,14 +1,14 @@
-"""A probe at work: its kernel half loaded and attached, its grain decoding, its records offered to its pipelines."""
+"""A probe at work: its kernel half loaded, its grain decoding, its records offered to its pipelines."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
 from ingrain.grains.common import NetworkSettings
 from ingrain.grains.grain import Grain
@@ -63,45 +63,84 @@ class Owners:
         self._program.close()
 
 
-@dataclass(slots=True)
-class ProbeAccount:
-    """A probe's events: handed over = received = records made of events + malformed + cut + failed.
+class Probe:
+    """A probe whose kernel half is loaded: what it hands over is decoded and offered to its pipelines.
 
-    lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
-    malformed: events that are not what they claim to be. cut: messages of which too little was captured to tell them.
-    failed: events that could not be decoded through a fault of the agent's own, which is in its log.
+    constants: of its programs. shared: maps that it has in common with others. offer: gives a batch to a pipeline.
+    Raises KernelError where it cannot be loaded.
     """
 
-    name: str
-    handed_over: int = 0
-    lost: int = 0
-    received: int = 0
-    malformed: int = 0
-    cut: int = 0
-    uncounted: int = 0
-    corrupt: int = 0
-    failed: int = 0
-    records: int = 0
-    """Records made of events and of volumes."""
-
-
-class Probe:
-    """One `[[probe]]`, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
-
-    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(
+        self,
+        grain: Grain,
+        settings: NetworkSettings,
+        pipelines: Sequence[Pipeline],
+        constants: Mapping[str, int],
+        shared: Mapping[str, int],
+        *,
+        offer: Callable[[Pipeline, Batch], object] = Pipeline.offer,
+    ) -> None:
         self.grain = grain
         self.name = type(grain).__name__
         self._pipelines = pipelines
-        self.cgroup = cgroup.find(settings.cgroup)
-        constants = {"self": os.getpid(), "interface": _interface(settings.interface)}
-        self.program = Program(grain.program, constants, owners.shared)
+        self._give = offer
+        self.program = Program(grain.program, constants, shared)
         try:
             grain.open(self.program)
-            self._buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)
+            self.buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)
         except BaseException:
             self.program.close()
             raise
         self._account = ProbeAccount(self.name)
+
+    def account(self) -> ProbeAccount:
+        """The account so far, the kernel's counts included."""
+        counts = self._counts()
+        account, grain = self._account, self.grain
+        account.handed_over, account.lost, account.uncounted = counts.handed_over, counts.refused, counts.uncounted
+        account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
+        account.parts, account.further = grain.parts, grain.further
+        return account
+
+    def close(self) -> None:
+        """Unload."""
+        self.account()
+        self.buffers.close()
+        self.program.close()
+
+    def _counts(self) -> Counts:
+        return self.buffers.counts()
+
+    def drained(self, drained: Drained) -> None:
+        """Decode what was drained, and offer the records."""
+        self._account.received += len(drained.events)
+        self._account.corrupt += drained.corrupt
+        try:
+            batches = list(self.grain.decode(drained))
+        except Exception:
+            self._account.failed += len(drained.events)
+            raise
+        self._account.told += sum(map(len, batches))
+        self._offer(batches)
+
+    def poll(self) -> None:
+        """Offer the records of what was counted in the kernel."""
+        self._offer(self.grain.poll())
+
+    def _offer(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            self._account.records += len(batch)
+            for pipeline in self._pipelines:
+                self._give(pipeline, batch)
+
+
+class LiveProbe(Probe):
+    """One `[[probe]]`, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+
+    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+        self.cgroup = cgroup.find(settings.cgroup)
+        constants = {"self": os.getpid(), "interface": _interface(settings.interface)}
+        super().__init__(grain, settings, pipelines, constants, owners.shared)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
 
     def attach(self) -> None:
@@ -110,43 +149,7 @@ class Probe:
 
     def source(self) -> Source:
         """What the reader reads."""
-        return Source(self.name, self._buffers, self._drained, self._poll, self._interval)
-
-    def account(self) -> ProbeAccount:
-        """The account so far, the kernel's counts included."""
-        counts = self._counts()
-        account = self._account
-        account.handed_over, account.lost = counts.handed_over, counts.refused
-        account.uncounted, account.malformed, account.cut = counts.uncounted, self.grain.malformed, self.grain.cut
-        return account
-
-    def close(self) -> None:
-        """Unload."""
-        self.account()
-        self._buffers.close()
-        self.program.close()
-
-    def _counts(self) -> Counts:
-        return self._buffers.counts()
-
-    def _drained(self, drained: Drained) -> None:
-        self._account.received += len(drained.events)
-        self._account.corrupt += drained.corrupt
-        try:
-            batches = list(self.grain.decode(drained))
-        except Exception:
-            self._account.failed += len(drained.events)
-            raise
-        self._offer(batches)
-
-    def _poll(self) -> None:
-        self._offer(self.grain.poll())
-
-    def _offer(self, batches: Iterable[Batch]) -> None:
-        for batch in batches:
-            self._account.records += len(batch)
-            for pipeline in self._pipelines:
-                pipeline.offer(batch)
+        return Source(self.name, self.buffers, self.drained, self.poll, self._interval)
 
 
 def load_owners() -> Program:

@@ -22,7 +22,7 @@ struct prefixed { /* RFC 1035 4.2.2 */
 
 #define QUESTIONS_MAX 8
 #define RECORDS_MAX 4096
-#define STREAM_MAX (1 << 20) /* bytes of one direction of a TCP connection that are handed over */
+#define STREAM_MAX (1 << 24) /* bytes of one direction of a TCP connection that are handed over */
 
 static __always_inline int believable(const struct header *dns)
 {
@@ -82,7 +82,7 @@ static __always_inline int gather(struct __sk_buff *skb, const struct segment *s
 /* Whether the segment is part of a DNS stream, or may turn out to be. */
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
-	struct stream *stream = stream_of(skb, s, 0);
+	struct stream *stream = s->late ? 0 : stream_of(skb, s, 0);
 	__u8 way = s->way & 1;
 	struct prefixed dns;
 
@@ -105,7 +105,7 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		s->begin = s->seq;
 	}
 	if (s->begin == s->seq && s->at.payload_len >= sizeof(dns)) {
-		if (bpf_skb_load_bytes(skb, s->at.payload, &dns, sizeof(dns)) || !begins_dns(&dns)) {
+		if (!read_part(skb, s->at.payload, &dns, sizeof(dns)) || !begins_dns(&dns)) {
 			if (stream)
 				stream->decided[way] = 1;
 			return 0;
@@ -134,10 +134,10 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
-		if (!find_payload(skb, &s.at) || bpf_skb_load_bytes(skb, s.at.payload, &dns, sizeof(dns)) ||
-		    !is_dns(&dns))
+		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) ||
+		    !read_part(skb, s.at.payload, &dns, sizeof(dns)) || !is_dns(&dns))
 			return 1;
-	} else if (!read_segment(skb, direction, &s) || !is_wanted(skb, &s)) {
+	} else if (!read_segment(skb, direction, STREAM_MAX, &s) || !is_wanted(skb, &s)) {
 		return 1;
 	}
 	owner = owner_of(skb);

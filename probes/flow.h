@@ -12,6 +12,7 @@
 enum direction {
 	OUT = 0,
 	IN = 1,
+	UNKNOWN = 2, /* of a packet in a capture */
 };
 
 enum owner_flags {
@@ -70,34 +71,46 @@ static __always_inline int on_interface(struct __sk_buff *skb, enum direction di
 	return interface == (direction == OUT ? skb->ifindex : skb->ingress_ifindex);
 }
 
+/*
+ * Reads a part of the packet, of constant size: at once where it lies in one piece, as headers nearly always do. (In a
+ * test run older kernels do not say where that ends.)
+ */
+static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+{
+	void *from = (void *)(long)skb->data + offset;
+
+	if (from + size > (void *)(long)skb->data_end)
+		return !bpf_skb_load_bytes(skb, offset, to, size);
+	__builtin_memcpy(to, from, size);
+	return 1;
+}
+
 /* Finds the transport header of a whole TCP or UDP packet; false for anything else. */
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr *ip = data;
+		struct iphdr ip;
 
-		if ((void *)(ip + 1) > end || ip->version != 4)
+		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 4)
 			return 0;
-		at->proto = ip->protocol;
-		at->transport = ip->ihl * 4;
+		at->proto = ip.protocol;
+		at->transport = ip.ihl * 4;
 		/* at a socket packets are whole: ingress is after reassembly, egress before fragmentation */
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr *ip = data;
+		struct ipv6hdr ip;
 		__u8 option[2];
 
-		if ((void *)(ip + 1) > end || ip->version != 6)
+		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 6)
 			return 0;
-		at->proto = ip->nexthdr;
-		at->transport = sizeof(*ip);
+		at->proto = ip.nexthdr;
+		at->transport = sizeof(ip);
 		/* RFC 8200 4.1: these may stand before the transport header, each once or twice */
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
 			if (at->proto != IPPROTO_HOPOPTS && at->proto != IPPROTO_ROUTING &&
 			    at->proto != IPPROTO_DSTOPTS && at->proto != IPPROTO_FRAGMENT)
 				break;
-			if (bpf_skb_load_bytes(skb, at->transport, option, sizeof(option)))
+			if (!read_part(skb, at->transport, option, sizeof(option)))
 				return 0;
 			at->transport += at->proto == IPPROTO_FRAGMENT ? 8 : (option[1] + 1) * 8;
 			at->proto = option[0];
@@ -108,18 +121,10 @@ static __always_inline int find_transport(struct __sk_buff *skb, struct layout *
 	return at->proto == IPPROTO_TCP || at->proto == IPPROTO_UDP;
 }
 
-/* Finds the payload, of which the length is what the application sent. */
-static __always_inline int find_payload(struct __sk_buff *skb, struct layout *at)
+/* Finds the payload, behind a transport header of this size; its length is what the application sent. */
+static __always_inline int find_payload(struct __sk_buff *skb, struct layout *at, __u32 header)
 {
-	if (at->proto == IPPROTO_TCP) {
-		__u8 offset;
-
-		if (bpf_skb_load_bytes(skb, at->transport + 12, &offset, sizeof(offset)))
-			return 0;
-		at->payload = at->transport + (offset >> 4) * 4;
-	} else {
-		at->payload = at->transport + sizeof(struct udphdr);
-	}
+	at->payload = at->transport + header;
 	if (at->payload > skb->len)
 		return 0;
 	at->payload_len = skb->len - at->payload;
@@ -137,31 +142,30 @@ static __always_inline void mapped(__u8 *to, const __be32 *address)
 static __always_inline int read_ends(struct __sk_buff *skb, const struct layout *at, enum direction direction,
 				     struct flow *flow)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 ports[2];
 
-	if (bpf_skb_load_bytes(skb, at->transport, ports, sizeof(ports)))
+	if (!read_part(skb, at->transport, ports, sizeof(ports)))
 		return 0;
 	__builtin_memset(flow, 0, sizeof(*flow));
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr *ip = data;
+		struct iphdr ip;
 
-		if ((void *)(ip + 1) > end)
+		if (!read_part(skb, 0, &ip, sizeof(ip)))
 			return 0;
-		mapped(flow->s_ip, &ip->saddr);
-		mapped(flow->d_ip, &ip->daddr);
+		mapped(flow->s_ip, &ip.saddr);
+		mapped(flow->d_ip, &ip.daddr);
 	} else {
-		struct ipv6hdr *ip = data;
+		struct ipv6hdr ip;
 
-		if ((void *)(ip + 1) > end)
+		if (!read_part(skb, 0, &ip, sizeof(ip)))
 			return 0;
-		__builtin_memcpy(flow->s_ip, &ip->saddr, 16);
-		__builtin_memcpy(flow->d_ip, &ip->daddr, 16);
+		__builtin_memcpy(flow->s_ip, &ip.saddr, 16);
+		__builtin_memcpy(flow->d_ip, &ip.daddr, 16);
 	}
 	flow->s_port = bpf_ntohs(ports[0]);
 	flow->d_port = bpf_ntohs(ports[1]);
 	flow->proto = at->proto;
-	flow->direction = direction;
+	flow->direction = replay ? UNKNOWN : direction;
 	return 1;
 }
 

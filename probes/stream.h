@@ -47,7 +47,7 @@ struct segment {
 	__u32 begin;      /* where the message or stream that it is part of begins, once that is decided */
 	__u32 start;      /* sequence number of the stream's first byte, */
 	__u8 start_known; /* where nothing of the stream was received yet */
-	__u8 syn;
+	__u8 late; /* so far from its stream's beginning that nothing of it is remembered */
 	__u8 way; /* index into the arrays of struct stream */
 };
 
@@ -92,15 +92,17 @@ static __always_inline struct stream *stream_of(struct __sk_buff *skb, struct se
 	}
 }
 
-/* Reads where the segment is; false where it has no payload, or belongs to nothing. */
-static __always_inline int read_segment(struct __sk_buff *skb, enum direction direction, struct segment *s)
+/*
+ * Reads where the segment is; false where it has no payload. Streams are remembered for some `bytes`, so that an ordinary
+ * packet of a long one costs no look-up.
+ */
+static __always_inline int read_segment(struct __sk_buff *skb, enum direction direction, __u32 bytes, struct segment *s)
 {
 	struct tcphdr h;
 
-	if (!find_payload(skb, &s->at) || bpf_skb_load_bytes(skb, s->at.transport, &h, sizeof(h)))
+	if (!read_part(skb, s->at.transport, &h, sizeof(h)) || !find_payload(skb, &s->at, h.doff * 4))
 		return 0;
 	s->seq = bpf_ntohl(h.seq) + h.syn;
-	s->syn = h.syn;
 	s->start_known = 0;
 	s->way = direction;
 	if (replay) {
@@ -119,6 +121,7 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 
 		sk = sk ? bpf_sk_fullsock(sk) : 0;
 		tcp = sk ? bpf_tcp_sock(sk) : 0;
+		s->late = tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > bytes;
 		if (tcp && direction == IN && !tcp->bytes_received) {
 			s->start = tcp->rcv_nxt;
 			s->start_known = 1;

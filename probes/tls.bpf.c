@@ -12,12 +12,25 @@ struct hello { /* RFC 8446 5.1 and 4: a record's header, and the beginning of th
 	__u8 message_type, message_length[3], message_major, message_minor;
 };
 
+/* RFC 8446 D.4: before its second hello a client may send this record, which means nothing. */
+struct change {
+	__u8 content_type, major, minor, length[2], one;
+};
+
+static __always_inline int is_change(const struct hello *tls)
+{
+	return tls->content_type == 20 && tls->major == 3 && tls->length[0] == 0 && tls->length[1] == 1 &&
+	       tls->message_type == 1;
+}
+
 static __always_inline int is_hello(const struct hello *tls)
 {
 	return tls->content_type == 22 && tls->major == 3 && tls->minor <= 4 &&
 	       (tls->message_type == 1 || tls->message_type == 2) && tls->message_length[0] == 0 &&
 	       tls->message_major == 3;
 }
+
+#define UNKNOWN_SIZE (5 + 16384) /* of a hello of which less than its headers is there: a record's at most */
 
 /* Bytes of the hello with the headers of the records that it is in, if they are as long as the first. */
 static __always_inline __u32 size_of(const struct hello *tls)
@@ -32,8 +45,9 @@ static __always_inline __u32 size_of(const struct hello *tls)
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
 	__u32 length = s->at.payload_len;
-	struct stream *stream = stream_of(skb, s, 0);
+	struct stream *stream = s->late ? 0 : stream_of(skb, s, 0);
 	__u8 way = s->way & 1;
+	__u32 skipped = 0, size;
 	struct hello tls;
 
 	recall_start(s, stream);
@@ -44,23 +58,39 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		}
 		stream->wanted[way] = 0;
 	}
-	if (length >= sizeof(tls) && !bpf_skb_load_bytes(skb, s->at.payload, &tls, sizeof(tls)) && is_hello(&tls)) {
-		if (stream && stream->decided[way] && stream->begin[way] == s->seq)
-			return 0; /* sent again, and was whole the first time */
-		stream = stream_of(skb, s, 1);
-		if (stream) {
-			stream->begin[way] = s->seq;
-			stream->until[way] = s->seq + size_of(&tls);
-			stream->wanted[way] = size_of(&tls) > length;
-			stream->decided[way] = 1;
+	if (length >= sizeof(tls)) {
+		if (!read_part(skb, s->at.payload, &tls, sizeof(tls)))
+			return 0;
+		if (is_change(&tls)) {
+			skipped = sizeof(struct change);
+			if (!read_part(skb, s->at.payload + skipped, &tls, sizeof(tls)))
+				return 0;
 		}
-		s->begin = s->seq;
-		return 1;
+		size = is_hello(&tls) ? skipped + size_of(&tls) : 0;
+	} else { /* too little to tell, but for how a stream begins */
+		__u8 first;
+
+		size = s->start_known && s->seq == s->start && read_part(skb, s->at.payload, &first, sizeof(first)) &&
+				       first == 22 ? UNKNOWN_SIZE : 0;
 	}
-	if (stream && s->start_known && s->seq == s->start)
+	if (!size) {
+		if (stream && s->start_known && s->seq == s->start)
+			stream->decided[way] = 1;
+		s->begin = s->start;
+		return is_early(s);
+	}
+	if (stream && stream->decided[way] && stream->begin[way] == s->seq)
+		return 0; /* sent again, and was whole the first time */
+	if (!s->late)
+		stream = stream_of(skb, s, 1);
+	if (stream) {
+		stream->begin[way] = s->seq;
+		stream->until[way] = s->seq + size;
+		stream->wanted[way] = size > length;
 		stream->decided[way] = 1;
-	s->begin = s->start;
-	return is_early(s);
+	}
+	s->begin = s->seq;
+	return 1;
 }
 
 static __always_inline int is_quic_initial(struct __sk_buff *skb, const struct layout *at)
@@ -70,7 +100,7 @@ static __always_inline int is_quic_initial(struct __sk_buff *skb, const struct l
 		__be32 version;
 	} __attribute__((packed)) quic;
 
-	if (bpf_skb_load_bytes(skb, at->payload, &quic, sizeof(quic)) || (quic.first & 0xc0) != 0xc0)
+	if (!read_part(skb, at->payload, &quic, sizeof(quic)) || (quic.first & 0xc0) != 0xc0)
 		return 0;
 	return (quic.version == bpf_htonl(1) && (quic.first & 0x30) == 0x00) ||
 	       (quic.version == bpf_htonl(0x6b3343cf) && (quic.first & 0x30) == 0x10); /* RFC 9369 3.2 */
@@ -84,9 +114,9 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
-		if (!find_payload(skb, &s.at) || !is_quic_initial(skb, &s.at))
+		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) || !is_quic_initial(skb, &s.at))
 			return 1;
-	} else if (!read_segment(skb, direction, &s) || !is_wanted(skb, &s)) {
+	} else if (!read_segment(skb, direction, WINDOW, &s) || !is_wanted(skb, &s)) {
 		return 1;
 	}
 	owner = owner_of(skb);

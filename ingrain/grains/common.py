@@ -5,6 +5,7 @@ Each distinct name and address of a batch is decoded once; rows are only looked 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated
 
@@ -15,7 +16,6 @@ import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Column
 from ingrain.grains.addresses import addresses
-from ingrain.kernel import clock
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
 from ingrain.text import safe
@@ -36,11 +36,13 @@ COMMON = (
     Column("proto", TEXT, "tcp or udp"),
     Column("direction", TEXT, "out: the process sent it; in: the process received it"),
 )
-"""Tags of every network record. Process, process_id and uid are null where the socket's owner is not known."""
+"""Tags of every network record. Process, process_id and uid are null where the socket's owner is not known; they,
+cgroup_id and direction are null in records of a capture's packets, which belong to no socket."""
 
 _PROTOCOLS = pa.array(["tcp", "udp"])
 _DIRECTIONS = pa.array(["out", "in"])
 _UDP = 17
+_UNKNOWN = 2  # a direction: enum direction of probes/flow.h
 _NAME_BYTES = 16
 
 
@@ -59,8 +61,7 @@ class NetworkSettings(Settings, frozen=True):
 
 def common(flows: Events) -> dict[str, pa.Array]:
     """The `COMMON` columns of a structured array of `struct flow`."""
-    unknown = flows["pid"] == 0
-    mask = unknown if unknown.any() else None
+    mask = _where(flows["pid"] == 0)
     process = _names(flows["comm"])
     if mask is not None:
         process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
@@ -68,19 +69,25 @@ def common(flows: Events) -> dict[str, pa.Array]:
         "process": process,
         "process_id": pa.array(np.ascontiguousarray(flows["pid"]), mask=mask),
         "uid": pa.array(np.ascontiguousarray(flows["uid"]), mask=mask),
-        "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"])),
+        "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"]), mask=_where(flows["cgroup_id"] == 0)),
         "s_ip": addresses(flows["s_ip"]),
         "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
         "d_ip": addresses(flows["d_ip"]),
         "d_port": pa.array(np.ascontiguousarray(flows["d_port"])),
         "proto": pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
-        "direction": pa.DictionaryArray.from_arrays(flows["direction"].astype(np.int32), _DIRECTIONS),
+        "direction": pa.DictionaryArray.from_arrays(
+            pa.array(flows["direction"].astype(np.int32), mask=_where(flows["direction"] == _UNKNOWN)), _DIRECTIONS
+        ),
     }
 
 
-def timestamps(flows: Events) -> pa.Array:
+def timestamps(flows: Events, clock: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]]) -> pa.Array:
     """When each event happened, UTC."""
-    return pa.array(clock.to_utc(flows["time"]), TIMESTAMP)
+    return pa.array(clock(flows["time"]), TIMESTAMP)
+
+
+def _where(unknown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    return unknown if unknown.any() else None
 
 
 def ones(count: int) -> pa.Array:

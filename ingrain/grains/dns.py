@@ -1,22 +1,28 @@
-"""DNS: what was asked and what was answered, over UDP, on any port.
+"""DNS: what was asked and what was answered, over UDP and TCP, multicast too, on any port.
 
-In: `struct packet` with a DNS message, for each that probes/dns.bpf.c takes for one. Out: `dns.query`, `dns.answer`.
+In: `struct packet` with a DNS message or a segment of a TCP stream of them, for each that probes/dns.bpf.c takes for
+one. Out: `dns.query`, `dns.answer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings
 from ingrain.grains.messages import MessageGrain
+from ingrain.grains.packets import Layout, Packet
+from ingrain.grains.queries import Queries
 from ingrain.grains.text_columns import offsets, texts
 from ingrain.wire import dns_message
 from ingrain.wire.dns_message import Message
+from ingrain.wire.stream import Streams
 
-ANSWERS = pa.list_(pa.struct([("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))
+ANSWERS = pa.list_(pa.struct([("name", TEXT), ("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))
 
 _QUESTION = (
     Column("q_name", TEXT, "name that is asked for: case as on the wire, no dot at the end, the root as `.`"),
@@ -24,46 +30,138 @@ _QUESTION = (
 )
 _ANSWER = (
     Column("rcode", TEXT, "response code, e.g. NXDOMAIN"),
-    Column("answers", ANSWERS, "the answer section: each record's type, address, target or text, and ttl in seconds"),
+    Column("truncated", pa.bool_(), "the sender left out what did not fit (TC): what follows is the same over TCP"),
+    Column("query_seen", pa.bool_(), "the query was seen, too"),
+    Column(
+        "answers", ANSWERS, "the answer section: each record's name, type, address, target or text, and ttl in seconds"
+    ),
 )
+_VALUE = Column("value", pa.int64(), "1 for each event")
+_LATENCY = Column("latency_ns", pa.int64(), "nanoseconds from the query, sent or received, to this; 0 if not seen")
 
 MEASUREMENTS = (
     Measurement("dns.query", "a name was asked for", (*COMMON, *_QUESTION)),
-    Measurement("dns.answer", "a query was answered", (*COMMON, *_QUESTION, *_ANSWER)),
+    Measurement("dns.answer", "a query was answered", (*COMMON, *_QUESTION, *_ANSWER), values=(_VALUE, _LATENCY)),
 )
+_ADDRESSES = frozenset({"A", "AAAA"})
+_PREFIX = 2  # bytes of a message's length over TCP: RFC 1035 4.2.2
+_TOLD_BY = 15  # bytes by which the kernel half tells a DNS stream; shorter beginnings it hands over as they are
+
+Latency = int | None
+"""Nanoseconds; None for queries, and where the query was not seen."""
 
 
-class DNS(MessageGrain[Message]):
+class DNS(MessageGrain[Message, Latency]):
     """Queries and answers.
 
-    A record tells one question: the only one a message may have (RFC 9619), and with any other number the kernel half
-    takes it for something else. A message of which only the beginning was captured has the answers that were whole.
+    A record tells one question: of a message with several (multicast DNS) there are several records. A message of which
+    only the beginning was captured has the answers that were whole.
     """
 
     Settings = NetworkSettings
     measurements = MEASUREMENTS
     program = "dns"
 
-    def read(self, payload: bytes, *, whole: bool) -> Message:
-        """The DNS message."""
-        return dns_message.decode(payload) if whole else dns_message.decode_cut(payload)
+    def __init__(self) -> None:
+        super().__init__()
+        self._queries = Queries()
+        self._streams = Streams()
+
+    def told(self, packet: Packet, at: Layout) -> Iterable[tuple[Message, Latency]]:
+        """A datagram's message, or those that the segment completes."""
+        if packet.offset < 0:
+            decode = dns_message.decode if packet.whole else dns_message.decode_cut
+            message = self.attempt(decode, packet.payload)
+            if message is not None:
+                yield from self._questions(message, packet.payload, packet, at)
+            return
+        for payload in self._payloads(packet, at):
+            message = self.attempt(dns_message.decode, payload)
+            if message is not None:
+                yield from self._questions(message, payload, packet, at)
+
+    def expire(self, now: int) -> None:
+        """Streams that ended within a message, and queries without an answer."""
+        self._queries.expire(now)
+        for stream in self._streams.expired(now):
+            self.unfinished += stream.held > 0 and (stream.taken > 0 or stream.held >= _TOLD_BY)
 
     def kind(self, message: Message) -> int:
         """Query or answer."""
         return int(message.is_answer)
 
-    def columns(self, messages: Sequence[Message]) -> list[pa.Array]:
+    def columns(self, messages: Sequence[Message]) -> dict[str, pa.Array]:
         """The question, and for answers what they say."""
         questions = [message.questions[0] if message.questions else (None, None) for message in messages]
-        question = [texts([name for name, _type in questions]), texts([kind for _name, kind in questions])]
-        if not messages[0].is_answer:
-            return question
-        return [*question, texts([message.rcode for message in messages]), _answers(messages)]
+        columns = {
+            "q_name": texts([name for name, _type in questions]),
+            "q_type": texts([kind for _name, kind in questions]),
+        }
+        if messages[0].is_answer:
+            columns["rcode"] = texts([message.rcode for message in messages])
+            columns["truncated"] = pa.array([message.truncated for message in messages])
+            columns["answers"] = _answers(messages)
+        return columns
+
+    def beside(self, kind: int, values: Sequence[Latency]) -> dict[str, pa.Array]:
+        """How long an answer took."""
+        if not kind:
+            return {}
+        latency = pa.array(values, pa.int64())
+        return {"query_seen": latency.is_valid(), "latency_ns": latency.fill_null(0)}
+
+    def _payloads(self, packet: Packet, at: Layout) -> Iterator[bytes]:
+        """The messages that follow each other in a stream, from its beginning on."""
+        self.expire(packet.time)
+        key = at.connection(packet.row)
+        known = self._streams.known(key)
+        if known and known.over:
+            return
+        stream = self._streams.add(key, packet.offset, packet.payload, packet.time)
+        while len(stream.data) >= _PREFIX:
+            size = int.from_bytes(stream.data[:_PREFIX])
+            if len(stream.data) < _PREFIX + size:
+                break
+            yield stream.take(_PREFIX + size)[_PREFIX:]
+        if stream.over:
+            self.unfinished += 1
+
+    def _questions(
+        self, message: Message, payload: bytes, packet: Packet, at: Layout
+    ) -> Iterator[tuple[Message, Latency]]:
+        key = at.connection(packet.row, turned=message.is_answer) + payload[:2]
+        if len(message.questions) <= 1:
+            yield message, self._latency(message, key, packet, at)
+            return
+        for question in message.questions:
+            single = message._replace(questions=(question,))
+            yield single, self._latency(single, key, packet, at)
+
+    def _latency(self, message: Message, key: bytes, packet: Packet, at: Layout) -> Latency:
+        if not message.questions:
+            return None
+        name, kind = message.questions[0]
+        key += f"{kind} {name.lower()}".encode()
+        if not message.is_answer:
+            self._queries.ask(key, packet.time)
+            return None
+        if self.lookups is not None:
+            found = _addresses(message)
+            if found:
+                self.lookups.note(at.client(packet.row, receives=True), name, found, packet.time)
+        return self._queries.answer(key, packet.time)
+
+
+@lru_cache(maxsize=2048)
+def _addresses(message: Message) -> list[bytes]:
+    """The addresses in an answer, as rows have them: IPv4 mapped into IPv6."""
+    found = [data for _name, kind, data, _ttl in message.answers if kind in _ADDRESSES and not data.startswith("\\")]
+    return [ipaddress.ip_address(one if ":" in one else f"::ffff:{one}").packed for one in found]
 
 
 def _answers(messages: Sequence[Message]) -> pa.ListArray:
     records = [record for message in messages for record in message.answers]
-    kinds, data, ttls = zip(*records, strict=True) if records else ((), (), ())
-    fields = [texts(kinds), texts(data), pa.array(ttls, pa.uint32())]
+    names, kinds, data, ttls = zip(*records, strict=True) if records else ((), (), (), ())
+    fields = [texts(names), texts(kinds), texts(data), pa.array(ttls, pa.uint32())]
     items = pa.StructArray.from_arrays(fields, fields=list(ANSWERS.value_type))
     return pa.ListArray.from_arrays(offsets([len(message.answers) for message in messages]), items, ANSWERS)

@@ -8,10 +8,15 @@ reads the counts at the interval that the settings give.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ingrain.batch import Batch, Measurement
+from ingrain.grains.lookups import Lookups
+from ingrain.kernel import clock
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained
 from ingrain.settings import Settings
@@ -34,6 +39,16 @@ class Grain(ABC):
         """Events that made no record, because what they hold is not what it claims to be."""
         self.cut = 0
         """Events that made no record, because what was captured of them ends before what a record tells."""
+        self.parts = 0
+        """Events that made none, because they hold only a part of what a later one completes, or nothing new."""
+        self.further = 0
+        """Records, malformed and cut messages beyond the first of an event."""
+        self.unfinished = 0
+        """Messages of which parts came, but never all."""
+        self.clock: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]] = clock.to_utc
+        """From the events' clock to nanoseconds since 1970 UTC; another where the events are a capture's."""
+        self.lookups: Lookups | None = None
+        """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:
@@ -45,3 +60,6 @@ class Grain(ABC):
     def poll(self) -> Iterator[Batch]:
         """Records of what was counted in the kernel since the last call."""
         return iter(())
+
+    def finish(self) -> None:  # noqa: B027 - only a grain that waits for the rest of something needs it
+        """No more events will come."""

@@ -62,7 +62,7 @@ class Network(Grain):
         for direction, measurement in enumerate(CONNECTION):
             begun = select(flows, flows["direction"] == direction)
             if len(begun):
-                columns = [timestamps(begun), ones(len(begun)), *common(begun).values()]
+                columns = [timestamps(begun, self.clock), ones(len(begun)), *common(begun).values()]
                 yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
 
     def poll(self) -> Iterator[Batch]:

@@ -1,31 +1,51 @@
-"""TLS: what clients offer and what servers choose, TLS 1.0 to 1.3, over TCP on any port.
+"""TLS: what clients offer and what servers choose, TLS 1.0 to 1.3, over TCP and QUIC, on any port.
 
-In: `struct packet` with a hello, for each segment that probes/tls.bpf.c takes for one. Out:
-`tls.handshake.clienthello`, `tls.handshake.serverhello`.
+In: `struct packet` with a hello, a segment of one, or a QUIC Initial packet, for each that probes/tls.bpf.c takes for
+one. Out: `tls.handshake.clienthello`, `tls.handshake.serverhello`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings
 from ingrain.grains.messages import MessageGrain
+from ingrain.grains.packets import Layout, Packet
 from ingrain.grains.text_columns import TEXTS, text_lists, texts
-from ingrain.wire import tls_hello
+from ingrain.wire import encrypted_dns, tls_hello
+from ingrain.wire.ja4 import QUIC
+from ingrain.wire.malformed import Cut, Malformed
+from ingrain.wire.stream import Stream, Streams
 from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello
 
+if TYPE_CHECKING:
+    from ingrain.wire.quic import Quic
+
 _OFFER = (
-    Column("sni", TEXT, "host name that the client wants; null where it names none"),
+    Column("sni", TEXT, "host name that the client wants; null where it names none; with ech not the true one"),
     Column("alpn", TEXTS, "application protocols that it offers, in its order; null where it offers none"),
     Column("client_version", TEXT, "highest version that it offers, e.g. TLS 1.3"),
     Column("ciphersuites", TEXTS, "cipher suites that it offers, in its order, by their IANA names"),
+    Column("groups", TEXTS, "groups for the key exchange, likewise; null where it offers none"),
+    Column("ja3", TEXT, "JA3 fingerprint of the client"),
+    Column("ja4", TEXT, "JA4 fingerprint of the client"),
+    Column("ech", pa.bool_(), "the true hello is encrypted in this one (RFC 9849), or the client pretends so"),
+    Column("encrypted_dns", TEXT, "dot, doq or doh, where the connection is for look-ups; else null"),
+    Column(
+        "sni_matches_dns",
+        pa.bool_(),
+        "the process looked this name up before, and this address was the answer; null without a name or a DNS probe",
+    ),
 )
 _CHOICE = (
     Column("tls_version", TEXT, "version that the server chose, e.g. TLS 1.3"),
     Column("ciphersuite", TEXT, "cipher suite that it chose, by its IANA name"),
+    Column("ja3s", TEXT, "JA3S fingerprint of the server"),
+    Column("retry", pa.bool_(), "it is a HelloRetryRequest: the server wants another key share"),
 )
 
 MEASUREMENTS = (
@@ -35,37 +55,130 @@ MEASUREMENTS = (
     ),
 )
 
+Match = bool | None
+"""Whether a client's name was looked up; None where that is not known."""
 
-class TLS(MessageGrain[Hello]):
+
+Beside = tuple[Match, bool]
+"""And whether QUIC carried the hello."""
+
+
+class TLS(MessageGrain[Hello, Beside]):
     """ClientHellos and ServerHellos, of which a HelloRetryRequest is one.
 
-    A hello that goes on in a later segment is a record where nothing that is missing can change it; else it is cut.
+    `proto` is tcp, or quic where QUIC carries them. A hello that never becomes whole is `unfinished`.
     """
 
     Settings = NetworkSettings
     measurements = MEASUREMENTS
     program = "tls"
 
-    def read(self, payload: bytes, *, whole: bool) -> Hello:  # noqa: ARG002 - a hello tells its length itself
-        """The hello."""
-        return tls_hello.decode(payload)
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams = Streams()
+        self._quic: Quic | None = None
+
+    def told(self, packet: Packet, at: Layout) -> Iterable[tuple[Hello, Beside]]:
+        """The hellos that the segment or datagram completes."""
+        if packet.offset < 0:
+            return [(hello, (self._match(hello, packet, at), True)) for hello in self._from_quic(packet, at)]
+        hello = self._from_tcp(packet, at)
+        return [] if hello is None else [(hello, (self._match(hello, packet, at), False))]
+
+    def expire(self, now: int) -> None:
+        """Hellos whose rest did not come."""
+        for stream in self._streams.expired(now):
+            self.unfinished += len(stream.data) > 0
+        if self._quic is not None:
+            self._quic.expire(now)
+            self.unfinished += self._quic.cut
+            self._quic.cut = 0
 
     def kind(self, message: Hello) -> int:
         """ClientHello or ServerHello."""
         return int(isinstance(message, ServerHello))
 
-    def columns(self, messages: Sequence[Hello]) -> list[pa.Array]:
+    def columns(self, messages: Sequence[Hello]) -> dict[str, pa.Array]:
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
-            return [
-                texts([offer.sni for offer in offers]),
-                text_lists([offer.alpn for offer in offers]),
-                texts([offer.version for offer in offers]),
-                text_lists([offer.ciphersuites for offer in offers]),
-            ]
+            return {
+                "sni": texts([offer.sni for offer in offers]),
+                "alpn": text_lists([offer.alpn for offer in offers]),
+                "client_version": texts([offer.version for offer in offers]),
+                "ciphersuites": text_lists([offer.ciphersuites for offer in offers]),
+                "groups": text_lists([offer.groups for offer in offers]),
+                "ja3": texts([offer.ja3 for offer in offers]),
+                "ja4": texts([offer.ja4 for offer in offers]),
+                "ech": pa.array([offer.ech for offer in offers]),
+                "encrypted_dns": texts([encrypted_dns.kind(offer.sni, offer.alpn) for offer in offers]),
+            }
         choices = [message for message in messages if isinstance(message, ServerHello)]
-        return [
-            texts([choice.version for choice in choices]),
-            texts([choice.ciphersuite for choice in choices]),
-        ]
+        return {
+            "tls_version": texts([choice.version for choice in choices]),
+            "ciphersuite": texts([choice.ciphersuite for choice in choices]),
+            "ja3s": texts([choice.ja3s for choice in choices]),
+            "retry": pa.array([choice.retry for choice in choices]),
+        }
+
+    def beside(self, kind: int, values: Sequence[Beside]) -> dict[str, pa.Array]:
+        """Whether names were looked up, and what carried the hellos."""
+        columns = {"proto": texts(["quic" if quic else "tcp" for _match, quic in values])}
+        if not kind:
+            columns["sni_matches_dns"] = pa.array([match for match, _quic in values], pa.bool_())
+        return columns
+
+    def _from_tcp(self, packet: Packet, at: Layout) -> Hello | None:
+        """The hello that this segment completes; mostly it holds all of it."""
+        self.expire(packet.time)
+        key = at.connection(packet.row) + packet.row[at.begin]  # a client may send two hellos: RFC 8446 4.1.2
+        stream = self._streams.known(key)
+        if stream is None and packet.offset == 0 and packet.whole:
+            try:
+                return tls_hello.decode(packet.payload)
+            except Malformed:
+                self.malformed += 1
+                return None
+            except Cut:
+                pass
+        if stream is not None and stream.over:
+            return None
+        stream = self._streams.add(key, packet.offset, packet.payload, packet.time)
+        if stream.over:
+            self.unfinished += 1
+            return None
+        return self._from_stream(stream)
+
+    def _from_stream(self, stream: Stream) -> Hello | None:
+        if len(stream.data) < stream.needed:
+            return None
+        try:
+            hello = tls_hello.decode(bytes(stream.data))
+        except Cut as cut:
+            stream.needed = cut.needed
+            return None
+        except Malformed:
+            self.malformed += 1
+            hello = None
+        stream.end()
+        return hello
+
+    def _from_quic(self, packet: Packet, at: Layout) -> list[Hello]:
+        """The hellos that the datagram completes."""
+        if self._quic is None:
+            from ingrain.wire.quic import Quic  # noqa: PLC0415 the ciphers are 7 MB that most hosts need not have
+
+            self._quic = Quic()
+        try:
+            messages = self._quic.read(*at.ends(packet.row), packet.payload, packet.time)
+        except Malformed:
+            self.malformed += 1
+            return []
+        hellos = [self.attempt(tls_hello.message, kind, body, QUIC) for kind, body in messages]
+        return [hello for hello in hellos if hello is not None]
+
+    def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
+        if self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
+            return None
+        client = at.client(packet.row, receives=False)
+        return self.lookups.has(client, hello.sni, at.destination(packet.row), packet.time)

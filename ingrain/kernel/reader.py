@@ -31,7 +31,11 @@ class Source:
 
 
 class Reader:
-    """Reads sources until it is stopped; `failed` is called with a source and the error that reading it raised."""
+    """Reads sources until it is stopped; `failed` is called with a source and the error that reading it raised.
+
+    Sources are drained in the order in which they were added, and handed on in the opposite one: so of what happened
+    before an event of one source, everything of the sources after it is handed on before.
+    """
 
     def __init__(self, failed: Callable[[Source, Exception], None]) -> None:
         self._sources: list[Source] = []
@@ -57,8 +61,8 @@ class Reader:
         """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left."""
         self._stopping.set()
         self._thread.join()
+        self._read()
         for source in self._sources:
-            self._read(source)
             self._poll(source)
         self._epoll.close()
 
@@ -66,19 +70,25 @@ class Reader:
         while not self._stopping.is_set():
             self._epoll.poll(TICK)
             now = time.monotonic()
+            self._read()
             for source in self._sources:
-                self._read(source)
                 if source.poll and now >= source.due:
                     source.due = max(source.due + source.interval, now)
                     self._poll(source)
 
-    def _read(self, source: Source) -> None:
-        try:
-            drained = source.buffers.drain()
-            if drained is not None:
-                source.drained(drained)
-        except Exception as error:  # noqa: BLE001 the thread's edge: one probe must not stop the others
-            self._failed(source, error)
+    def _read(self) -> None:
+        found = []
+        for source in self._sources:
+            try:
+                found.append((source, source.buffers.drain()))
+            except Exception as error:  # noqa: BLE001 the thread's edge: one probe must not stop the others
+                self._failed(source, error)
+        for source, drained in reversed(found):
+            try:
+                if drained is not None:
+                    source.drained(drained)
+            except Exception as error:  # noqa: BLE001 as above
+                self._failed(source, error)
 
     def _poll(self, source: Source) -> None:
         if source.poll is None:

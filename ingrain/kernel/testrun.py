@@ -57,9 +57,9 @@ class TestRun:
         self._pointer = ctypes.addressof(self._options)
 
     def run(self, packet: bytes, time: int) -> bool:
-        """Run the program on an IPv4 or IPv6 packet of this time (nanoseconds); false where the kernel does not take it.
+        """Run the program on an IP packet of this time (nanoseconds); false where the kernel does not take it.
 
-        It does not take packets longer than a page leaves room for (some 3.5 KB), nor such as end within their IP header.
+        It takes none that is longer than a page leaves room for (some 3.5 KB), nor one that ends within its header.
         Raises KernelError where it fails otherwise.
         """
         size = ETHERNET + len(packet)

@@ -1,7 +1,7 @@
 """DNS messages off the wire (RFC 1035 4, with EDNS, RFC 6891): what was asked, and what was answered.
 
-In: a message, as a UDP datagram holds it. Out: a `Message` of printable text, or `Malformed`. Names and whole messages that
-repeat are decoded once; every cache is bounded.
+In: a message, as a UDP datagram holds it. Out: a `Message` of printable text, or `Malformed`. Names and whole messages
+that repeat are decoded once; every cache is bounded.
 """
 
 from __future__ import annotations

@@ -29,24 +29,26 @@ class Stream:
     """One direction of a connection, from where its segments' offsets count.
 
     `data` is what follows from the beginning and was not taken yet. A stream that is `over` holds nothing and takes
-    nothing: what is known of it is that its later segments are of no use.
+    nothing: what is known of it is that its later segments are of no use. `taken`: bytes that were.
+    `needed` is its reader's: bytes of `data` that must be there before it is worth to look again.
     """
 
-    __slots__ = ("_all", "_pieces", "_taken", "data", "held", "last", "over")
+    __slots__ = ("_all", "_pieces", "data", "held", "last", "needed", "over", "taken")
 
     def __init__(self, streams: Streams) -> None:
         self.data = bytearray()
         self.held = 0
         self.last = 0
+        self.needed = 0
         self.over = False
         self._all = streams
-        self._taken = 0
+        self.taken = 0
         self._pieces: dict[int, bytes] = {}
 
     @property
     def behind(self) -> int:
         """Offset of the first byte that is missing."""
-        return self._taken + len(self.data)
+        return self.taken + len(self.data)
 
     def add(self, offset: int, payload: bytes) -> None:
         """Take the segment at this offset (from 0). The stream is over when it would hold too much.
@@ -73,7 +75,7 @@ class Stream:
         """The next `size` bytes, which must be there."""
         taken = bytes(self.data[:size])
         del self.data[:size]
-        self._taken += size
+        self.taken += size
         self._hold(-size)
         return taken
 

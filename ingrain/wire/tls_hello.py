@@ -25,6 +25,8 @@ CLIENT_HELLO, SERVER_HELLO = 1, 2
 
 _HEADERS = Struct("!BBBHI")  # of a record, and of the message that begins it
 _RECORD = Struct("!BBBH")  # content type, version (major, minor), length
+_CHANGE = 6  # bytes of a change_cipher_spec record
+_CHANGES = tuple(bytes([20, 3, minor, 0, 1, 1]) for minor in range(5))
 _MESSAGE = 4  # bytes of a message's header: type (8 bits), length (24)
 _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
 _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
@@ -82,8 +84,18 @@ was guessed, and says the same as the one that was read.
 def decode(payload: bytes) -> Hello:
     """The hello that a TCP stream begins with, in one TLS record or in several; what stands behind it is not read.
 
-    Raises Cut where it ends within the hello, and Malformed where what is there breaks the format.
+    Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the hello,
+    and Malformed where what is there breaks the format.
     """
+    if not payload.startswith(_CHANGES):
+        return _decode(payload)
+    try:
+        return _decode(payload[_CHANGE:])
+    except Cut as cut:
+        raise Cut(str(cut), cut.needed + _CHANGE) from None
+
+
+def _decode(payload: bytes) -> Hello:
     if len(payload) >= _HEADERS.size:
         content, major, _minor, size, kind_and_length = _HEADERS.unpack_from(payload)
         end = 9 + (kind_and_length & 0xFFFFFF)
