@@ -33,7 +33,8 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 
 	if (!on_interface(skb, direction) || !find_transport(skb, &at) || at.proto != IPPROTO_UDP)
 		return 1;
-	if (!find_payload(skb, &at) || bpf_skb_load_bytes(skb, at.payload, &dns, sizeof(dns)) || !is_dns(&dns))
+	if (!find_payload(skb, &at, sizeof(struct udphdr)) || !read_part(skb, at.payload, &dns, sizeof(dns)) ||
+	    !is_dns(&dns))
 		return 1;
 	owner = owner_of(skb);
 	if (!is_own(owner))

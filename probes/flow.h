@@ -67,6 +67,17 @@ static __always_inline int on_interface(struct __sk_buff *skb, enum direction di
 	return interface == (direction == OUT ? skb->ifindex : skb->ingress_ifindex);
 }
 
+/* Reads a part of the packet, of constant size: at once where it lies in one piece, as headers nearly always do. */
+static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+{
+	void *from = (void *)(long)skb->data + offset;
+
+	if (from + size > (void *)(long)skb->data_end)
+		return !bpf_skb_load_bytes(skb, offset, to, size);
+	__builtin_memcpy(to, from, size);
+	return 1;
+}
+
 /* Finds the transport header of a whole TCP or UDP packet; false for anything else. */
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
 {
@@ -94,7 +105,7 @@ static __always_inline int find_transport(struct __sk_buff *skb, struct layout *
 			if (at->proto != IPPROTO_HOPOPTS && at->proto != IPPROTO_ROUTING &&
 			    at->proto != IPPROTO_DSTOPTS && at->proto != IPPROTO_FRAGMENT)
 				break;
-			if (bpf_skb_load_bytes(skb, at->transport, option, sizeof(option)))
+			if (!read_part(skb, at->transport, option, sizeof(option)))
 				return 0;
 			at->transport += at->proto == IPPROTO_FRAGMENT ? 8 : (option[1] + 1) * 8;
 			at->proto = option[0];
@@ -105,18 +116,10 @@ static __always_inline int find_transport(struct __sk_buff *skb, struct layout *
 	return at->proto == IPPROTO_TCP || at->proto == IPPROTO_UDP;
 }
 
-/* Finds the payload, of which the length is what the application sent. */
-static __always_inline int find_payload(struct __sk_buff *skb, struct layout *at)
+/* Finds the payload, behind a transport header of this size; its length is what the application sent. */
+static __always_inline int find_payload(struct __sk_buff *skb, struct layout *at, __u32 header)
 {
-	if (at->proto == IPPROTO_TCP) {
-		__u8 offset;
-
-		if (bpf_skb_load_bytes(skb, at->transport + 12, &offset, sizeof(offset)))
-			return 0;
-		at->payload = at->transport + (offset >> 4) * 4;
-	} else {
-		at->payload = at->transport + sizeof(struct udphdr);
-	}
+	at->payload = at->transport + header;
 	if (at->payload > skb->len)
 		return 0;
 	at->payload_len = skb->len - at->payload;
@@ -137,7 +140,7 @@ static __always_inline int read_ends(struct __sk_buff *skb, const struct layout 
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 ports[2];
 
-	if (bpf_skb_load_bytes(skb, at->transport, ports, sizeof(ports)))
+	if (!read_part(skb, at->transport, ports, sizeof(ports)))
 		return 0;
 	__builtin_memset(flow, 0, sizeof(*flow));
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {

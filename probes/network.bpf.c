@@ -129,7 +129,7 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, 
 	__u32 seq, rcv_nxt, snd_nxt;
 	int before, first;
 
-	if (bpf_skb_load_bytes(skb, at->transport, &h, sizeof(h)) || !find_payload(skb, at))
+	if (!read_part(skb, at->transport, &h, sizeof(h)) || !find_payload(skb, at, h.doff * 4))
 		return;
 	tcp = bpf_tcp_sock(sk);
 	if (!tcp)
@@ -192,7 +192,7 @@ static __always_inline void see_udp(struct __sk_buff *skb, struct bpf_sock *sk, 
 	__u8 one = 1;
 	int same;
 
-	if (!find_payload(skb, at) || !read_ends(skb, at, direction, &flow))
+	if (!find_payload(skb, at, sizeof(struct udphdr)) || !read_ends(skb, at, direction, &flow))
 		return;
 	key.cookie = bpf_get_socket_cookie(skb);
 	__builtin_memcpy(key.peer, direction == OUT ? flow.d_ip : flow.s_ip, sizeof(key.peer));

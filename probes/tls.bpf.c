@@ -20,12 +20,13 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
 	struct layout at;
 	struct hello tls;
+	struct tcphdr h;
 	struct owner *owner;
 
 	if (!on_interface(skb, direction) || !find_transport(skb, &at) || at.proto != IPPROTO_TCP)
 		return 1;
-	if (!find_payload(skb, &at) || at.payload_len < sizeof(tls) ||
-	    bpf_skb_load_bytes(skb, at.payload, &tls, sizeof(tls)) || !is_hello(&tls))
+	if (!read_part(skb, at.transport, &h, sizeof(h)) || !find_payload(skb, &at, h.doff * 4) ||
+	    at.payload_len < sizeof(tls) || !read_part(skb, at.payload, &tls, sizeof(tls)) || !is_hello(&tls))
 		return 1;
 	owner = owner_of(skb);
 	if (!is_own(owner))
