@@ -21,12 +21,13 @@ FLOOD_FRAME = bytes(12) + b"\x08\x00" + bytes([0x45, 0, 0, 20]) + bytes(16)
 
 
 def compile_all(folder: Path) -> None:
-    """Compile flood.bpf.o, generate, reader and receiver into the folder. Raises CalledProcessError if clang fails."""
+    """Compile the programs in C and the BPF objects into the folder. Raises CalledProcessError where clang fails."""
     warnings = ["-O2", "-Wall", "-Wextra", "-Werror"]
     found = subprocess.run(["gcc", "-print-multiarch"], check=False, capture_output=True, text=True)
     include = f"/usr/include/{found.stdout.strip() or os.uname().machine + '-linux-gnu'}"
     bpf = ["-target", "bpf", "-mcpu=v2", "-g", "-idirafter", include, "-c"]
-    _clang([*warnings, *bpf, HERE / "flood.bpf.c", "-o", folder / "flood.bpf.o"])
+    for name in ("flood", "empty"):
+        _clang([*warnings, *bpf, HERE / f"{name}.bpf.c", "-o", folder / f"{name}.bpf.o"])
     for name in ("generate", "reader", "receiver"):
         _clang([*warnings, HERE / f"{name}.c", "-o", folder / name, "-lbpf"])
 

@@ -1,0 +1,119 @@
+"""Packets with DNS messages (written by dnspython) and TLS hellos (sent by OpenSSL), as the programs see them.
+
+Every run makes the same mix: names that are asked for again and again, as few are much and many hardly; every message
+with an id of its own, every hello with random bytes, a session id and keys of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import struct
+import subprocess
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+from load import Kind
+
+NAMES, MESSAGES = 2000, 20_000
+HOSTS, HANDSHAKES = 200, 1000
+_EGRESS, _INGRESS = 0, 1
+_MSS = 1448
+_ETHERNET = bytes(12) + b"\x08\x00"
+_ANSWERS = (
+    (0.55, "A", ("192.0.2.{0}",)),
+    (0.75, "AAAA", ("2001:db8::{0:x}", "2001:db8:1::{0:x}")),
+    (0.85, "HTTPS", ("1 . alpn=h2,h3 ipv4hint=192.0.2.{0}",)),
+    (0.90, "TXT", ('"v=spf1 ip4:192.0.2.{0} -all"',)),
+    (0.95, "MX", ("10 mx{0}.example.net.",)),
+    (1.00, "A", ()),  # no such name
+)
+
+
+def dns_kind() -> Kind:
+    """Queries on their way out, answers on their way in, half of each."""
+    chance = random.Random(1)
+    frames = []
+    for _ in range(MESSAGES // 2):
+        number = int(NAMES ** chance.random())
+        draw = chance.random()
+        kind, data = next((kind, data) for share, kind, data in _ANSWERS if draw <= share)
+        query = dns.message.make_query(f"host-{number}.zone{number % 50}.example.com.", kind, use_edns=0, payload=1232)
+        query.id = chance.randrange(1 << 16)
+        frames += [(_EGRESS, _udp(query.to_wire(), 53)), (_INGRESS, _udp(_answer(query, kind, data, number), 40000))]
+    allow = ("process", "q_name", "q_type", "rcode", "answers")
+    return Kind("DNS", allow, ("q_name", r"^host-1\d*\.", "many"), ("dns_egress", "dns_ingress"), tuple(frames))
+
+
+def _answer(query: dns.message.QueryMessage, kind: str, data: tuple[str, ...], number: int) -> bytes:
+    answer = dns.message.make_response(query, recursion_available=True)
+    if data:
+        name = query.question[0].name
+        alias = dns.name.from_text(f"edge{number}.cdn.example.net.")
+        answer.answer.append(dns.rrset.from_text(name, 300, "IN", "CNAME", alias.to_text()))
+        texts = [text.format(number % 254 + 1) for text in data]
+        answer.answer.append(dns.rrset.from_text(alias, 60, "IN", kind, *texts))
+    else:
+        answer.set_rcode(dns.rcode.NXDOMAIN)
+    return answer.to_wire()
+
+
+def tls_kind(folder: Path) -> Kind:
+    """The first segments of both sides of handshakes, a third of them of TLS 1.2."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(_certificate(folder))
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    frames = []
+    for number in range(HANDSHAKES):
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        client.set_alpn_protocols(["h2", "http/1.1"])
+        if number % 3 == 0:
+            client.maximum_version = ssl.TLSVersion.TLSv1_2
+        hello, reply = _flights(client, server, f"host-{number % HOSTS}.example.com")
+        frames += [(_EGRESS, _tcp(hello, 443)), (_INGRESS, _tcp(reply[:_MSS], 40000))]
+    allow = ("process", "sni", "alpn", "client_version", "ciphersuites", "tls_version", "ciphersuite")
+    return Kind("TLS", allow, ("sni", r"^host-1\d*\.", "many"), ("tls_egress", "tls_ingress"), tuple(frames))
+
+
+def _certificate(folder: Path) -> Path:
+    key, file = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=example.com", "-days", "1", "-keyout", str(key), "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + key.read_bytes())
+    return file
+
+
+def _flights(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> tuple[bytes, bytes]:
+    """The first that each side sends."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server, server_hostname=name)
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    sent = []
+    for side, out, onward in ((near, to_server, to_server), (far, to_client, None)):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            sent.append(out.read())
+        if onward is not None:
+            onward.write(sent[-1])
+    return sent[0], sent[1]
+
+
+def _udp(payload: bytes, to: int) -> bytes:
+    return _ip(17, struct.pack("!HHHH", 40053 - to, to, 8 + len(payload), 0) + payload)
+
+
+def _tcp(payload: bytes, to: int) -> bytes:
+    return _ip(6, struct.pack("!HHIIBBHHH", 40443 - to, to, 1, 1, 5 << 4, 0x18, 65535, 0, 0) + payload)
+
+
+def _ip(protocol: int, transport: bytes) -> bytes:
+    size = 20 + len(transport)
+    addresses = bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    return _ETHERNET + struct.pack("!BBHHHBBH", 0x45, 0, size, 0, 0, 64, protocol, 0) + addresses + transport
