@@ -18,7 +18,9 @@ from ingrain.kernel.program import OBJECTS
 from ingrain.kernel.records import Drained
 
 TCP, UDP = 6, 17
-OUT, IN = 0, 1
+OUT, IN, UNKNOWN = 0, 1, 2
+BEGIN = (1 << 32) - 100
+"""Sequence number at which streams begin: soon before the numbers begin anew."""
 
 
 @cache
@@ -43,15 +45,24 @@ def address(text: str) -> list[int]:
     return list(socket.inet_pton(socket.AF_INET6, text if ":" in text else f"::ffff:{text}"))
 
 
-def drained(program: str, payloads: Sequence[bytes], *flows: dict[str, Any], sent: Sequence[int] = ()) -> Drained:
+def drained(
+    program: str,
+    payloads: Sequence[bytes],
+    *flows: dict[str, Any],
+    sent: Sequence[int] = (),
+    offsets: Sequence[int] = (),
+) -> Drained:
     """What a drain of these payloads gives; flows: fields of each (the last also of those that follow).
 
-    sent: how long each was on the wire, where more was sent than captured.
+    sent: how long each was on the wire, where more was sent than captured. offsets: over TCP: where in its stream each
+    begins; without them each TLS payload begins one, and DNS messages are datagrams.
     """
     events = np.zeros(len(payloads), layout(program, "packet"))
     events["flow"]["time"] = time.monotonic_ns()
-    events["flow"]["proto"] = UDP if program == "dns" else TCP
+    events["flow"]["proto"] = UDP if program == "dns" and not offsets else TCP
     events["payload_len"] = sent or [len(payload) for payload in payloads]
+    events["begin"] = BEGIN
+    events["seq"] = [(BEGIN + offset) % (1 << 32) for offset in offsets or [0] * len(payloads)]
     for number in range(len(payloads) if flows else 0):
         for field, value in flows[min(number, len(flows) - 1)].items():
             events["flow"][field][number] = address(value) if field in {"s_ip", "d_ip"} else value

@@ -56,9 +56,10 @@ def test_a_query_and_an_answer_become_records_with_their_process_and_ends() -> N
         "process": "dnsmasq", "process_id": 53, "uid": 0, "cgroup_id": 78,
         "s_ip": "2001:db8::9", "s_port": 40001, "d_ip": "2001:db8::53", "d_port": 53, "proto": "udp", "direction": "in",
         "q_name": "www.a.test", "q_type": "A", "rcode": "NOERROR",
+        "truncated": False, "query_seen": False, "latency_ns": 0,
         "answers": [
-            {"type": "A", "data": "192.0.2.1", "ttl": 60},
-            {"type": "A", "data": "192.0.2.2", "ttl": 60},
+            {"name": "www.a.test", "type": "A", "data": "192.0.2.1", "ttl": 60},
+            {"name": "www.a.test", "type": "A", "data": "192.0.2.2", "ttl": 60},
         ],
     }  # fmt: skip
     assert abs(asked["timestamp"] - time.time_ns()) < 60 * 10**9
@@ -68,7 +69,7 @@ def test_columns_are_those_of_the_measurements_names_within_lists_encoded_too() 
     batches = list(DNS().decode(drained("dns", [query("a.test"), answer("a.test", "A", "192.0.2.1")])))
     assert [batch.records.schema for batch in batches] == [measurement.schema for measurement in DNS.measurements]
     assert batches[1].records.schema.field("answers").type == pa.list_(
-        pa.struct([("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())])
+        pa.struct([("name", TEXT), ("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())])
     )
     for batch in batches:
         batch.records.validate(full=True)
@@ -85,7 +86,8 @@ def test_messages_that_repeat_are_all_records_and_in_their_order() -> None:
     for row in told:
         assert row["q_name"] == names[row["s_port"]]
         if row["measurement"] == "dns.answer":
-            assert row["answers"] == [{"type": "A", "data": f"192.0.2.{row['s_port'] % 3}", "ttl": 300}]
+            (one,) = row["answers"]
+            assert one == {"name": row["q_name"], "type": "A", "data": f"192.0.2.{row['s_port'] % 3}", "ttl": 300}
     ports = [row["s_port"] for row in told]
     assert ports == [*range(0, len(names), 2), *range(1, len(names), 2)]
 

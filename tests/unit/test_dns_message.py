@@ -99,7 +99,7 @@ def messages(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         message.use_edns(0, payload=1232)
     if draw(st.booleans()):
-        message.flags |= dns.flags.QR
+        message.flags |= dns.flags.QR | (dns.flags.TC if draw(st.booleans()) else 0)
         known = [int(code) for code in dns.rcode.Rcode if code < (4096 if message.edns >= 0 else 16)]
         message.set_rcode(dns.rcode.Rcode.make(draw(st.sampled_from(known))))
         message.answer += draw(st.lists(rrsets(owners), max_size=5))
@@ -112,8 +112,8 @@ def texts(message: Message) -> list[str]:
     found = [message.rcode]
     for name, kind in message.questions:
         found += [name, kind]
-    for kind, data, _ttl in message.answers:
-        found += [kind, data]
+    for name, kind, data, _ttl in message.answers:
+        found += [name, kind, data]
     return found
 
 
@@ -126,10 +126,11 @@ def test_a_message_says_what_dnspython_reads_in_it(wire: bytes) -> None:
     assert ours.questions == tuple(
         (one.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(one.rdtype)) for one in theirs.question
     )
-    assert [(kind, ttl) for kind, _data, ttl in ours.answers] == [
-        (dns.rdatatype.to_text(one.rdtype), one.ttl) for one in theirs.answer
+    assert ours.truncated == bool(theirs.flags & dns.flags.TC)
+    assert [(name, kind, ttl) for name, kind, _data, ttl in ours.answers] == [
+        (one.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(one.rdtype), one.ttl) for one in theirs.answer
     ]
-    for (kind, data, _ttl), one in zip(ours.answers, theirs.answer, strict=True):
+    for (_name, kind, data, _ttl), one in zip(ours.answers, theirs.answer, strict=True):
         read_back = dns.rdata.from_text(IN, dns.rdatatype.from_text(kind), data, dns.name.root, relativize=False)
         assert read_back.to_wire() == one[0].to_wire(), data
     assert all(PRINTABLE.fullmatch(text) for text in texts(ours))
@@ -166,8 +167,13 @@ def test_an_answer_is_told_as_in_a_master_file() -> None:
     assert decode(ANSWER) == Message(
         is_answer=True,
         rcode="NOERROR",
+        truncated=False,
         questions=(("www.a.test", "A"),),
-        answers=(("CNAME", "b.a.test", 60), ("A", "192.0.2.1", 60), ("TXT", '"one" "two"', 60)),
+        answers=(
+            ("www.a.test", "CNAME", "b.a.test", 60),
+            ("b.a.test", "A", "192.0.2.1", 60),
+            ("b.a.test", "TXT", '"one" "two"', 60),
+        ),
     )
 
 
@@ -196,7 +202,8 @@ def test_a_message_that_was_captured_in_part_has_its_whole_answers_and_no_other(
 
 def test_what_a_sender_cut_to_fit_has_the_answers_that_are_whole() -> None:
     truncated = header(flags=0x8380, answers=2) + QUESTION + record(NAME, 1, bytes(4))
-    assert decode(truncated).answers == (("A", "0.0.0.0", 60),)
+    assert decode(truncated).answers == (("www.a.test", "A", "0.0.0.0", 60),)
+    assert decode(truncated).truncated
 
 
 def test_padding_behind_a_message_does_not_hide_it() -> None:
@@ -253,7 +260,7 @@ def test_a_chain_of_8000_pointers_is_followed_once() -> None:
     first = record(b"\x00", 65280, chain)  # its data begins at offset 23; a pointer stands at each of `links`
     ends = [record(b"\x00", 2, struct.pack("!H", 0xC000 | to)) for to in reversed(links)]
     message = header(questions=0, answers=1 + len(ends)) + first + b"".join(ends)
-    assert [data for _type, data, _ttl in decode(message).answers[1:]] == ["a"] * len(links)
+    assert [data for _name, _type, data, _ttl in decode(message).answers[1:]] == ["a"] * len(links)
 
 
 @given(st.binary(max_size=600))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from hashlib import md5, sha256
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,7 @@ from hellos import (
     client_hello,
     extension,
     key_share,
+    numbers,
     server_body,
     server_hello,
     server_name,
@@ -38,6 +40,7 @@ NGINX = {
 def test_hellos_become_records_with_their_process_and_ends() -> None:
     offer = client_body(
         server_name(b"www.a.test"), alpn(b"h2", b"http/1.1"), supported_versions(0x0A0A, 0x0303, 0x0304),
+        numbers(10, 29, 23),
         suites=(0x2A2A, 0x1301, 0xC02F, 0x00FF),
     )  # fmt: skip
     choice = server_body(extension(43, b"\x03\x04"), cipher=0x1303)
@@ -52,13 +55,17 @@ def test_hellos_become_records_with_their_process_and_ends() -> None:
             "GREASE_0x2A2A", "TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
             "TLS_EMPTY_RENEGOTIATION_INFO_SCSV",
         ],
+        "groups": ["x25519", "secp256r1"], "ech": False, "encrypted_dns": None, "sni_matches_dns": None,
+        "ja3": md5(b"771,4865-49199-255,0-16-43-10,29-23,").hexdigest(),
+        "ja4": f"t13d0304h2_{sha256(b'00ff,1301,c02f').hexdigest()[:12]}_{sha256(b'000a,002b').hexdigest()[:12]}",
     }  # fmt: skip
     assert {key: chosen[key] for key in chosen if key != "timestamp"} == {
         "measurement": "tls.handshake.serverhello", "value": 1,
         "process": "nginx", "process_id": 80, "uid": 33, "cgroup_id": 78,
         "s_ip": "2001:db8::9", "s_port": 40001, "d_ip": "2001:db8::44", "d_port": 443,
         "proto": "tcp", "direction": "in",
-        "tls_version": "TLS 1.3", "ciphersuite": "TLS_CHACHA20_POLY1305_SHA256",
+        "tls_version": "TLS 1.3", "ciphersuite": "TLS_CHACHA20_POLY1305_SHA256", "retry": False,
+        "ja3s": md5(b"771,4867,43").hexdigest(),
     }  # fmt: skip
     assert abs(offered["timestamp"] - time.time_ns()) < 60 * 10**9
 
@@ -76,6 +83,7 @@ def test_what_a_client_does_not_offer_is_null() -> None:
         *TLS().decode(drained("tls", [client_hello(client_body(part)) for part in (extension(5, b""), alpn(b"h2"))]))
     )
     assert (bare["sni"], bare["alpn"], bare["client_version"]) == (None, None, "TLS 1.2")
+    assert (bare["groups"], bare["ech"], bare["encrypted_dns"], bare["sni_matches_dns"]) == (None, False, None, None)
     assert full["alpn"] == ["h2"]
 
 
@@ -107,7 +115,7 @@ def test_hostile_names_of_processes_hosts_and_protocols_stay_printable_values(ra
     assert (row["process"], row["sni"], row["alpn"]) == (shown, shown, [shown])
 
 
-def test_malformed_and_cut_hellos_are_counted_apart_and_the_rest_is_told() -> None:
+def test_malformed_hellos_and_parts_of_hellos_are_counted_apart_and_the_rest_is_told() -> None:
     grain = TLS()
     good = client_hello(client_body(server_name(b"a.test"), key_share(bytes(1200)), alpn(b"h2")))
     payloads = [
@@ -118,9 +126,10 @@ def test_malformed_and_cut_hellos_are_counted_apart_and_the_rest_is_told() -> No
         b"\x16\x03\x01\x00\x04\x01",
         b"no",
     ]
-    told = rows(*grain.decode(drained("tls", payloads)))
+    connections = [{"s_port": number} for number in range(len(payloads))]
+    told = rows(*grain.decode(drained("tls", payloads, *connections)))
     assert [row["measurement"] for row in told] == ["tls.handshake.clienthello", "tls.handshake.serverhello"]
-    assert (grain.malformed, grain.cut) == (1, 3)
+    assert (grain.malformed, grain.parts, grain.cut) == (1, 3, 0)
 
 
 @given(
@@ -130,10 +139,12 @@ def test_malformed_and_cut_hellos_are_counted_apart_and_the_rest_is_told() -> No
         )
     )
 )
-def test_every_event_is_a_record_of_safe_text_or_malformed_or_cut(payloads: list[bytes]) -> None:
+def test_every_event_is_a_record_of_safe_text_or_malformed_or_a_part(payloads: list[bytes]) -> None:
     grain = TLS()
-    told = rows(*grain.decode(drained("tls", payloads)))
-    assert len(told) + grain.malformed + grain.cut == len(payloads)
+    connections = [{"s_port": number} for number in range(len(payloads))]
+    told = rows(*grain.decode(drained("tls", payloads, *connections)))
+    assert len(told) + grain.malformed + grain.parts == len(payloads)
+    assert (grain.cut, grain.further) == (0, 0)
     for row in told:
         if row["measurement"] == "tls.handshake.clienthello":
             texts = [row["sni"] or "", *(row["alpn"] or ()), row["client_version"], *row["ciphersuites"]]
