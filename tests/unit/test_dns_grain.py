@@ -5,11 +5,9 @@ from __future__ import annotations
 import struct
 import time
 
-import dns.flags
-import dns.message
-import dns.rrset
 import pyarrow as pa
 import pytest
+from dns_messages import answer, query
 from hypothesis import given
 from hypothesis import strategies as st
 from packets import IN, OUT, drained, rows
@@ -17,18 +15,6 @@ from packets import IN, OUT, drained, rows
 from ingrain.batch import TEXT
 from ingrain.grains.dns import DNS
 from ingrain.text import safe
-
-
-def query(name: str, kind: str = "A", number: int = 1) -> bytes:
-    message = dns.message.make_query(name, kind, id=number)
-    return bytes(message.to_wire())
-
-
-def answer(name: str, kind: str, *data: str, ttl: int = 300, rcode: int = 0, number: int = 1) -> bytes:
-    message = dns.message.make_response(dns.message.make_query(name, kind, id=number))
-    message.set_rcode(dns.rcode.Rcode(rcode))
-    message.answer += [dns.rrset.from_text(f"{name}.", ttl, "IN", kind, one) for one in data]
-    return bytes(message.to_wire())
 
 
 DIG = {
