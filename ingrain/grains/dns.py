@@ -7,7 +7,7 @@ one. Out: `dns.query`, `dns.answer`.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import pyarrow as pa
@@ -16,10 +16,11 @@ from ingrain.batch import TEXT, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings
 from ingrain.grains.messages import MessageGrain
 from ingrain.grains.packets import Layout, Packet
-from ingrain.grains.queries import Queries
+from ingrain.grains.queries import Key, Queries
 from ingrain.grains.text_columns import offsets, texts
-from ingrain.wire import dns_message
-from ingrain.wire.dns_message import Message
+from ingrain.wire import dns_message, dns_name
+from ingrain.wire.dns_message import Answer, Message
+from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import Streams
 
 ANSWERS = pa.list_(pa.struct([("name", TEXT), ("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))
@@ -67,22 +68,15 @@ class DNS(MessageGrain[Message, Latency]):
         self._queries = Queries()
         self._streams = Streams()
 
-    def told(self, packet: Packet, at: Layout) -> Iterable[tuple[Message, Latency]]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
         """A datagram's message, or those that the segment completes."""
-        if packet.offset < 0:
-            decode = dns_message.decode if packet.whole else dns_message.decode_cut
-            message = self.attempt(decode, packet.payload)
-            if message is not None:
-                yield from self._questions(message, packet.payload, packet, at)
-            return
-        for payload in self._payloads(packet, at):
-            message = self.attempt(dns_message.decode, payload)
-            if message is not None:
-                yield from self._questions(message, payload, packet, at)
+        if packet.offset >= 0:
+            payloads = self._payloads(packet, at)
+            return [told for payload in payloads for told in self._told(payload, packet, at)]
+        return self._told(packet.payload, packet, at)
 
     def expire(self, now: int) -> None:
-        """Streams that ended within a message, and queries without an answer."""
-        self._queries.expire(now)
+        """Streams that ended within a message."""
         for stream in self._streams.expired(now):
             self.unfinished += stream.held > 0 and (stream.taken > 0 or stream.held >= _TOLD_BY)
 
@@ -113,49 +107,55 @@ class DNS(MessageGrain[Message, Latency]):
     def _payloads(self, packet: Packet, at: Layout) -> Iterator[bytes]:
         """The messages that follow each other in a stream, from its beginning on."""
         self.expire(packet.time)
-        key = at.connection(packet.row)
+        key = at.connection(packet.row) + packet.row[at.begin]  # ports are used again: another connection's stream
         known = self._streams.known(key)
         if known and known.over:
             return
         stream = self._streams.add(key, packet.offset, packet.payload, packet.time)
         while len(stream.data) >= _PREFIX:
             size = int.from_bytes(stream.data[:_PREFIX])
+            if size < dns_name.HEADER_SIZE:  # no DNS, after all; nobody knows where the next message would begin
+                self.malformed += 1
+                stream.end()
+                return
             if len(stream.data) < _PREFIX + size:
                 break
             yield stream.take(_PREFIX + size)[_PREFIX:]
         if stream.over:
             self.unfinished += 1
 
-    def _questions(
-        self, message: Message, payload: bytes, packet: Packet, at: Layout
-    ) -> Iterator[tuple[Message, Latency]]:
-        key = at.connection(packet.row, turned=message.is_answer) + payload[:2]
-        if len(message.questions) <= 1:
-            yield message, self._latency(message, key, packet, at)
-            return
-        for question in message.questions:
-            single = message._replace(questions=(question,))
-            yield single, self._latency(single, key, packet, at)
+    def _told(self, payload: bytes, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
+        try:
+            message = dns_message.decode(payload) if packet.whole else dns_message.decode_cut(payload)
+        except Malformed:
+            self.malformed += 1
+            return ()
+        except Cut:
+            self.cut += 1
+            return ()
+        questions = message.questions
+        if not questions:
+            return ((message, None),)
+        ends = (at.turned if message.is_answer else at.connection)(packet.row) + payload[:2]
+        if len(questions) == 1:
+            return ((message, self._latency(message, (ends, questions[0]), packet, at)),)
+        singles = [message._replace(questions=(question,)) for question in questions]
+        return [(single, self._latency(single, (ends, single.questions[0]), packet, at)) for single in singles]
 
-    def _latency(self, message: Message, key: bytes, packet: Packet, at: Layout) -> Latency:
-        if not message.questions:
-            return None
-        name, kind = message.questions[0]
-        key += f"{kind} {name.lower()}".encode()
+    def _latency(self, message: Message, key: Key, packet: Packet, at: Layout) -> Latency:
         if not message.is_answer:
             self._queries.ask(key, packet.time)
             return None
-        if self.lookups is not None:
-            found = _addresses(message)
-            if found:
-                self.lookups.note(at.client(packet.row, receives=True), name, found, packet.time)
+        if self.lookups is not None and message.answers:
+            found = _addresses(message.answers)
+            self.lookups.note(at.client(packet.row, receives=True), key[1][0], found, packet.time)
         return self._queries.answer(key, packet.time)
 
 
 @lru_cache(maxsize=2048)
-def _addresses(message: Message) -> list[bytes]:
-    """The addresses in an answer, as rows have them: IPv4 mapped into IPv6."""
-    found = [data for _name, kind, data, _ttl in message.answers if kind in _ADDRESSES and not data.startswith("\\")]
+def _addresses(answers: tuple[Answer, ...]) -> list[bytes]:
+    """The addresses among them, as rows have them: IPv4 mapped into IPv6."""
+    found = [data for _name, kind, data, _ttl in answers if kind in _ADDRESSES and not data.startswith("\\")]
     return [ipaddress.ip_address(one if ":" in one else f"::ffff:{one}").packed for one in found]
 
 

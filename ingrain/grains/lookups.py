@@ -28,6 +28,8 @@ class Lookups:
 
     def note(self, process: bytes, name: str, addresses: list[bytes], time: int) -> None:
         """The process was told then that the name has these addresses (16 bytes each)."""
+        if not addresses:
+            return
         key = process, name.lower()
         known = self._names.setdefault(key, {})
         self._names.move_to_end(key)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, ParamSpec, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
-from ingrain.batch import Batch
+from ingrain.batch import Batch, Measurement
 from ingrain.grains.common import common, ones, timestamps
 from ingrain.grains.grain import Grain
-from ingrain.grains.packets import Layout, Packet, layout, packets
+from ingrain.grains.packets import Layout, Packet, in_time_order, layout, packets
 from ingrain.kernel.records import Drained
 from ingrain.wire.malformed import Cut, Malformed
 
@@ -37,7 +37,7 @@ class MessageGrain(Grain, Generic[Message, Beside]):
     packets = True
 
     @abstractmethod
-    def told(self, packet: Packet, at: Layout) -> Iterable[tuple[Message, Beside]]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Message, Beside]]:
         """The messages that this packet completes; `attempt` counts those that cannot be read."""
 
     @abstractmethod
@@ -70,24 +70,35 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """A batch for each kind of message that there is."""
-        messages: list[Message] = []  # the distinct ones
-        known: dict[int, int] = {}
-        records: list[tuple[int, int]] = []  # row of the packet, number of the message
-        values: list[Beside] = []
+        found: list[_Found[Message, Beside]] = [_Found() for _ in self.measurements]
+        known: dict[int, tuple[int, _Found[Message, Beside]]] = {}
         at = layout(drained.events.dtype)
-        for row, packet in packets(drained):
-            outcomes = -len(records) - self.malformed - self.cut
-            for message, value in self.told(packet, at):
-                number = known.setdefault(id(message), len(messages))
-                if number == len(messages):
-                    messages.append(message)
-                records.append((row, number))
-                values.append(value)
-            outcomes += len(records) + self.malformed + self.cut
-            self.parts += not outcomes
-            self.further += max(0, outcomes - 1)
-        if records:
-            yield from self._batches(drained, messages, np.array(records), values)
+        drained = in_time_order(drained)
+        for row, packet in enumerate(packets(drained)):
+            unread = self.malformed + self.cut
+            told = self.told(packet, at)
+            for message, value in told:
+                place = known.get(id(message))
+                if place is None:
+                    mine = found[self.kind(message)]
+                    place = known[id(message)] = len(mine.messages), mine
+                    mine.messages.append(message)
+                number, mine = place
+                mine.numbers.append(number)
+                mine.rows.append(row)
+                mine.values.append(value)
+            if len(told) != 1:
+                self._count(len(told) + self.malformed + self.cut - unread)
+        for kind, measurement in enumerate(self.measurements):
+            if found[kind].rows:
+                yield self._batch(measurement, kind, found[kind], drained)
+
+    def _count(self, outcomes: int) -> None:
+        """Of one event: messages that were told, malformed or cut."""
+        if outcomes:
+            self.further += outcomes - 1
+        else:
+            self.parts += 1
 
     def poll(self) -> Iterator[Batch]:
         """No records, but memory."""
@@ -98,27 +109,22 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         """Let go of all that is not whole."""
         self.expire(_FOREVER)
 
-    def _batches(
-        self,
-        drained: Drained,
-        messages: list[Message],
-        records: np.ndarray[Any, np.dtype[np.int64]],
-        values: list[Beside],
-    ) -> Iterator[Batch]:
-        rows, numbers = records.T
-        kinds = np.array([self.kind(message) for message in messages])
-        for kind, measurement in enumerate(self.measurements):
-            chosen = np.flatnonzero(kinds == kind)
-            if not len(chosen):
-                continue
-            mine = np.flatnonzero(kinds[numbers] == kind)
-            place = np.zeros(len(messages), np.int64)
-            place[chosen] = np.arange(len(chosen))
-            indices = pa.array(place[numbers[mine]])
-            flows = drained.events["flow"][rows[mine]]
-            columns = {"timestamp": timestamps(flows, self.clock), "value": ones(len(flows)), **common(flows)}
-            for name, column in self.columns([messages[one] for one in chosen]).items():
-                columns[name] = column.take(indices)
-            columns |= self.beside(kind, [values[one] for one in mine])
-            arrays = [columns[name] for name in measurement.schema.names]
-            yield Batch(measurement, pa.RecordBatch.from_arrays(arrays, schema=measurement.schema))
+    def _batch(self, measurement: Measurement, kind: int, found: _Found[Message, Beside], drained: Drained) -> Batch:
+        flows = drained.events["flow"][found.rows]
+        columns = {"timestamp": timestamps(flows, self.clock), "value": ones(len(flows)), **common(flows)}
+        numbers = pa.array(found.numbers, pa.int64())
+        for name, column in self.columns(found.messages).items():
+            columns[name] = column.take(numbers)
+        columns |= self.beside(kind, found.values)
+        arrays = [columns[name] for name in measurement.schema.names]
+        return Batch(measurement, pa.RecordBatch.from_arrays(arrays, schema=measurement.schema))
+
+
+@dataclass(slots=True)
+class _Found(Generic[Message, Beside]):
+    """Records of one kind: their packets' rows, their messages' numbers, and what they tell beside those."""
+
+    messages: list[Message] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    values: list[Beside] = field(default_factory=list)

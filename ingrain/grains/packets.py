@@ -6,7 +6,7 @@ What tells connections and their ends apart is made of the struct's bytes as the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 from ingrain.kernel.records import Drained
 
 TCP = 6
-_OUT, _IN = 0, 1
+_OUT, _IN, _UNKNOWN = 0, 1, 2
+_TURNED = (bytes([_IN]), bytes([_OUT]), bytes([_UNKNOWN]))
 
 
 class Packet(NamedTuple):
@@ -37,7 +38,6 @@ class Packet(NamedTuple):
 class Layout:
     """Where in a row the parts are that tell whose packet it is, and from where to where it goes."""
 
-    flow: slice
     process: slice
     group: slice
     addresses: tuple[slice, slice]
@@ -45,26 +45,34 @@ class Layout:
     direction: int
     begin: slice
 
-    def connection(self, row: bytes, *, turned: bool = False) -> bytes:
-        """The same bytes for all packets of a socket that go one way; `turned`: for those that go the other way.
+    def connection(self, row: bytes) -> bytes:
+        """The same bytes for all packets of a socket that go one way.
 
         A packet over loopback is seen at both of its sockets: those are different connections here.
         """
-        source, destination = self.ends(row)
-        return destination + source if turned else source + destination
+        return row[self.group] + row[self.addresses[0].start : self.direction + 1]
+
+    def turned(self, row: bytes) -> bytes:
+        """The `connection` of the packets that go the other way."""
+        (source, destination), (port, to_port) = self.addresses, self.ports
+        protocol, direction = row[self.ports[1].stop : self.direction], row[self.direction]
+        ends = row[destination] + row[source] + row[to_port] + row[port]
+        return row[self.group] + ends + protocol + _TURNED[direction]
 
     def ends(self, row: bytes) -> tuple[bytes, bytes]:
         """Where the packet comes from, and where it goes to; each says also whether it is the end that was watched."""
+        (source, destination), (port, to_port) = self.addresses, self.ports
         group, direction = row[self.group], row[self.direction]
-        (from_, to), (from_port, to_port) = self.addresses, self.ports
-        return (
-            b"%b%b%b%d" % (group, row[from_], row[from_port], direction == _OUT),
-            b"%b%b%b%d" % (group, row[to], row[to_port], direction == _IN),
-        )
+        near = (group + row[source] + row[port], group + row[destination] + row[to_port])
+        return near[0] + bytes([direction == _OUT]), near[1] + bytes([direction == _IN])
 
     def destination(self, row: bytes) -> bytes:
         """Address that the packet goes to: 16 bytes."""
         return row[self.addresses[1]]
+
+    def of_client(self, row: bytes, *, receives: bool) -> bool:
+        """Whether the packet was seen at the client, which sends or receives it, or is a capture's."""
+        return row[self.direction] != (_OUT if receives else _IN)
 
     def client(self, row: bytes, *, receives: bool) -> bytes:
         """Who asks: the process, or where that is not known, its address."""
@@ -72,36 +80,48 @@ class Layout:
         return process if any(process) else row[self.addresses[receives]]
 
 
-def packets(drained: Drained) -> Iterator[tuple[int, Packet]]:
-    """All packets of a drain, in the order of their time, each with its row: the buffers are per CPU."""
+def packets(drained: Drained) -> Iterator[Packet]:
+    """All packets of a drain, in their order."""
     events = drained.events
     flow = events["flow"]
-    rows = events.view(np.dtype((np.void, events.dtype.itemsize))).tolist()
-    offsets = np.where(flow["proto"] == TCP, (events["seq"] - events["begin"]).astype(np.int64), -1).tolist()
-    lengths, times = events["payload_len"].tolist(), flow["time"].tolist()
-    order = np.argsort(flow["time"], kind="stable").tolist()
-    for row in order:
-        payload = drained.payloads[row]
-        yield row, Packet(rows[row], payload, len(payload) >= lengths[row], offsets[row], times[row])
+    captured = np.fromiter(map(len, drained.payloads), np.int64, len(events))
+    offsets = np.where(flow["proto"] == TCP, (events["seq"] - events["begin"]).astype(np.int64), -1)
+    columns = (
+        events.view(np.dtype((np.void, events.dtype.itemsize))).tolist(),
+        drained.payloads,
+        (captured >= events["payload_len"]).tolist(),
+        offsets.tolist(),
+        flow["time"].tolist(),
+    )
+    return map(Packet._make, zip(*columns, strict=True))
+
+
+def in_time_order(drained: Drained) -> Drained:
+    """The same, in the order of the packets' time: the buffers are per CPU."""
+    times = drained.events["flow"]["time"]
+    if (times[1:] >= times[:-1]).all():
+        return drained
+    order = np.argsort(times, kind="stable")
+    return replace(drained, events=drained.events[order], payloads=[drained.payloads[row] for row in order.tolist()])
 
 
 @lru_cache(maxsize=8)
 def layout(dtype: np.dtype[np.void]) -> Layout:
-    """The layout of `struct packet`."""
+    """The layout of `struct packet`, whose addresses, ports, protocol and direction stand in this order in its flow."""
     begin, flow = _field(dtype, "flow")
 
     def part(name: str) -> slice:
         at, kind = _field(flow, name)
         return slice(begin + at, begin + at + kind.itemsize)
 
+    begins, sequence = _field(dtype, "begin")
     return Layout(
-        flow=slice(begin, begin + flow.itemsize),
         process=part("pid"),
         group=part("cgroup_id"),
         addresses=(part("s_ip"), part("d_ip")),
         ports=(part("s_port"), part("d_port")),
         direction=part("direction").start,
-        begin=slice(_field(dtype, "begin")[0], _field(dtype, "begin")[0] + 4),
+        begin=slice(begins, begins + sequence.itemsize),
     )
 
 

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+Key = tuple[bytes, tuple[str, str]]
+"""What only its answer has in common with a query: connection and id, and the question."""
 
-QUERIES = 1 << 14
-"""Remembered at the most: each costs some 400 bytes."""
+QUERIES = 1 << 13
+"""Of a generation at the most. There are two, and a query costs some 400 bytes."""
 
 PATIENCE_NS = 60_000_000_000
 """How long an answer may take. Resolvers give up after half of it."""
 
 
 class Queries:
-    """Times of queries, in nanoseconds, by what only their answer has in common with them."""
+    """Times of queries, in nanoseconds. Those of a generation are forgotten together, with the one after the next."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[bytes, int] = OrderedDict()
+        self._asked: dict[Key, int] = {}
+        self._before: dict[Key, int] = {}
+        self._since = 0
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._asked) + len(self._before)
 
-    def ask(self, key: bytes, time: int) -> None:
+    def ask(self, key: Key, time: int) -> None:
         """Asked, or asked again: what counts is the last time."""
+        if len(self._asked) >= QUERIES or time - self._since > PATIENCE_NS:
+            self._asked, self._before = {}, self._asked
+            self._since = time
         self._asked[key] = time
-        self._asked.move_to_end(key)
-        if len(self._asked) > QUERIES:
-            self._asked.popitem(last=False)
 
-    def answer(self, key: bytes, time: int) -> int | None:
+    def answer(self, key: Key, time: int) -> int | None:
         """Nanoseconds since it was asked; None where that was not seen. A second answer has the same query."""
         asked = self._asked.get(key)
-        return None if asked is None or not 0 <= time - asked <= PATIENCE_NS else time - asked
-
-    def expire(self, now: int) -> None:
-        """Forget what nobody waits for any more."""
-        while self._asked:
-            key, asked = next(iter(self._asked.items()))
-            if now - asked <= PATIENCE_NS:
-                break
-            del self._asked[key]
+        if asked is None:
+            asked = self._before.get(key)
+        return time - asked if asked is not None and 0 <= time - asked <= PATIENCE_NS else None

@@ -6,7 +6,7 @@ one. Out: `tls.handshake.clienthello`, `tls.handshake.serverhello`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -38,7 +38,8 @@ _OFFER = (
     Column(
         "sni_matches_dns",
         pa.bool_(),
-        "the process looked this name up before, and this address was the answer; null without a name or a DNS probe",
+        "the process looked this name up before, and this address was the answer; null without a name or a DNS probe, "
+        "and in what a server received",
     ),
 )
 _CHOICE = (
@@ -78,7 +79,7 @@ class TLS(MessageGrain[Hello, Beside]):
         self._streams = Streams()
         self._quic: Quic | None = None
 
-    def told(self, packet: Packet, at: Layout) -> Iterable[tuple[Hello, Beside]]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Hello, Beside]]:
         """The hellos that the segment or datagram completes."""
         if packet.offset < 0:
             return [(hello, (self._match(hello, packet, at), True)) for hello in self._from_quic(packet, at)]
@@ -130,9 +131,12 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def _from_tcp(self, packet: Packet, at: Layout) -> Hello | None:
         """The hello that this segment completes; mostly it holds all of it."""
-        self.expire(packet.time)
-        key = at.connection(packet.row) + packet.row[at.begin]  # a client may send two hellos: RFC 8446 4.1.2
-        stream = self._streams.known(key)
+        stream = None
+        key = b""
+        if len(self._streams):
+            self.expire(packet.time)
+            key = self._key(packet, at)
+            stream = self._streams.known(key)
         if stream is None and packet.offset == 0 and packet.whole:
             try:
                 return tls_hello.decode(packet.payload)
@@ -143,14 +147,19 @@ class TLS(MessageGrain[Hello, Beside]):
                 pass
         if stream is not None and stream.over:
             return None
-        stream = self._streams.add(key, packet.offset, packet.payload, packet.time)
+        stream = self._streams.add(key or self._key(packet, at), packet.offset, packet.payload, packet.time)
         if stream.over:
-            self.unfinished += 1
+            self.unfinished += stream.needed > 0
             return None
         return self._from_stream(stream)
 
+    @staticmethod
+    def _key(packet: Packet, at: Layout) -> bytes:
+        """Tells hellos apart: on one connection a client may send two of them (RFC 8446 4.1.2)."""
+        return at.connection(packet.row) + packet.row[at.begin]
+
     def _from_stream(self, stream: Stream) -> Hello | None:
-        if len(stream.data) < stream.needed:
+        if not stream.data or len(stream.data) < stream.needed:
             return None
         try:
             hello = tls_hello.decode(bytes(stream.data))
@@ -179,6 +188,8 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
         if self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
+            return None
+        if not at.of_client(packet.row, receives=False):
             return None
         client = at.client(packet.row, receives=False)
         return self.lookups.has(client, hello.sni, at.destination(packet.row), packet.time)

@@ -84,8 +84,8 @@ was guessed, and says the same as the one that was read.
 def decode(payload: bytes) -> Hello:
     """The hello that a TCP stream begins with, in one TLS record or in several; what stands behind it is not read.
 
-    Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the hello,
-    and Malformed where what is there breaks the format.
+    Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the
+    hello, and Malformed where what is there breaks the format.
     """
     if not payload.startswith(_CHANGES):
         return _decode(payload)
