@@ -73,6 +73,10 @@ class DNS(MessageGrain[Message, Latency]):
         if packet.offset >= 0:
             payloads = self._payloads(packet, at)
             return [told for payload in payloads for told in self._told(payload, packet, at)]
+        if 0 < packet.datagram < len(packet.payload):
+            size, payload = packet.datagram, packet.payload
+            datagrams = [payload[start : start + size] for start in range(0, len(payload), size)]
+            return [told for datagram in datagrams for told in self._told(datagram, packet, at)]
         return self._told(packet.payload, packet, at)
 
     def expire(self, now: int) -> None:
@@ -126,7 +130,8 @@ class DNS(MessageGrain[Message, Latency]):
 
     def _told(self, payload: bytes, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
         try:
-            message = dns_message.decode(payload) if packet.whole else dns_message.decode_cut(payload)
+            whole = packet.whole or packet.offset >= 0  # of a stream only whole messages are taken
+            message = dns_message.decode(payload) if whole else dns_message.decode_cut(payload)
         except Malformed:
             self.malformed += 1
             return ()
@@ -138,18 +143,23 @@ class DNS(MessageGrain[Message, Latency]):
             return ((message, None),)
         ends = (at.turned if message.is_answer else at.connection)(packet.row) + payload[:2]
         if len(questions) == 1:
-            return ((message, self._latency(message, (ends, questions[0]), packet, at)),)
+            return ((message, self._latency(message, _key(ends, questions[0]), packet, at)),)
         singles = [message._replace(questions=(question,)) for question in questions]
-        return [(single, self._latency(single, (ends, single.questions[0]), packet, at)) for single in singles]
+        return [(single, self._latency(single, _key(ends, single.questions[0]), packet, at)) for single in singles]
 
     def _latency(self, message: Message, key: Key, packet: Packet, at: Layout) -> Latency:
         if not message.is_answer:
             self._queries.ask(key, packet.time)
             return None
-        if self.lookups is not None and message.answers:
+        if self.lookups is not None and message.answers and at.of_client(packet.row, receives=True):
             found = _addresses(message.answers)
             self.lookups.note(at.client(packet.row, receives=True), key[1][0], found, packet.time)
         return self._queries.answer(key, packet.time)
+
+
+def _key(ends: bytes, question: tuple[str, str]) -> Key:
+    name, kind = question
+    return ends, (name.lower(), kind)  # an answer may have the name in another case: RFC 4343 4.1
 
 
 @lru_cache(maxsize=2048)

@@ -87,8 +87,9 @@ class MessageGrain(Grain, Generic[Message, Beside]):
                 mine.numbers.append(number)
                 mine.rows.append(row)
                 mine.values.append(value)
-            if len(told) != 1:
-                self._count(len(told) + self.malformed + self.cut - unread)
+            unread = self.malformed + self.cut - unread
+            if unread or len(told) != 1:
+                self._count(len(told) + unread)
         for kind, measurement in enumerate(self.measurements):
             if found[kind].rows:
                 yield self._batch(measurement, kind, found[kind], drained)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 Key = tuple[bytes, tuple[str, str]]
-"""What only its answer has in common with a query: connection and id, and the question."""
+"""What only its answer has in common with a query: connection and id, and the question, its name in small letters."""
 
 QUERIES = 1 << 13
 """Of a generation at the most. There are two, and a query costs some 400 bytes."""

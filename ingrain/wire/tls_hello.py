@@ -88,6 +88,8 @@ def decode(payload: bytes) -> Hello:
     hello, and Malformed where what is there breaks the format.
     """
     if not payload.startswith(_CHANGES):
+        if payload and any(change.startswith(payload) for change in _CHANGES):
+            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
         return _decode(payload)
     try:
         return _decode(payload[_CHANGE:])

@@ -16,7 +16,6 @@ from ingrain.batch import TEXT
 from ingrain.grains.dns import DNS
 from ingrain.text import safe
 
-
 DIG = {
     "pid": 4711, "uid": 1000, "comm": b"dig", "cgroup_id": 77, "direction": OUT,
     "s_ip": "192.0.2.9", "s_port": 40000, "d_ip": "192.0.2.53", "d_port": 5300,

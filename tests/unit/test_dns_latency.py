@@ -1,4 +1,4 @@
-"""How long an answer took, and whether its query was seen: what an answer has in common with its query, and only that."""
+"""How long an answer took, and whether its query was seen: by all that an answer has in common with its query."""
 
 from __future__ import annotations
 
@@ -135,18 +135,30 @@ def test_each_question_of_a_message_has_its_own_latency() -> None:
     ]
 
 
-def test_queries_that_nobody_answers_are_forgotten_after_a_minute() -> None:
+def test_queries_that_nobody_answers_are_forgotten_in_time() -> None:
     grain = DNS()
-    latencies(grain, (query("a.test"), at(0)), (query("b.test"), at(30_000)))
-    grain.expire(START + queries.PATIENCE_NS + 1)
-    assert len(grain._queries) == 1
+    latencies(grain, *((query("a.test"), at(0, s_port=port)) for port in range(1, 1000)))
+    latencies(grain, (query("b.test"), at(61_000)))
+    latencies(grain, (query("b.test"), at(122_000)))
+    assert len(grain._queries) == 2
 
 
-def test_under_a_flood_of_queries_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_is_known_for_a_minute_whatever_else_is_asked_slowly() -> None:
+    grain = DNS()
+    latencies(grain, (query("a.test"), at(0)))
+    for second in range(1, 60):
+        latencies(grain, (query("b.test", number=second), at(second * 1000)))
+    assert latencies(grain, (answer("a.test", "A"), back(60_000))) == [(True, 60_000 * MILLISECOND)]
+
+
+def test_under_a_flood_of_queries_the_oldest_are_forgotten_and_the_latest_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(queries, "QUERIES", 100)
     grain = DNS()
-    for port in range(1, 1001):
+    for port in range(1, 1051):
         latencies(grain, (query("a.test"), at(0, s_port=port)))
-        assert len(grain._queries) <= 100
-    assert latencies(grain, (answer("a.test", "A"), back(1, d_port=900))) == [(False, 0)]
-    assert latencies(grain, (answer("a.test", "A"), back(1, d_port=901))) == [(True, MILLISECOND)]
+        assert len(grain._queries) <= 200
+    assert latencies(grain, (answer("a.test", "A"), back(1, d_port=850))) == [(False, 0)]
+    for port in range(951, 1051):
+        assert latencies(grain, (answer("a.test", "A"), back(1, d_port=port))) == [(True, MILLISECOND)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from typing import Any
 
@@ -35,7 +36,7 @@ TOLD = [("a.test", "AAAA"), ("b.test", "TXT"), ("c.test", "A"), ("d.test", "MX")
 def segments(*cuts: int) -> list[Segment]:
     """The stream, cut there."""
     edges = [0, *cuts, len(STREAM)]
-    return [(start, STREAM[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return [(start, STREAM[start:end]) for start, end in itertools.pairwise(edges)]
 
 
 def told(grain: DNS, given_: list[Segment], *flows: dict[str, Any]) -> list[tuple[str, str]]:
@@ -73,7 +74,7 @@ def test_a_message_over_several_segments_is_told_once_with_the_last_and_the_othe
 @given(st.data())
 def test_any_segmentation_any_order_any_repetition_gives_the_same_records(data: st.DataObject) -> None:
     edges = sorted({0, *data.draw(st.lists(st.integers(1, len(STREAM) - 1), max_size=20)), len(STREAM)})
-    pieces = [(start, STREAM[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [(start, STREAM[start:end]) for start, end in itertools.pairwise(edges)]
     overlaps = data.draw(st.lists(st.tuples(st.integers(0, len(STREAM) - 1), st.integers(1, 40)), max_size=5))
     pieces += [(at, STREAM[at : at + size]) for at, size in overlaps]
     pieces = data.draw(st.permutations(pieces))

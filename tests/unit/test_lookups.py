@@ -1,4 +1,4 @@
-"""`sni_matches_dns`: whether the process looked the host up before, and was given the address that it now connects to."""
+"""`sni_matches_dns`: whether the process looked the host up before, and was given the address that it connects to."""
 
 from __future__ import annotations
 
