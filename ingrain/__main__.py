@@ -1,7 +1,23 @@
-"""`python -m ingrain`."""
+"""`ingrain`, and `python -m ingrain`: where the process begins."""
 
+import signal
 import sys
 
-from ingrain.cli import main
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; its exit code.
+
+    Signals that end a run wait until it asks for them: also those that come while the agent is still being built, and
+    in all its threads, which inherit this. Python's own handlers would run between any two instructions.
+    """
+    if sys.argv[1:2] == ["run"]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    from ingrain import cli  # noqa: PLC0415 its imports take the time in which a signal may come
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

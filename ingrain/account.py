@@ -1,7 +1,6 @@
 """The account: how many events and records each station of the data took in, passed on, refused and lost.
 
-Every station (a probe's kernel half, its grain, a step, a backend) owns one `Station` and is the only thread to write
-it, so counting costs an addition; readers see each number as it was at some moment.
+Each number has one thread that writes it, so counting costs an addition; readers see it as it was at some moment.
 """
 
 from __future__ import annotations
@@ -39,11 +38,13 @@ class Station:
 class ProbeAccount:
     """A probe's events: handed over = received, and received + further = told + malformed + cut + parts + failed.
 
-    lost: what the programs could not hand over. uncounted: packets whose volume found no room in the kernel's map.
+    lost: what the programs could not hand over. uncounted: packets whose volume the kernel had no room for, of
+    uncounted_bytes.
     malformed: messages that are not what they claim to be. cut: messages of which too little was captured to tell them.
     parts: events that hold only a part of what a later one completes. further: messages beyond the first of an event.
     unfinished: messages of which parts came, but never all. failed: events that could not be decoded through a fault of
-    the agent's own, which is in its log. told: records made of events.
+    the agent's own, which is in its log; failed_polls: likewise readings of the kernel's counts. told: records made of
+    events. corrupt: bytes of the buffers that are no events.
     """
 
     name: str
@@ -56,8 +57,10 @@ class ProbeAccount:
     further: int = 0
     unfinished: int = 0
     uncounted: int = 0
+    uncounted_bytes: int = 0
     corrupt: int = 0
     failed: int = 0
+    failed_polls: int = 0
     told: int = 0
     records: int = 0
     """Records made of events and of volumes."""

@@ -99,7 +99,6 @@ class Agent:
         grain.lookups = self._lookups
         probe = LiveProbe(grain, settings, self._owners, [self.pipelines[name] for name in pipelines])  # type: ignore[arg-type]
         try:
-            self._owners.watch(probe.cgroup)
             probe.attach()
         except BaseException:
             probe.close()

@@ -6,16 +6,17 @@ Exit codes: 0 done as asked; 1 the agent could not do its work; 2 the command or
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import logging.handlers
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from ingrain import config
+from ingrain.__main__ import ENDING
 from ingrain.account import Account
 from ingrain.agent import Agent, AgentError
 from ingrain.config import Config, ConfigError
@@ -48,6 +49,9 @@ _LEVELS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter of a name
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     command = {"run": _run, "check": _check, "replay": _replay, "doctor": _doctor}[options.command]
     try:
@@ -58,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:  # of what it prints: /dev/full
+        print(f"ingrain: {error}", file=sys.stderr)
         return 1
 
 
@@ -126,20 +133,26 @@ def _run(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
     _start_logging(loaded)
     _warn(options.file, loaded)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     agent = Agent(loaded)
     try:
         agent.start()
-    except (AgentError, ValueError) as error:
+    except AgentError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:  # a setting that the environment should have given
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 2
     logging.getLogger(__name__).info("running; SIGINT or SIGTERM ends it")
-    stopping.wait()
-    account = agent.stop()
+    signal.sigwait(ENDING)
+    return _tell(agent.stop(), options.account)
+
+
+def _tell(account: Account, path: Path | None) -> int:
+    """The account to stderr and, where that is asked for, to a file first: stderr may be gone."""
+    written = 0 if path is None else _write(path, account)
     print(_table(account), file=sys.stderr)
-    return 0 if options.account is None else _write(options.account, account)
+    return written
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -152,11 +165,13 @@ def _replay(options: argparse.Namespace) -> int:
     try:
         with Capture(options.capture) as capture:
             account, broken = Replay(loaded).run(capture)
-    except (AgentError, CaptureError, ValueError) as error:
+    except (AgentError, CaptureError) as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    print(_table(account), file=sys.stderr)
-    written = 0 if options.account is None else _write(options.account, account)
+    except ValueError as error:  # as above
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 2
+    written = _tell(account, options.account)
     if broken:
         print(f"ingrain: {broken}", file=sys.stderr)
     return 1 if broken else written
@@ -198,7 +213,10 @@ def _table(account: Account) -> str:
     ]
     for probe in account.probes:
         seen = (probe.handed_over, probe.received, probe.lost, probe.parts, probe.malformed, probe.cut)
-        rows.append((probe.name, *(f"{n:,}" for n in (*seen, probe.unfinished, probe.uncounted, probe.records))))
+        cells = [f"{n:,}" for n in (*seen, probe.unfinished, probe.uncounted, probe.records)]
+        faults = {"bytes uncounted": probe.uncounted_bytes, "failed": probe.failed, "bytes corrupt": probe.corrupt}
+        faults |= {"readings of counts failed": probe.failed_polls}
+        rows.append((probe.name, *cells, "  ".join(f"{name} {count:,}" for name, count in faults.items() if count)))
     text = _aligned(rows)
     if account.capture is not None:
         text = f"{_counts(account.capture)}\n\n{text}"

@@ -22,7 +22,7 @@ from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.host import CAPABILITIES, Host, look
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
-from ingrain.probe import attach, load_owners
+from ingrain.probe import attach, load_owners, own_id
 from ingrain.registry import find_class
 
 _LOG = 4000
@@ -31,7 +31,10 @@ _LOG = 4000
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Whether a probe can run here. reason, mend and log (the verifier's last words) are empty where it can."""
+    """Whether a probe can run here. reason, mend and log (the verifier's last words) tell why not.
+
+    Where it can, reason tells what was not tried, if anything.
+    """
 
     probe: str
     runs: bool
@@ -62,6 +65,7 @@ def text(host: Host, found: list[Diagnosis]) -> str:
     for diagnosis in found:
         lines.append(f"{diagnosis.probe:<9} {'runs' if diagnosis.runs else 'CANNOT RUN'}")
         if diagnosis.runs:
+            lines += textwrap.wrap(diagnosis.reason, 110, initial_indent=" " * 10, subsequent_indent=" " * 13)
             lines += textwrap.wrap(
                 f"by {', '.join(diagnosis.hooks)}", 110, initial_indent=" " * 10, subsequent_indent=" " * 13
             )
@@ -81,14 +85,19 @@ def as_json(host: Host, found: list[Diagnosis]) -> str:
 def _try(name: str, host: Host) -> Diagnosis:
     grain = find_class(GRAINS[name])
     try:
-        constants = {"self": os.getpid()}
+        constants = {"self": own_id()}
         with load_owners() as owner:
             shared = {"owners": owner.maps["owners"]}
-            with Program(grain.program, constants, shared) as program, _trial_cgroup() as folder:
+            with Program(grain.program, constants, shared) as program:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()
-                attach(owner, folder)
-                attach(program, folder)
                 hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
+                try:
+                    with _trial_cgroup() as folder:
+                        attach(owner, folder)
+                        attach(program, folder)
+                except PermissionError as error:
+                    # No right to make a cgroup for the trial, which the agent itself never does.
+                    return Diagnosis(name, runs=True, hooks=hooks, reason=f"loaded, not tried on a cgroup: {error}")
     except KernelError as error:
         return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made

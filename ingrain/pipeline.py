@@ -68,8 +68,9 @@ class Pipeline:
         done = self._flush.done.wait(max(0.0, deadline - time.monotonic()))
         if not done:
             log.error("pipeline %s did not finish in time: %d records are left in it", self.name, self.depth)
-            for inbox in self._inboxes:
+            for inbox, station in zip(self._inboxes, self.stations, strict=True):
                 inbox.close()
+                station.received += inbox.depth  # by a stage that hangs, so nobody else writes it
         for ref in self._refs:
             ref.stop(block=done)
         return done

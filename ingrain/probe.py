@@ -12,7 +12,7 @@ from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
 from ingrain.grains.common import NetworkSettings
 from ingrain.grains.grain import Grain
-from ingrain.kernel import cgroup, sockets
+from ingrain.kernel import cgroup, host, sockets
 from ingrain.kernel.buffers import Buffers, Counts
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
@@ -32,7 +32,7 @@ class Owners:
 
     def __init__(self) -> None:
         self._program = load_owners()
-        self._cgroups: set[Path] = set()
+        self._cgroups: dict[Path, int] = {}
 
     @property
     def shared(self) -> dict[str, int]:
@@ -40,11 +40,21 @@ class Owners:
         return {"owners": self._program.maps["owners"]}
 
     def watch(self, folder: Path) -> None:
-        """Note owners in this cgroup from now on, and those of the sockets that are there already."""
-        if folder in self._cgroups:
+        """Note owners in this cgroup from now on, and those of the sockets that are there already.
+
+        A folder that was made anew since is another cgroup.
+        """
+        identifier = cgroup.identifier(folder)
+        if self._cgroups.get(folder) == identifier:
             return
         attach(self._program, folder)
-        self._cgroups.add(folder)
+        self._cgroups[folder] = identifier
+        if not host.is_first_pid_namespace():
+            log.warning(
+                "owners: this is a pid namespace, where process ids are not the kernel's: the agent sees itself, and "
+                "older sockets have no process; run it in the host's (docker run --pid host, hostPID: true)"
+            )
+            return
         found = sockets.seed(folder, self.shared["owners"], self._program.dtype("owner"))
         log.info("owners: %d sockets older than the agent have their process", found.noted)
         if found.unreachable:
@@ -97,7 +107,8 @@ class Probe:
         """The account so far, the kernel's counts included."""
         counts = self._counts()
         account, grain = self._account, self.grain
-        account.handed_over, account.lost, account.uncounted = counts.handed_over, counts.refused, counts.uncounted
+        account.handed_over, account.lost = counts.handed_over, counts.refused
+        account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
         account.parts, account.further = grain.parts, grain.further
         return account
@@ -125,7 +136,11 @@ class Probe:
 
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
-        self._offer(self.grain.poll())
+        try:
+            self._offer(self.grain.poll())
+        except Exception:
+            self._account.failed_polls += 1
+            raise
 
     def _offer(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
@@ -139,26 +154,53 @@ class LiveProbe(Probe):
 
     def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
         self.cgroup = cgroup.find(settings.cgroup)
-        constants = {"self": os.getpid(), "interface": _interface(settings.interface)}
+        constants = {"self": own_id(), "interface": _interface(settings.interface)}
         super().__init__(grain, settings, pipelines, constants, owners.shared)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
+        self._owners = owners
+        self._attached = 0
 
     def attach(self) -> None:
         """Begin to see."""
+        self._owners.watch(self.cgroup)
         attach(self.program, self.cgroup)
+        self._attached = cgroup.identifier(self.cgroup)
+
+    def poll(self) -> None:
+        """Offer the records of what was counted; and see the cgroup again, where another one has taken its place."""
+        super().poll()
+        try:
+            identifier = cgroup.identifier(self.cgroup)
+        except FileNotFoundError:
+            if self._attached:
+                log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
+                self._attached = 0
+            return
+        if identifier != self._attached:
+            self.program.detach()
+            self.attach()
+            log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
 
     def source(self) -> Source:
         """What the reader reads."""
         return Source(self.name, self.buffers, self.drained, self.poll, self._interval)
 
 
+def own_id() -> int:
+    """The id of this process as the kernel's programs see it; 0 in a pid namespace, where it is not known.
+
+    Its id there may be another process's in the programs' eyes, which must not be left out.
+    """
+    return os.getpid() if host.is_first_pid_namespace() else 0
+
+
 def load_owners() -> Program:
     """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
     try:
-        return Program("owner", {"self": os.getpid(), "by_process": 1})
+        return Program("owner", {"by_process": 1})
     except KernelError as error:
         log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
-        return Program("owner", {"self": os.getpid(), "by_process": 0})
+        return Program("owner", {"by_process": 0})
 
 
 def attach(program: Program, folder: Path) -> None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\\\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\udc80-\udcff]"
+)
+_ASCII, _BACKSLASH = 0x7F, 0x5C
+_NO_UTF_8 = 0xDC00  # and the byte: what Python makes of bytes that are not valid (PEP 383)
 
 
 def safe(raw: bytes) -> str:
     r"""Valid UTF-8 with no control, line-separating or direction-changing character.
 
     What is not valid UTF-8, or is such a character, is written as the escape that Python and C use (`\x1b`, `\u202e`),
-    so that different bytes stay different and nothing reaches a terminal, a line protocol or a path as a command. A
-    backslash that stands before an escape's letter is the process's own: names are shown, never parsed back.
+    and a backslash as two, so that different bytes stay different and nothing reaches a terminal, a line protocol or a
+    path as a command.
     """
-    return _UNSAFE.sub(_escape, raw.decode("utf-8", "backslashreplace"))
+    return _UNSAFE.sub(_escape, raw.decode("utf-8", "surrogateescape"))
 
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
-    return f"\\u{code:04x}" if code > 0xFF else f"\\x{code:02x}"  # noqa: PLR2004 - what two digits hold
+    if code == _BACKSLASH:
+        return "\\\\"
+    if code >= _NO_UTF_8:
+        return f"\\x{code - _NO_UTF_8:02x}"
+    return f"\\u{code:04x}" if code > _ASCII else f"\\x{code:02x}"

@@ -12,46 +12,42 @@ struct header { /* RFC 1035 4.1.1 */
 	__u8 qr_opcode_aa_tc_rd;
 	__u8 ra_z_ad_cd_rcode;
 	__be16 questions, answers, authorities, additionals;
-	__u8 first_label;
 } __attribute__((packed));
 
 struct prefixed { /* RFC 1035 4.2.2 */
 	__be16 length;
 	struct header header;
+	__u8 first_label;
 } __attribute__((packed));
 
-#define QUESTIONS_MAX 8
+#define QUESTIONS_MAX 64
 #define RECORDS_MAX 4096
+#define LABEL_MAX 63
 #define STREAM_MAX (1 << 24) /* bytes of one direction of a TCP connection that are handed over */
 
-static __always_inline int believable(const struct header *dns)
-{
-	return bpf_ntohs(dns->questions) <= QUESTIONS_MAX * 8 && bpf_ntohs(dns->answers) < RECORDS_MAX &&
-	       bpf_ntohs(dns->authorities) < RECORDS_MAX && bpf_ntohs(dns->additionals) < RECORDS_MAX;
-}
-
-static __always_inline int is_dns(const struct header *dns)
+/* Whether that can be a query or an answer. What it says else is for the user side to read, and to count if it cannot. */
+static __always_inline int is_dns(const struct header *dns, __u8 first_label, __u32 length)
 {
 	int is_answer = dns->qr_opcode_aa_tc_rd & 0x80;
+	__u16 questions = bpf_ntohs(dns->questions), answers = bpf_ntohs(dns->answers);
 
-	if (dns->qr_opcode_aa_tc_rd & 0x78 || dns->ra_z_ad_cd_rcode & 0x40 || !believable(dns))
-		return 0; /* an opcode other than QUERY, or the reserved bit */
-	if (!dns->id && !dns->ra_z_ad_cd_rcode && !(dns->qr_opcode_aa_tc_rd & 0x01)) {
-		/* RFC 6762 18: multicast. An answer repeats no question; a query may tell the answers that it has. */
-		if (is_answer && !dns->questions)
-			return dns->answers && dns->qr_opcode_aa_tc_rd & 0x04;
-		if (!is_answer && dns->questions && dns->first_label && dns->first_label <= 63)
-			return 1;
-	}
-	if (!dns->questions || bpf_ntohs(dns->questions) > QUESTIONS_MAX || dns->first_label > 63)
+	if (dns->qr_opcode_aa_tc_rd & 0x78 || questions > QUESTIONS_MAX || answers > RECORDS_MAX ||
+	    bpf_ntohs(dns->authorities) > RECORDS_MAX || bpf_ntohs(dns->additionals) > RECORDS_MAX)
+		return 0; /* an opcode other than QUERY, or more than a message holds */
+	if (questions)
+		return first_label <= LABEL_MAX && length > sizeof(*dns) + 4;
+	if (!is_answer)
 		return 0;
-	return is_answer || (!dns->answers && !dns->authorities && bpf_ntohs(dns->additionals) <= 2 &&
-			     !(dns->ra_z_ad_cd_rcode & 0x0f));
+	/* No question: an answer of multicast DNS (RFC 6762 18), or a refusal that is nothing but a header. */
+	return answers ? !dns->id && dns->qr_opcode_aa_tc_rd & 0x04 && !(dns->ra_z_ad_cd_rcode & 0x0f) :
+			 length == sizeof(*dns) && dns->ra_z_ad_cd_rcode & 0x0f;
 }
 
 static __always_inline int begins_dns(const struct prefixed *dns)
 {
-	return bpf_ntohs(dns->length) >= sizeof(struct header) && is_dns(&dns->header);
+	__u16 length = bpf_ntohs(dns->length);
+
+	return length > sizeof(struct header) && is_dns(&dns->header, dns->first_label, length);
 }
 
 /*
@@ -130,12 +126,17 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct segment s = {};
 	struct owner *owner;
 	struct header dns;
+	__u8 first_label = 0;
 
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
 		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) ||
-		    !read_part(skb, s.at.payload, &dns, sizeof(dns)) || !is_dns(&dns))
+		    !read_part(skb, s.at.payload, &dns, sizeof(dns)))
+			return 1;
+		if (dns.questions && !read_part(skb, s.at.payload + sizeof(dns), &first_label, sizeof(first_label)))
+			return 1;
+		if (!is_dns(&dns, first_label, s.at.payload_len))
 			return 1;
 	} else if (!read_segment(skb, direction, STREAM_MAX, &s) || !is_wanted(skb, &s)) {
 		return 1;

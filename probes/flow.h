@@ -201,7 +201,7 @@ static __always_inline struct owner *owner_of(struct __sk_buff *skb)
 
 static __always_inline int is_own(const struct owner *owner)
 {
-	return owner && owner->pid == self;
+	return self && owner && owner->pid == self;
 }
 
 /* A packet with its bytes, as DNS and TLS hand it over: the kernel appends `captured` bytes from the IP header on. */
@@ -210,6 +210,7 @@ struct packet {
 	__u32 captured;
 	__u32 payload;     /* where the payload begins in them */
 	__u32 payload_len; /* its length on the wire, which may be more than was captured */
+	__u32 datagram;    /* UDP: length of each datagram but the last, where it is to be cut into several (GSO); else 0 */
 	__u32 seq;         /* TCP: its sequence number, */
 	__u32 begin;       /* and that at which its stream, or the message that it is part of, begins */
 };
@@ -228,6 +229,7 @@ static __always_inline void capture(struct __sk_buff *skb, const struct layout *
 	packet.captured = skb->len < CAPTURE_MAX ? skb->len : CAPTURE_MAX;
 	packet.payload = at->payload;
 	packet.payload_len = at->payload_len;
+	packet.datagram = at->proto == IPPROTO_UDP ? skb->gso_size : 0;
 	packet.seq = seq;
 	packet.begin = begin;
 	hand_over_packet(skb, &packet, packet.captured);

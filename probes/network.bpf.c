@@ -12,7 +12,7 @@ EVENT(flow);
 
 struct volume_key {
 	__u64 cookie;
-	__u64 peer[2]; /* UDP: a socket may have many; TCP: 0 */
+	__u64 peer[2], local[2]; /* UDP: a socket may have many; TCP: 0 */
 	__u16 peer_port;
 	__u16 unused[3];
 };
@@ -44,7 +44,7 @@ struct traffic {
 	__u32 sent_next;           /* TCP: sequence number after the last byte that was counted */
 	__u32 fin_next;            /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u64 received;            /* TCP: bytes that were counted */
-	__u64 peer[2];             /* UDP: the latest peer, whose connection event is out */
+	__u64 peer[2], local[2];   /* UDP: the latest ends, whose connection event is out */
 	__u16 peer_port;
 	__u8 fin_seen;
 };
@@ -68,13 +68,22 @@ struct bytes {
 	__u64 out, in;
 };
 
+static __always_inline void count_uncounted(__u32 packets, __u64 bytes)
+{
+	struct counts *c = counted();
+
+	if (c) {
+		__sync_fetch_and_add(&c->uncounted, packets);
+		__sync_fetch_and_add(&c->uncounted_bytes, bytes);
+	}
+}
+
 static __always_inline void add(struct __sk_buff *skb, const struct layout *at, enum direction direction,
 				const struct owner *owner, const struct volume_key *key, const struct bytes *bytes)
 {
 	__u32 zero = 0, packets = skb->gso_segs ?: 1;
 	void *active = bpf_map_lookup_elem(&volumes, &zero);
 	struct volume *volume = active ? bpf_map_lookup_elem(active, key) : 0;
-	struct counts *c;
 
 	if (!volume && active) {
 		struct volume new = {};
@@ -91,9 +100,8 @@ static __always_inline void add(struct __sk_buff *skb, const struct layout *at, 
 		if (bytes->in)
 			__sync_fetch_and_add(&volume->bytes[IN], bytes->in);
 		__sync_fetch_and_add(&volume->packets[direction == IN], packets);
-	} else if ((c = counted())) {
-		__sync_fetch_and_add(&c->uncounted, packets);
-		__sync_fetch_and_add(&c->uncounted_bytes, bytes->out + bytes->in);
+	} else {
+		count_uncounted(packets, bytes->out + bytes->in);
 	}
 }
 
@@ -142,8 +150,10 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, 
 	before = !h.syn && (!owner || owner->flags & OWNER_CONNECTED_BEFORE);
 
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t)
+	if (!t) { /* a process can use up what its socket may have (net.core.optmem_max) */
+		count_uncounted(skb->gso_segs ?: 1, at->payload_len);
 		return;
+	}
 	bpf_spin_lock(&t->lock);
 	first = !t->announced;
 	if (first) {
@@ -196,20 +206,26 @@ static __always_inline void see_udp(struct __sk_buff *skb, struct bpf_sock *sk, 
 		return;
 	key.cookie = bpf_get_socket_cookie(skb);
 	__builtin_memcpy(key.peer, direction == OUT ? flow.d_ip : flow.s_ip, sizeof(key.peer));
+	__builtin_memcpy(key.local, direction == OUT ? flow.s_ip : flow.d_ip, sizeof(key.local));
 	key.peer_port = direction == OUT ? flow.d_port : flow.s_port;
 
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t)
-		return;
-	bpf_spin_lock(&t->lock);
-	same = t->announced && t->peer_port == key.peer_port && t->peer[0] == key.peer[0] && t->peer[1] == key.peer[1];
-	if (!same) {
-		t->announced = 1;
-		t->peer_port = key.peer_port;
-		t->peer[0] = key.peer[0];
-		t->peer[1] = key.peer[1];
+	if (t) {
+		bpf_spin_lock(&t->lock);
+		same = t->announced && t->peer_port == key.peer_port && t->peer[0] == key.peer[0] &&
+		       t->peer[1] == key.peer[1] && t->local[0] == key.local[0] && t->local[1] == key.local[1];
+		if (!same) {
+			t->announced = 1;
+			t->peer_port = key.peer_port;
+			t->peer[0] = key.peer[0];
+			t->peer[1] = key.peer[1];
+			t->local[0] = key.local[0];
+			t->local[1] = key.local[1];
+		}
+		bpf_spin_unlock(&t->lock);
+	} else { /* no room at the socket: it is looked up in the table each time */
+		same = 0;
 	}
-	bpf_spin_unlock(&t->lock);
 	if (!same && !bpf_map_update_elem(&peers, &key, &one, BPF_NOEXIST)) /* fails where the peer is known */
 		announce(skb, at, direction, direction, owner);
 
@@ -236,7 +252,9 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 		see_udp(skb, sk, &at, direction, owner);
 	} else if (sk->state != BPF_TCP_LISTEN) {
 		see_tcp(skb, sk, &at, direction, owner);
-	} else if (!owner) {
+	} else if (owner) {
+		owner->flags &= ~OWNER_CONNECTS; /* it may have tried to, before it listened */
+	} else {
 		/* A handshake passes through the listener. What it accepts inherits this note, and so is known to be new. */
 		bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	}

@@ -21,7 +21,7 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* The agent's own process id, set before load: what the agent does is nobody's telemetry. */
+/* The agent's own process id, set before load: what the agent does is nobody's telemetry. 0: not known. */
 const volatile __u32 self = 0;
 
 struct counts {

@@ -12,6 +12,13 @@ struct hello { /* RFC 8446 5.1 and 4: a record's header, and the beginning of th
 	__u8 message_type, message_length[3], message_major, message_minor;
 };
 
+#define RECORD_MAX 16384 /* RFC 8446 5.1 */
+
+static __always_inline __u32 record_size(const struct hello *tls)
+{
+	return tls->length[0] << 8 | tls->length[1];
+}
+
 /* RFC 8446 D.4: before its second hello a client may send this record, which means nothing. */
 struct change {
 	__u8 content_type, major, minor, length[2], one;
@@ -25,20 +32,24 @@ static __always_inline int is_change(const struct hello *tls)
 
 static __always_inline int is_hello(const struct hello *tls)
 {
-	return tls->content_type == 22 && tls->major == 3 && tls->minor <= 4 &&
-	       (tls->message_type == 1 || tls->message_type == 2) && tls->message_length[0] == 0 &&
-	       tls->message_major == 3;
+	__u32 record = record_size(tls);
+
+	if (tls->content_type != 22 || tls->major != 3 || tls->minor > 4 || !record || record > RECORD_MAX ||
+	    (tls->message_type != 1 && tls->message_type != 2))
+		return 0;
+	/* the message's header and version, as far as this record holds them: a hello may be cut into any records */
+	return (record < 2 || tls->message_length[0] == 0) && (record < 5 || tls->message_major == 3);
 }
 
-#define UNKNOWN_SIZE (5 + 16384) /* of a hello of which less than its headers is there: a record's at most */
+#define UNKNOWN_SIZE (5 + RECORD_MAX) /* of a hello of which less than its headers is there: a record's at most */
 
 /* Bytes of the hello with the headers of the records that it is in, if they are as long as the first. */
 static __always_inline __u32 size_of(const struct hello *tls)
 {
-	__u32 record = tls->length[0] << 8 | tls->length[1];
+	__u32 record = record_size(tls);
 	__u32 message = 4 + (tls->message_length[1] << 8 | tls->message_length[2]);
 
-	return message + 5 * (record ? (message + record - 1) / record : 1);
+	return record < 4 ? UNKNOWN_SIZE : message + 5 * ((message + record - 1) / record);
 }
 
 /* Whether the segment is (part of) a hello, or may turn out to be. */

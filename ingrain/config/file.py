@@ -16,7 +16,7 @@ from ingrain import backends, grains, steps
 from ingrain.config import doubts, validate
 from ingrain.config.model import Config, LogConfig, PipelineConfig, ProbeConfig
 from ingrain.config.positions import Path, positions
-from ingrain.config.problems import ConfigError, Problem, Problems, dotted, near, plain, unknown_key
+from ingrain.config.problems import ConfigError, Problem, Problems, dotted, listed, near, plain, unknown_key
 from ingrain.registry import find_class
 from ingrain.text import safe
 
@@ -132,7 +132,7 @@ class _Reader:
             if not isinstance(name, str):
                 self._problems.mistake(where, "expected the name of a pipeline, in quotes")
             elif name not in pipelines:
-                there = f" There are: {', '.join(map(plain, pipelines))}" if pipelines else " There are none"
+                there = f" There are: {listed(pipelines)}" if pipelines else " There are none"
                 self._problems.mistake(where, f"there is no pipeline {plain(name)}.{near(name, pipelines)}{there}")
             elif name in feeds[:at]:
                 self._problems.mistake(where, f"pipeline {plain(name)} is listed twice: each record would go in twice")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -14,6 +15,7 @@ from ingrain.text import safe
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET = re.compile(r"secret|passw|token|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
 _SHOWN = 60
+_LISTED, _COMPARED = 20, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,15 @@ def plain(name: str) -> str:
     return quoted(name)[1:-1]
 
 
+def listed(names: Collection[str]) -> str:
+    """Names of the file for a message: the first ones, where there are many."""
+    text = ", ".join(plain(name) for name in itertools.islice(names, _LISTED))
+    return f"{text} and {len(names) - _LISTED} more" if len(names) > _LISTED else text
+
+
 def near(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...?` when a known name looks like this one, else nothing."""
-    by_lower = {one.lower(): one for one in known}
+    """` Did you mean ...?` when a known name looks like this one, else nothing. Of many only some are looked at."""
+    by_lower = {one.lower(): one for one in itertools.islice(known, _COMPARED)}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f" Did you mean {plain(by_lower[found[0]])}?" if found else ""
 

@@ -128,6 +128,8 @@ def _agent(config: Path) -> Iterator[None]:
             _, account = agent.communicate(timeout=60)
             print("\nThe agent's account:\n")
             print("\n".join(f"  {line}" for line in account.splitlines()))
+    if agent.returncode:
+        raise WorkloadError(f"the agent ended with exit code {agent.returncode}")
 
 
 def _show(did: Deeds, saw: Deeds) -> bool:

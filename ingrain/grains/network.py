@@ -32,7 +32,13 @@ CONNECTION = (
 )
 VOLUME = (
     Measurement("volume.out", "what a socket sent to a peer in the interval", COMMON, unit="bytes", values=_VALUES),
-    Measurement("volume.in", "what a socket received from a peer", COMMON, unit="bytes", values=_VALUES),
+    Measurement(
+        "volume.in",
+        "what a socket received from a peer; datagrams also where its queue was full, and it never got them",
+        COMMON,
+        unit="bytes",
+        values=_VALUES,
+    ),
 )
 
 

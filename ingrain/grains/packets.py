@@ -23,14 +23,16 @@ class Packet(NamedTuple):
     """One packet that was handed over.
 
     row: its struct's bytes. payload: what was captured of its payload. whole: whether that is all of it. offset: TCP:
-    where in its stream, or in the message that it is part of, the payload begins; -1 for UDP. time: the kernel's, in
-    nanoseconds.
+    where in its stream, or in the message that it is part of, the payload begins; -1 for UDP. datagram: UDP: length of
+    each datagram but the last, where the payload is that of several (segmentation offload); else 0. time: the kernel's,
+    in nanoseconds.
     """
 
     row: bytes
     payload: bytes
     whole: bool
     offset: int
+    datagram: int
     time: int
 
 
@@ -91,6 +93,7 @@ def packets(drained: Drained) -> Iterator[Packet]:
         drained.payloads,
         (captured >= events["payload_len"]).tolist(),
         offsets.tolist(),
+        events["datagram"].tolist(),
         flow["time"].tolist(),
     )
     return map(Packet._make, zip(*columns, strict=True))

@@ -30,6 +30,8 @@ def find(name: str | None) -> Path:
     """
     root = mount()
     folder = root if name is None else Path(name) if name.startswith(str(root)) else root / name.lstrip("/")
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise CgroupError(f"{folder} is not below {root}, where cgroup v2 is mounted; `cgroup` names one there")
     if not (folder / "cgroup.procs").is_file() and not (folder / "cgroup.controllers").is_file():
         raise CgroupError(f"{folder} is no cgroup v2; `cgroup` names one below {root}")
     return folder

@@ -35,6 +35,14 @@ class Host:
     missing: list[str]
 
 
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of linux/proc_ns.h
+
+
+def is_first_pid_namespace() -> bool:
+    """Whether process ids here are those that the kernel's programs see."""
+    return Path("/proc/self/ns/pid").stat().st_ino == _FIRST_PID_NAMESPACE
+
+
 def look() -> Host:
     """Look at this host."""
     held, missing = capabilities()
