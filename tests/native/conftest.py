@@ -135,10 +135,10 @@ class Watch:
     """An agent that runs in this process, archives to a folder, and what it gave when it was stopped."""
 
     def __init__(self, toml: str, folder: Path) -> None:
-        file = folder / "config.toml"
-        file.write_text(toml)
+        self.file = folder / "config.toml"
+        self.file.write_text(toml)
         self._archive = folder / "archive"
-        self.agent = Agent(config.load(file))
+        self.agent = Agent(config.load(self.file))
         self.account: Account
 
     @contextmanager

@@ -39,6 +39,17 @@ def test_the_trial_leaves_no_cgroup_behind() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
+def test_with_just_the_capabilities_it_says_what_it_could_not_try() -> None:
+    capabilities = "+bpf,+perfmon,+net_admin,+sys_ptrace"
+    rights = ("--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={capabilities}")
+    code, found = doctor("setpriv", *rights, f"--ambient-caps={capabilities}")
+    assert code == 0
+    for probe in found["probes"]:
+        assert probe["runs"], probe["reason"]
+        assert "not tried on a cgroup" in probe["reason"]
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
 def test_without_capabilities_it_says_which_are_missing_and_what_for() -> None:
     code, found = doctor("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     assert code == 1

@@ -115,6 +115,15 @@ def test_a_signal_ends_it_with_an_account_that_adds_up(
     assert sum(row["value"] for row in read(tmp_path / "archive", "connection.out")) == 500
 
 
+def test_signals_at_once_end_it_as_one_does(run: Runner, group: Path) -> None:
+    toml = probe(group, "Network", "out") + '[pipeline.out.config]\nbackend = "Console"\n'
+    for _ in range(5):
+        with run(toml) as running:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                running.process.send_signal(number)
+        assert "handed over" in running.said
+
+
 @pytest.mark.skipif(not BPFTOOL, reason="bpftool is not installed")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_stays_attached_however_it_ends(run: Runner, group: Path, number: signal.Signals) -> None:

@@ -1,0 +1,191 @@
+"""What a process may do to go unseen, or to be taken for something else: it is seen, or what is not seen is counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Start, Watch, enter
+
+Watcher = Callable[..., Watch]
+
+
+@pytest.fixture
+def do(start: Start) -> Callable[[str], str]:
+    """Run Python code in the cgroup to its end; what it printed."""
+
+    def _do(code: str) -> str:
+        program = start(sys.executable, "-c", "import os, socket, struct\n" + code)
+        said, _ = program.communicate(timeout=30)
+        assert program.returncode == 0, said
+        return said
+
+    return _do
+
+
+DNS = """
+def message(flags, counts, rest=b"\\x05plain\\x04test\\0\\0\\x01\\0\\x01"):
+    return struct.pack("!HHHHHH", 7, flags, *counts) + rest
+far = socket.socket(type=socket.SOCK_DGRAM); far.bind(("127.0.0.1", 0))
+near = socket.socket(type=socket.SOCK_DGRAM); near.connect(far.getsockname())
+"""
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "message(0x0140, (1, 0, 0, 0))",  # the reserved bit
+        "message(0x0101, (1, 0, 0, 0))",  # a query with a response code
+        "message(0x0100, (1, 0, 0, 3), b'\\x05plain\\x04test\\0\\0\\x01\\0\\x01' + 3 * (b'\\0\\0\\x10\\0\\x01' + bytes(6)))",
+        "message(0x0100, (1, 0, 1, 0), b'\\x05plain\\x04test\\0\\0\\x01\\0\\x01' + b'\\0\\0\\x10\\0\\x01' + bytes(6))",
+    ],
+    ids=["reserved bit", "response code", "three additional records", "an authority record"],
+)
+def test_an_odd_query_that_a_server_may_answer_is_seen(watch: Watcher, do: Callable[[str], str], query: str) -> None:
+    watched = watch("DNS")
+    with watched():
+        do(f"{DNS}\nnear.send({query}); far.recv(512)")
+    assert [row["q_name"] for row in watched.rows("dns.query")] == ["plain.test"] * 2  # sent, and received
+
+
+def test_a_refusal_that_is_nothing_but_a_header_is_an_answer(watch: Watcher, do: Callable[[str], str]) -> None:
+    watched = watch("DNS")
+    with watched():
+        do(f"{DNS}\nnear.send(message(0x8101, (0, 0, 0, 0), b'')); far.recv(512)")
+    assert [(row["q_name"], row["rcode"]) for row in watched.rows("dns.answer")] == [(None, "FORMERR")] * 2
+
+
+def test_queries_that_are_sent_at_once_are_seen_one_by_one(watch: Watcher, do: Callable[[str], str]) -> None:
+    watched = watch("DNS")
+    with watched():
+        do(
+            f"{DNS}\none = message(0x0100, (1, 0, 0, 0))\n"
+            "near.setsockopt(17, 103, len(one))\n"  # SOL_UDP, UDP_SEGMENT
+            "near.send(one * 5)\nfor _ in range(5): far.recv(512)"
+        )
+    rows = watched.rows("dns.query")
+    assert [sum(row["direction"] == way for row in rows) for way in ("out", "in")] == [5, 5]
+
+
+@pytest.mark.parametrize("first", [1, 3, 4, 5, 6, 9])
+def test_a_hello_cut_into_records_is_seen(watch: Watcher, do: Callable[[str], str], first: int) -> None:
+    watched = watch("TLS")
+    with watched():
+        do(f"""
+import ssl
+out = ssl.MemoryBIO()
+context = ssl.create_default_context()
+try:
+    context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="cut.test").do_handshake()
+except ssl.SSLWantReadError:
+    pass
+body = out.read()[5:]
+records = b"".join(b"\\x16\\x03\\x01" + struct.pack("!H", len(part)) + part for part in (body[:{first}], body[{first}:]))
+server = socket.create_server(("127.0.0.1", 0)); client = socket.create_connection(server.getsockname())
+taken, _ = server.accept()
+client.sendall(records); taken.recv(1 << 16, socket.MSG_PEEK)
+""")
+    assert [row["sni"] for row in watched.rows("tls.handshake.clienthello")] == ["cut.test"] * 2
+    (probe,) = watched.account.probes
+    assert probe.unfinished == probe.malformed == 0
+
+
+def test_a_socket_without_room_for_the_agents_notes_is_counted_all_the_same(
+    watch: Watcher, do: Callable[[str], str]
+) -> None:
+    watched = watch("Network")
+    with watched():
+        joined = do("""
+near = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+far = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); far.bind(("::1", 0))
+joined = 0
+try:
+    for number in range(100_000):  # each takes of what the socket may have for options
+        group = socket.inet_pton(socket.AF_INET6, f"ff02::1:{number >> 16:x}:{number & 0xffff:x}")
+        near.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", 1))
+        joined = number
+except OSError:
+    pass
+for _ in range(10):
+    near.sendto(b"x" * 1000, far.getsockname()[:2])
+print(joined)
+""")
+    assert int(joined) > 0, "no group could be joined: this test shows nothing"
+    assert [(row["value"], row["packets"]) for row in watched.rows("volume.out")] == [(10_000, 10)]
+    assert len(watched.rows("connection.out")) == 1
+
+
+def test_a_socket_that_listens_after_it_tried_to_connect_takes_connections(
+    watch: Watcher, do: Callable[[str], str]
+) -> None:
+    watched = watch("Network")
+    with watched():
+        port, client_port = do("""
+free = socket.create_server(("127.0.0.1", 0)); nobody = free.getsockname(); free.close()
+server = socket.socket(); server.bind(("127.0.0.1", 0))
+try:
+    server.connect(nobody)
+except ConnectionRefusedError:
+    pass
+server.listen()
+client = socket.create_connection(server.getsockname()); taken, _ = server.accept()
+taken.sendall(b"x"); client.recv(1)
+print(server.getsockname()[1], client.getsockname()[1])
+""").split()
+    told = {
+        (measurement, row["s_port"], row["d_port"])
+        for measurement in ("connection.out", "connection.in")
+        for row in watched.rows(measurement)
+        if int(client_port) in {row["s_port"], row["d_port"]}
+    }
+    assert told == {
+        ("connection.out", int(client_port), int(port)),
+        ("connection.in", int(client_port), int(port)),
+    }
+
+
+def test_a_udp_socket_that_several_addresses_reach_tells_them_apart(watch: Watcher, do: Callable[[str], str]) -> None:
+    watched = watch("Network")
+    with watched():
+        do("""
+far = socket.socket(type=socket.SOCK_DGRAM); far.bind(("0.0.0.0", 0))
+near = socket.socket(type=socket.SOCK_DGRAM); near.bind(("127.0.0.1", 0))
+for address, size in (("127.0.0.1", 100), ("127.0.0.2", 1000)):
+    near.sendto(b"x" * size, (address, far.getsockname()[1])); far.recv(2000)
+""")
+    assert {row["d_ip"]: row["value"] for row in watched.rows("volume.in")} == {"127.0.0.1": 100, "127.0.0.2": 1000}
+    assert {row["d_ip"] for row in watched.rows("connection.in")} == {"127.0.0.1", "127.0.0.2"}
+
+
+def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -> None:
+    folder = group / "again"
+    folder.mkdir()
+    watched = watch("Network", extra="interval_ms = 100")
+    watched = Watch(watched.file.read_text().replace(f'"{group.name}"', f'"{group.name}/again"'), watched.file.parent)
+    code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'x' * 77, ('127.0.0.1', 9))"
+    with watched():
+        folder.rmdir()
+        time.sleep(0.3)
+        folder.mkdir()
+        time.sleep(0.5)
+        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: enter(folder))  # noqa: PLW1509 it only writes a file
+    folder.rmdir()
+    assert [row["value"] for row in watched.rows("volume.out")] == [77]
+
+
+def test_in_a_pid_namespace_it_says_what_it_cannot_tell(group: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Network"\ncgroup = "{group.name}"\n'
+        '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
+    )
+    command: list[Any] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += ["timeout", "--preserve-status", "2", sys.executable, "-m", "ingrain", "run", config]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert "run it in the host's (docker run --pid host, hostPID: true)" in run.stderr
+    assert run.returncode == 0, run.stderr
