@@ -146,7 +146,8 @@ static __always_inline void recall_start(struct segment *s, const struct stream 
 
 #define WINDOW 65536 /* bytes of a stream's beginning in which segments may come before their time */
 
+/* Where a socket sends, its segments are seen in their order. */
 static __always_inline int is_early(const struct segment *s)
 {
-	return s->start_known && s->seq - s->start - 1 < WINDOW - 1;
+	return (replay || s->way == IN) && s->start_known && s->seq - s->start - 1 < WINDOW - 1;
 }
