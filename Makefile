@@ -7,9 +7,12 @@ BIN := .venv/bin
 
 # To build and to show: the compiler for the probes, libbpf, and the real servers and clients of the demo.
 PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-base bind9-dnsutils openssl
-# To test and measure: programs that see the same traffic, BCC as the peer in the bench, and the tools that fetch real StatsD and S3 servers. Those need not be
-# Debian's (and Debian's npm cannot stand beside another nodejs): what is there already is used.
-TEST_PACKAGES := $(PACKAGES) tshark bpftool python3-bpfcc git $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+# To test and measure: programs that see the same traffic, BCC as a peer of the bench, and the tools that fetch real
+# StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
+# already is used.
+TEST_PACKAGES := $(PACKAGES) tshark bpftool python3-bpfcc git \
+	$(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 

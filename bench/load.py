@@ -141,11 +141,12 @@ def _check(account: Mapping[str, Any], made: int, target: Target) -> dict[str, i
     """Where events were lost, and how many. Raises BenchError where the account does not add up to the last of them."""
     (probe,) = account["probes"]
     (stations,) = account["pipelines"].values()
-    unread = probe["malformed"] + probe.get("cut", 0) + probe["failed"]
+    unread = probe["malformed"] + probe["cut"] + probe["failed"] + probe["unfinished"]
+    outcomes = probe["told"] + probe["malformed"] + probe["cut"] + probe["failed"] + probe["parts"]
     arrived = target.arrived()
     _same("made and handed over or lost", made, probe["handed_over"] + probe["lost"])
     _same("handed over and received", probe["handed_over"], probe["received"])
-    _same("received and made into records", probe["received"], probe["records"] + unread)
+    _same("received and told, or not to be read", probe["received"] + probe["further"], outcomes)
     _same("records and taken or refused by the pipeline", probe["records"], _taken(stations[0]))
     for before, after in itertools.pairwise(stations):
         _same(f"passed on by {before['name']} and received by {after['name']}", before["delivered"], after["received"])

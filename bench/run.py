@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import decode
 import drain
 import load
 import messages
@@ -57,14 +58,15 @@ def main() -> int:
 
 def _measure(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, float]]:
     rows, told = _drained(folder, 1 if quick else 5, 0.5 if quick else 2.0)
+    decoding, decoded = _decoded(folder, 0.5 if quick else 5.0)
     packets, costs = _packets(folder, 0.5 if quick else 3.0)
     piped, figures = _pipelines(folder, 1.0 if quick else 10.0, quick=quick)
     _say("the start, and an agent at rest")
     startup = statistics.median(rest.first_event(folder) for _ in range(1 if quick else 5))
     idle = rest.idle(folder, 1.0 if quick else 10.0)
-    rows += [*packets, *piped, ("from the start to the first event", f"{startup:.2f} s")]
+    rows += [*decoding, *packets, *piped, ("from the start to the first event", f"{startup:.2f} s")]
     rows += [("CPU with nothing to do", f"{idle:.2f} % of a core")]
-    return rows, told | costs | figures | {"startup_s": round(startup, 3), "idle_cpu_percent": round(idle, 3)}
+    return rows, told | decoded | costs | figures | {"startup_s": round(startup, 3), "idle_cpu_percent": round(idle, 3)}
 
 
 def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict[str, float]]:
@@ -83,6 +85,17 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
         ("libbpf's reader in C, with its defaults", f"{in_c:.0f} ns: {in_c / ours:.0f} times as much"),
         ("a Python function an event, with BCC", f"{called:.0f} ns: {called / ours:.0f} times as much"),
     ], told
+
+
+def _decoded(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
+    _say("decoding")
+    answers = decode.answers(messages.dns_kind(), seconds)
+    hellos = decode.hellos(messages.tls_kind(folder), seconds)
+    rows = [
+        (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
+        for what, peer, one in (("DNS answers", "dnspython", answers), ("ClientHellos", "dpkt", hellos))
+    ]
+    return rows, {"dns_decode_per_s": round(answers.ours), "tls_decode_per_s": round(hellos.ours)}
 
 
 def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:

@@ -1,13 +1,11 @@
-"""Safe text: bytes that a process or a packet chose, as a string that can do no harm further on."""
+"""Safe text: what a process, a packet or a file chose, as a string that can do no harm further on."""
 
 from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(
-    r"[\x00-\x1f\\\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\udc80-\udcff]"
-)
-_ASCII, _BACKSLASH = 0x7F, 0x5C
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\udc80-\udcff]")
+_ASCII = 0x7F
 _NO_UTF_8 = 0xDC00  # and the byte: what Python makes of bytes that are not valid (PEP 383)
 
 
@@ -18,13 +16,16 @@ def safe(raw: bytes) -> str:
     and a backslash as two, so that different bytes stay different and nothing reaches a terminal, a line protocol or a
     path as a command.
     """
-    return _UNSAFE.sub(_escape, raw.decode("utf-8", "surrogateescape"))
+    return harmless(raw.decode("utf-8", "surrogateescape").replace("\\", "\\\\"))
+
+
+def harmless(text: str) -> str:
+    """The text with such characters as escapes, and else as it is; what `safe` gave comes out the same."""
+    return _UNSAFE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
-    if code == _BACKSLASH:
-        return "\\\\"
     if code >= _NO_UTF_8:
-        return f"\\x{code - _NO_UTF_8:02x}"
+        return f"\\x{code - _NO_UTF_8:02x}" if code < 0xE000 else f"\\u{code:04x}"  # noqa: PLR2004 - where surrogates end
     return f"\\u{code:04x}" if code > _ASCII else f"\\x{code:02x}"

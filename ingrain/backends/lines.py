@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ingrain.batch import Batch
 from ingrain.columns import as_text
-from ingrain.text import safe
+from ingrain.text import harmless
 
 _ESCAPED = r'["\\\x00-\x1f]'  # what RFC 8259 section 7 wants escaped
 _ASIDE = ' "='
@@ -40,10 +40,10 @@ def text_lines(batch: Batch) -> pa.StringArray:
 
     A value that is empty, or has a space, a quote or an equals sign in it, stands in quotes, escaped as in JSON.
     """
-    parts: list[object] = [rfc3339(batch.records.column("timestamp")), f" {safe(batch.measurement.name.encode())}"]
+    parts: list[object] = [rfc3339(batch.records.column("timestamp")), f" {harmless(batch.measurement.name)}"]
     for name in batch.records.schema.names:
         if name != "timestamp":
-            prefix = " " if name == "value" else f" {safe(name.encode())}="
+            prefix = " " if name == "value" else f" {harmless(name)}="
             parts.append(_words(batch.records.column(name), prefix))
     return _joined([*parts, "\n"])
 
@@ -74,7 +74,7 @@ def _words(column: pa.Array, prefix: str) -> pa.StringArray:
 
 
 def _word(value: str) -> str:
-    value = safe(value.encode())  # grains do so, but this is the last place before a terminal
+    value = harmless(value)  # grains do so, but this is the last place before a terminal
     return json.dumps(value, ensure_ascii=False) if not value or any(one in value for one in _ASIDE) else value
 
 

@@ -21,7 +21,7 @@ import msgspec
 from ingrain.account import Station
 from ingrain.backends.objects import Object, Objects, ObjectSettings
 from ingrain.backends.uploader import Uploader
-from ingrain.text import safe
+from ingrain.text import harmless
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -81,7 +81,7 @@ def is_endpoint(url: str) -> None:
 
 def is_prefix(prefix: str) -> None:
     """Raise ValueError for a prefix that no key should have."""
-    if safe(prefix.encode()) != prefix:
+    if harmless(prefix) != prefix:
         raise ValueError("has a control character in it")
     if len(prefix.encode()) > _PREFIX_BYTES:
         raise ValueError(f"is longer than {_PREFIX_BYTES} bytes")
@@ -232,15 +232,15 @@ def _reason(error: Exception) -> tuple[str, str]:
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):
         told = answer.get("Error", {})
-        code = safe(str(told.get("Code", "error")).encode())[:40]
-        return code, f"{code}: {safe(str(told.get('Message', '')).encode())[:200]}"
+        code = harmless(str(told.get("Code", "error")))[:40]
+        return code, f"{code}: {harmless(str(told.get('Message', '')))[:200]}"
     kind = type(error).__name__
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return "no credentials", (
             f"{error}. boto3 looks for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, for a profile "
             "in ~/.aws, and for the role of the instance or the container"
         )
-    return "unreachable", safe(f"{kind}: {error}".encode())[:300]
+    return "unreachable", harmless(f"{kind}: {error}")[:300]
 
 
 def _close(file: BinaryIO) -> None:

@@ -18,7 +18,7 @@ from ingrain.config.model import Config, LogConfig, PipelineConfig, ProbeConfig
 from ingrain.config.positions import Path, positions
 from ingrain.config.problems import ConfigError, Problem, Problems, dotted, listed, near, plain, unknown_key
 from ingrain.registry import find_class
-from ingrain.text import safe
+from ingrain.text import harmless
 
 FILE_BYTES = 1 << 20
 """The largest file that is read: a configuration has some KB, and a device given by mistake has no end."""
@@ -34,7 +34,7 @@ def load(path: FilePath | str) -> Config:
     except _Unreadable as error:
         raise ConfigError(path, [error.problem]) from error
     except tomli.TOMLDecodeError as error:
-        where = Problem(error.lineno, "", f"not TOML: {safe(error.msg.encode())} (column {error.colno})")
+        where = Problem(error.lineno, "", f"not TOML: {harmless(error.msg)} (column {error.colno})")
         raise ConfigError(path, [where]) from error
     except (RecursionError, ValueError) as error:  # nesting, and digits of a number, beyond what Python takes
         raise ConfigError(path, [Problem(0, "", f"not a configuration: {error}")]) from error
@@ -139,7 +139,7 @@ class _Reader:
         return feeds
 
     def _pipeline(self, path: Path, name: str, table: Any) -> PipelineConfig | None:
-        if not name or safe(name.encode()) != name:
+        if not name or harmless(name) != name:
             self._problems.mistake(path, "a pipeline's name may not be empty or hold control characters")
         if not self._is_table(path, table):
             return None

@@ -10,7 +10,7 @@ import msgspec
 from ingrain.config.model import Config, PipelineConfig
 from ingrain.config.problems import dotted
 from ingrain.settings import Settings
-from ingrain.text import safe
+from ingrain.text import harmless
 
 _WIDTH = 110
 
@@ -64,7 +64,7 @@ def _toml(value: Any) -> str:
         case list() | tuple():
             return "[" + ", ".join(map(_toml, value)) + "]"
         case str():
-            return json.dumps(safe(value.encode()), ensure_ascii=False)
+            return json.dumps(harmless(value), ensure_ascii=False)
         case bool():
             return str(value).lower()
         case _:

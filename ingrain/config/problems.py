@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from ingrain.config.positions import Path
-from ingrain.text import safe
+from ingrain.text import harmless
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET = re.compile(r"secret|passw|token|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
@@ -80,7 +80,7 @@ def dotted(path: Path) -> str:
 
 def quoted(text: str) -> str:
     """Text of the file for a message: in quotes, harmless to a terminal, and not too long."""
-    shown = safe(text.encode())
+    shown = harmless(text)
     return f'"{shown[:_SHOWN]}..."' if len(shown) > _SHOWN else f'"{shown}"'
 
 

@@ -22,7 +22,13 @@ def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
 
 
 def text_lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:
-    """The lists of strings as a `TEXTS` column."""
+    """The lists of strings as a `TEXTS` column. Of the same object in several places a list is made once."""
+    distinct = {id(value): value for value in values}
+    numbers = {key: number for number, key in enumerate(distinct)}
+    return _lists(list(distinct.values())).take(pa.array([numbers[id(value)] for value in values], pa.int64()))
+
+
+def _lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:
     items = texts([item for value in values for item in value or ()])
     missing = np.array([value is None for value in values], dtype=bool)
     mask = pa.array(missing) if missing.any() else None

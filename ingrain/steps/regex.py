@@ -20,7 +20,7 @@ from ingrain.columns import as_text
 from ingrain.settings import Settings
 from ingrain.stage import Step
 from ingrain.tags import canonical
-from ingrain.text import safe
+from ingrain.text import harmless
 
 _REFUSED = "Invalid regular expression: "
 
@@ -39,7 +39,7 @@ def re2(regex: str) -> None:
 
 def constant(replace_with: str) -> None:
     """Raise ValueError for a replacement that no record may hold."""
-    if safe(replace_with.encode()) != replace_with:
+    if harmless(replace_with) != replace_with:
         raise ValueError("holds a control character, which no value of a record may have")
 
 

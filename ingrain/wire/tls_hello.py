@@ -170,7 +170,7 @@ def _pick(told: tuple[tuple[int, int], ...]) -> Pick:
 def _hello(offer: Offer, transport: str) -> ClientHello:
     return ClientHello(
         None if offer.host is None else safe(offer.host),
-        tuple(map(safe, offer.protocols)) or None,
+        _protocols(offer.protocols) or None,
         # RFC 8446 4.2.1: without the extension it is TLS 1.2 at the most, whatever else the hello says
         highest_version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
         _suites(offer.ciphers),
@@ -179,6 +179,11 @@ def _hello(offer: Offer, transport: str) -> ClientHello:
         ja4(offer, transport),
         offer.ech,
     )
+
+
+@kept
+def _protocols(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(map(safe, names))
 
 
 @kept

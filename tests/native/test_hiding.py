@@ -29,7 +29,9 @@ def do(start: Start) -> Callable[[str], str]:
 
 
 DNS = """
-def message(flags, counts, rest=b"\\x05plain\\x04test\\0\\0\\x01\\0\\x01"):
+question = b"\\x05plain\\x04test\\0\\0\\x01\\0\\x01"
+record = b"\\0\\0\\x10\\0\\x01" + bytes(6)
+def message(flags, counts, rest=question):
     return struct.pack("!HHHHHH", 7, flags, *counts) + rest
 far = socket.socket(type=socket.SOCK_DGRAM); far.bind(("127.0.0.1", 0))
 near = socket.socket(type=socket.SOCK_DGRAM); near.connect(far.getsockname())
@@ -41,8 +43,8 @@ near = socket.socket(type=socket.SOCK_DGRAM); near.connect(far.getsockname())
     [
         "message(0x0140, (1, 0, 0, 0))",  # the reserved bit
         "message(0x0101, (1, 0, 0, 0))",  # a query with a response code
-        "message(0x0100, (1, 0, 0, 3), b'\\x05plain\\x04test\\0\\0\\x01\\0\\x01' + 3 * (b'\\0\\0\\x10\\0\\x01' + bytes(6)))",
-        "message(0x0100, (1, 0, 1, 0), b'\\x05plain\\x04test\\0\\0\\x01\\0\\x01' + b'\\0\\0\\x10\\0\\x01' + bytes(6))",
+        "message(0x0100, (1, 0, 0, 3), question + 3 * record)",
+        "message(0x0100, (1, 0, 1, 0), question + record)",
     ],
     ids=["reserved bit", "response code", "three additional records", "an authority record"],
 )
@@ -85,7 +87,8 @@ try:
 except ssl.SSLWantReadError:
     pass
 body = out.read()[5:]
-records = b"".join(b"\\x16\\x03\\x01" + struct.pack("!H", len(part)) + part for part in (body[:{first}], body[{first}:]))
+parts = body[:{first}], body[{first}:]
+records = b"".join(b"\\x16\\x03\\x01" + struct.pack("!H", len(part)) + part for part in parts)
 server = socket.create_server(("127.0.0.1", 0)); client = socket.create_connection(server.getsockname())
 taken, _ = server.accept()
 client.sendall(records); taken.recv(1 << 16, socket.MSG_PEEK)
@@ -173,7 +176,7 @@ def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -
         time.sleep(0.3)
         folder.mkdir()
         time.sleep(0.5)
-        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: enter(folder))  # noqa: PLW1509 it only writes a file
+        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: enter(folder))
     folder.rmdir()
     assert [row["value"] for row in watched.rows("volume.out")] == [77]
 

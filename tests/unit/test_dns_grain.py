@@ -14,7 +14,7 @@ from packets import IN, OUT, drained, rows
 
 from ingrain.batch import TEXT
 from ingrain.grains.dns import DNS
-from ingrain.text import safe
+from ingrain.text import harmless
 
 DIG = {
     "pid": 4711, "uid": 1000, "comm": b"dig", "cgroup_id": 77, "direction": OUT,
@@ -145,4 +145,4 @@ def test_every_event_is_a_record_of_safe_text_or_malformed_or_cut(payloads: list
         texts = [row["q_name"] or "", row["q_type"] or ""]
         for one in row.get("answers", ()):
             texts += [one["type"], one["data"]]
-        assert all(safe(text.encode()) == text for text in texts)
+        assert all(harmless(text) == text for text in texts)

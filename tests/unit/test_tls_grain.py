@@ -25,7 +25,7 @@ from packets import IN, OUT, drained, rows
 
 from ingrain.batch import TEXT
 from ingrain.grains.tls import TLS
-from ingrain.text import safe
+from ingrain.text import harmless
 
 CURL = {
     "pid": 4711, "uid": 1000, "comm": b"curl", "cgroup_id": 77, "direction": OUT,
@@ -150,4 +150,4 @@ def test_every_event_is_a_record_of_safe_text_or_malformed_or_a_part(payloads: l
             texts = [row["sni"] or "", *(row["alpn"] or ()), row["client_version"], *row["ciphersuites"]]
         else:
             texts = [row["tls_version"], row["ciphersuite"]]
-        assert all(safe(text.encode()) == text for text in texts)
+        assert all(harmless(text) == text for text in texts)
