@@ -96,7 +96,8 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 	} else if (stream && stream->decided[way]) {
 		return 0;
 	} else if (replay ? s->start_known && s->seq != s->start : !s->start_known || s->seq != s->start) {
-		return 0; /* not the stream's first; of a capture without its SYN, the first that there is may be */
+		s->begin = s->start;
+		return is_early(s); /* not the stream's first; of a capture without its SYN, the first that there is may be */
 	} else {
 		s->begin = s->seq;
 	}
