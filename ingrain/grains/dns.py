@@ -82,7 +82,7 @@ class DNS(MessageGrain[Message, Latency]):
     def expire(self, now: int) -> None:
         """Streams that ended within a message."""
         for stream in self._streams.expired(now):
-            self.unfinished += stream.held > 0 and (stream.taken > 0 or stream.held >= _TOLD_BY)
+            self.unfinished += (stream.held > 0 and stream.taken > 0) or len(stream.data) >= _TOLD_BY
 
     def kind(self, message: Message) -> int:
         """Query or answer."""

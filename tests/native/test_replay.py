@@ -210,8 +210,11 @@ def test_dns_over_tcp_whose_segments_come_in_another_order_or_twice_is_told(repl
     names = [f"name-{number}.test" for number in range(10)]
     first, *rest = pieces(stream(*map(query, names)), 30)
     tape = Tape()
-    tape.connection([first, *reversed(rest), first, *rest], CLIENT, RESOLVER)
-    assert [row["q_name"] for row in replay(pcap(tape.frames), "DNS").records] == names
+    for port, order in enumerate(([first, *reversed(rest), first, *rest], [*reversed(rest), first]), 1):
+        tape.connection(order, (CLIENT[0], port), RESOLVER)
+    done = replay(pcap(tape.frames), "DNS")
+    assert [row["q_name"] for row in done.records] == names * 2
+    assert done.probe("DNS")["unfinished"] == 0
 
 
 def test_ordinary_packets_of_long_streams_are_not_handed_over(replay: Replay) -> None:
@@ -224,6 +227,30 @@ def test_ordinary_packets_of_long_streams_are_not_handed_over(replay: Replay) ->
     assert done.account["capture"]["delivered"] > 2800
     assert done.probe("DNS")["handed_over"] == 0
     assert done.probe("TLS")["handed_over"] == 2
+
+
+def test_of_a_stream_with_segments_out_of_order_only_those_before_its_first_are_handed_over(replay: Replay) -> None:
+    tape = Tape()
+    first, *rest = pieces(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(50_000), 1400)
+    tape.connection([rest[0], rest[1], first, *reversed(rest[2:])])
+    done = replay(pcap(tape.frames))
+    assert [(probe["handed_over"], probe["parts"]) for probe in done.account["probes"]] == [(2, 2)] * 2
+    assert [(probe["malformed"], probe["unfinished"]) for probe in done.account["probes"]] == [(0, 0)] * 2
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_messages_of_which_a_segment_is_missing_are_unfinished(replay: Replay, missing: int) -> None:
+    tape = Tape()
+    hello_parts, query_parts = pieces(LONG, 700), pieces(stream(query("a.test"), query("b.test")), 25)
+    for number, parts in enumerate((hello_parts, query_parts)):
+        assert len(parts) == 3
+        tape.connection(parts[:missing] + parts[missing + 1 :], (CLIENT[0], 1000 + number))
+    done = replay(pcap(tape.frames))
+    assert done.code == 0
+    unfinished = [probe["unfinished"] for probe in done.account["probes"]]
+    assert unfinished == ([0, 0] if missing == 0 else [1, 1])  # without its first segment, nobody knows what it was
+    assert not done.rows("tls.handshake.clienthello")
+    assert [row["q_name"] for row in done.rows("dns.query")] == (["a.test"] if missing == 2 else [])
 
 
 def test_a_file_that_is_cut_short_is_an_error_and_what_was_before_is_delivered(replay: Replay) -> None:

@@ -171,6 +171,13 @@ def test_a_beginning_that_is_too_short_to_be_told_from_anything_is_not_unfinishe
     assert grain.unfinished == 0
 
 
+def test_segments_that_came_early_of_what_is_no_dns_are_not_unfinished() -> None:
+    grain = DNS()
+    assert not told(grain, [(1448, b"body of a download"), (2896, b"and more of it")])
+    grain.finish()
+    assert (grain.parts, grain.malformed, grain.unfinished) == (2, 0, 0)
+
+
 def test_a_segment_captured_in_part_leaves_a_gap_and_its_message_unfinished() -> None:
     whole = stream(query("a.test"), query("b.test"))
     cut, rest = whole[:-3], stream(query("c.test"))
