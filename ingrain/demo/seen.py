@@ -35,6 +35,9 @@ _TELLERS: dict[str, Callable[[Row], str | None]] = {
     "connection.in": lambda row: f"{_version(row)} connections taken" if row["proto"] == "tcp" else None,
 }
 
+_BESIDE = {"dns.answer": ("latency_ns",), "volume.out": ("packets",), "volume.in": ("packets",)}
+"""Values that measurements have beside `value`."""
+
 _MOVERS = {"store", "backup", "docker_conn_proxy"}
 """Processes whose bytes and connections the workload counts; DNS and TLS are told by their messages."""
 
@@ -57,9 +60,11 @@ def deeds(archive: Path) -> Deeds:
 
 
 def totals(archive: Path) -> Counter[str]:
-    """The sum of each measurement's values."""
+    """The sums of each measurement's values, by the names that StatsD has for them."""
     found: Counter[str] = Counter()
     for measurement in _TELLERS:
         for row in rows(archive, measurement):
             found[measurement] += row["value"]
+            for name in _BESIDE.get(measurement, ()):
+                found[f"{measurement}.{name}"] += row[name]
     return found
