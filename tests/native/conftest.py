@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 
 from ingrain import config
-from ingrain.agent import Account, Agent
+from ingrain.account import Account
+from ingrain.agent import Agent
 from ingrain.kernel import cgroup, host
 from ingrain.kernel.cgroup import CgroupError
 

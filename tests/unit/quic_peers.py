@@ -61,7 +61,8 @@ class Peers:
                     header = pull_quic_header(Buffer(data=payload))
                     if not retried:
                         original, retried = header.destination_cid, True
-                        answer = encode_quic_retry(header.version, b"retry-id", header.source_cid, original, b"token")
+                        version = header.version or 0
+                        answer = encode_quic_retry(version, b"retry-id", header.source_cid, original, b"token")
                         seen.sent.append((False, answer))
                         client.receive_datagram(answer, SERVER, now=now / 100)
                         break
