@@ -17,6 +17,7 @@ struct stream {
 	__u8 begun[2];  /* whether `begin` is known */
 	__u8 wanted[2]; /* whether segments are handed over */
 	__u8 decided[2]; /* whether the first byte was seen */
+	__u8 again[2];   /* whether a message is due at `until`, and nothing from there on was seen yet */
 	__u8 have;      /* bytes of the stream's head, where its first segments are shorter than what tells it */
 	__u8 head[HEAD_MAX];
 };
@@ -43,7 +44,7 @@ struct {
 /* A segment, and where in its stream it is. */
 struct segment {
 	struct layout at;
-	__u32 seq;
+	__u32 seq, ack;
 	__u32 begin;      /* where the message or stream that it is part of begins, once that is decided */
 	__u32 start;      /* sequence number of the stream's first byte, */
 	__u8 start_known; /* where nothing of the stream was received yet */
@@ -103,6 +104,7 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 	if (!read_part(skb, s->at.transport, &h, sizeof(h)) || !find_payload(skb, &s->at, h.doff * 4))
 		return 0;
 	s->seq = bpf_ntohl(h.seq) + h.syn;
+	s->ack = bpf_ntohl(h.ack_seq);
 	s->start_known = 0;
 	s->way = direction;
 	if (replay) {
@@ -113,7 +115,7 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 
 			stream->begin[way] = s->seq;
 			stream->begun[way] = 1;
-			stream->wanted[way] = stream->decided[way] = stream->have = 0;
+			stream->wanted[way] = stream->decided[way] = stream->again[way] = stream->have = 0;
 		}
 	} else if (s->at.payload_len) {
 		struct bpf_sock *sk = skb->sk;
@@ -133,13 +135,16 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 	return s->at.payload_len > 0;
 }
 
-/* Where the stream of a capture is known from its SYN, it is as with a socket. */
+/* Where the stream of a capture is known from its SYN, it is as with a socket; and where another message is due. */
 static __always_inline void recall_start(struct segment *s, const struct stream *stream)
 {
 	__u8 way = s->way & 1;
 
 	if (replay && stream && stream->begun[way] && !stream->decided[way]) {
 		s->start = stream->begin[way];
+		s->start_known = 1;
+	} else if (stream && stream->again[way]) {
+		s->start = stream->until[way];
 		s->start_known = 1;
 	}
 }

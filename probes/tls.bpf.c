@@ -52,6 +52,27 @@ static __always_inline __u32 size_of(const struct hello *tls)
 	return record < 4 ? UNKNOWN_SIZE : message + 5 * ((message + record - 1) / record);
 }
 
+/* RFC 8446 4.1.3: whether it has the random bytes (here: the first of them) that make it a HelloRetryRequest. */
+static __always_inline int is_retry(struct __sk_buff *skb, const struct hello *tls, __u32 offset)
+{
+	__be32 random[2];
+
+	return tls->message_type == 2 && read_part(skb, offset + sizeof(*tls), random, sizeof(random)) &&
+	       random[0] == bpf_htonl(0xcf21ad74) && random[1] == bpf_htonl(0xe59a6111);
+}
+
+/* Another hello of both sides is due: the client's behind what this segment acknowledges, the server's behind it. */
+static __always_inline void expect_again(const struct segment *s, struct stream *stream)
+{
+	__u8 way = s->way & 1, other = way ^ 1;
+
+	if (!stream->wanted[way])
+		stream->until[way] = s->seq + s->at.payload_len;
+	stream->until[other] = s->ack;
+	stream->again[way] = stream->again[other] = 1;
+	stream->wanted[other] = 0;
+}
+
 /* Whether the segment is (part of) a hello, or may turn out to be. */
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
@@ -82,11 +103,13 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		__u8 first;
 
 		size = s->start_known && s->seq == s->start && read_part(skb, s->at.payload, &first, sizeof(first)) &&
-				       first == 22 ? UNKNOWN_SIZE : 0;
+				       (first == 22 || (first == 20 && stream && stream->again[way])) ? UNKNOWN_SIZE : 0;
 	}
 	if (!size) {
-		if (stream && s->start_known && s->seq == s->start)
+		if (stream && s->start_known && s->seq == s->start) {
 			stream->decided[way] = 1;
+			stream->again[way] = 0;
+		}
 		s->begin = s->start;
 		return is_early(s);
 	}
@@ -99,6 +122,9 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		stream->until[way] = s->seq + size;
 		stream->wanted[way] = size > length;
 		stream->decided[way] = 1;
+		stream->again[way] = 0;
+		if (length >= sizeof(tls) && is_retry(skb, &tls, s->at.payload + skipped))
+			expect_again(s, stream);
 	}
 	s->begin = s->seq;
 	return 1;
