@@ -46,17 +46,17 @@ def told_by_ingrain(records: Iterable[Event]) -> Messages:
     for record in records:
         is_answer = record["measurement"] == "dns.answer"
         answers = tuple(one for answer in record.get("answers", ()) for one in _answers(answer))
-        said = (_name(record["q_name"] or "."), record["q_type"], record.get("rcode"), answers)
+        said = (name(record["q_name"] or "."), record["q_type"], record.get("rcode"), answers)
         messages[ends_of_record(record, answer=is_answer), is_answer].append(said)
     return messages
 
 
 def _answers(answer: Event) -> Iterable[Answer]:
-    name, kind, ttl, data = _name(answer["name"]), answer["type"], answer["ttl"], answer["data"]
+    owner, kind, ttl, data = name(answer["name"]), answer["type"], answer["ttl"], answer["data"]
     if kind == "TXT":  # each of the record's strings is an answer of its own: RFC 1035 3.3.14 has one or more in one
-        return [(name, kind, ttl, _text(string)) for string in re.findall(r'"((?:[^"\\]|\\.)*)"', data)]
+        return [(owner, kind, ttl, _text(string)) for string in re.findall(r'"((?:[^"\\]|\\.)*)"', data)]
     form = FORMS.get(kind)
-    return [(name, kind, ttl, form(data) if form else None)]
+    return [(owner, kind, ttl, form(data) if form else None)]
 
 
 def _bytes(text: str) -> bytes:
@@ -70,8 +70,8 @@ def _text(text: str) -> str:
     return _bytes(text).decode("utf-8", "backslashreplace")
 
 
-def _name(text: str) -> str:
-    """The root has no name."""
+def name(text: str) -> str:
+    """A name; the root has none."""
     return "" if text == "." else _text(text)
 
 
@@ -90,10 +90,10 @@ def _fingerprint(data: str) -> str:
 FORMS: dict[str, Callable[[str], str]] = {
     "A": str,
     "AAAA": lambda data: ipaddress.ip_address(data).exploded,  # RFC 5952 has the short form
-    "NS": _name,
-    "CNAME": _name,
-    "PTR": _name,
-    "MX": lambda data: _name(data.split()[1]),  # without the preference: RFC 1035 3.3.9
+    "NS": name,
+    "CNAME": name,
+    "PTR": name,
+    "MX": lambda data: name(data.split()[1]),  # without the preference: RFC 1035 3.3.9
     "SOA": _text,
     "SRV": _text,
     "NULL": lambda data: _generic(data).decode("utf-8", "backslashreplace"),
@@ -114,8 +114,8 @@ def logged(messages: Messages) -> Messages:
     """Those of our messages that Suricata tells, as it tells them."""
     found = {
         key: [
-            (name, kind, _IN_HEADER.get(rcode or "", rcode), answers)
-            for name, kind, rcode, answers in said
+            (asked, kind, _IN_HEADER.get(rcode or "", rcode), answers)
+            for asked, kind, rcode, answers in said
             if not _NOT_LOGGED.fullmatch(kind)
         ]
         for key, said in messages.items()

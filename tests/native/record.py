@@ -63,13 +63,14 @@ class Stage:
         ).stdout
 
     def together(self, *commands: Sequence[str | Path]) -> None:
-        """Clients' runs at the same time."""
-        running = [
-            subprocess.Popen(one, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            for one in commands
-        ]
-        for program in running:
-            program.wait(60)
+        """Clients' runs, a few at the same time."""
+        for first in range(0, len(commands), 6):
+            running = [
+                subprocess.Popen(one, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                for one in commands[first : first + 6]
+            ]
+            for program in running:
+                program.wait(60)
 
     def own_etc(self) -> None:
         """What is written to /etc and /run from here on is seen by this scene's programs alone, and gone with it."""

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from record import FOUR, SIX, Lacking, Scene, Stage
@@ -30,14 +31,18 @@ def _serve(stage: Stage, port: int, *options: str) -> None:
     stage.listening(port)
 
 
+def _clients(address: str, *options: str) -> Iterator[list[str]]:
+    for one in options:
+        yield ["openssl", "s_client", "-connect", address, *one.split()]
+
+
 def openssl(stage: Stage) -> None:
     """s_client with its options, and three servers: one takes all, one asks for another key share, one is of TLS 1.2."""
     _serve(stage, 4431, "-www", *_WEAK, "-alpn", "h2,http/1.1")
     _serve(stage, 4432, "-www", "-groups", "P-521:P-256", "-alpn", "http/1.1")
     _serve(stage, 4433, "-www", "-tls1_2", "-no_ticket")
     for port, host in ((4431, FOUR), (4432, f"[{SIX}]"), (4433, FOUR)):
-        for options in _OPENSSL:
-            stage.run("openssl", "s_client", "-connect", f"{host}:{port}", *options.split())
+        stage.together(*_clients(f"{host}:{port}", *_OPENSSL))
 
 
 def resumption(stage: Stage) -> None:
@@ -70,11 +75,10 @@ def gnutls(stage: Stage) -> None:
             "NORMAL:-KX-ALL:+RSA:-VERS-TLS1.3", "NORMAL:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-SHA256",
         ):  # fmt: skip
             client = ("gnutls-cli", "--insecure", "-p", str(port), "--priority", priority)
-            stage.run(*client, "--alpn", "h2", "--sni-hostname", "gnutls.test", FOUR)
-            stage.run(*client, "--disable-sni", FOUR)
+            named = (*client, "--alpn", "h2", "--sni-hostname", "gnutls.test", FOUR)
+            stage.together(named, (*client, "--disable-sni", FOUR))
     stage.run("gnutls-cli", "--insecure", "-p", "4431", "--resume", "--sni-hostname", "again.test", FOUR)
-    for options in _OPENSSL[:8]:
-        stage.run("openssl", "s_client", "-connect", f"{FOUR}:4431", *options.split())
+    stage.together(*_clients(f"{FOUR}:4431", *_OPENSSL[:8]))
 
 
 def curl(stage: Stage) -> None:
@@ -128,8 +132,7 @@ def go(stage: Stage) -> None:
     _serve(stage, 4432, "-www", "-groups", "P-521:P-384", *_WEAK)
     for port in (4431, 4432):
         stage.run(program, f"{FOUR}:{port}")
-    for options in _OPENSSL[:10]:
-        stage.run("openssl", "s_client", "-connect", f"{FOUR}:4431", *options.split())
+    stage.together(*_clients(f"{FOUR}:4431", *_OPENSSL[:10]))
 
 
 _NODE = """

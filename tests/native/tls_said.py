@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 from eve import Ends, Event, ends_of, ends_of_record
 
 SIGNATURE_ALGORITHMS = 13
+_ENDS = ("timestamp", "s_ip", "d_ip")
 IN_FIRST_PART = (0, 16)  # server_name and ALPN, which JA4 tells in its first part
+Connections = dict[Ends, tuple[list[Event], list[Event]]]
+"""Records of each connection's hellos: the client's, the server's."""
 Hellos = dict[Ends, tuple[list[Any], list[Any]]]
+"""What is compared of them."""
 
 _VERSIONS = {"SSLv3": "SSL 3.0", "TLSv1": "TLS 1.0"}  # Suricata's names of those that it spells otherwise
 
@@ -43,9 +47,9 @@ def told_by_suricata(events: Iterable[Event]) -> dict[Ends, Handshake]:
     return told
 
 
-def told_by_ingrain(records: Iterable[Event]) -> dict[Ends, tuple[list[Event], list[Event]]]:
+def told_by_ingrain(records: Iterable[Event]) -> Connections:
     """Of each connection, the hellos of the client and those of the server."""
-    told: dict[Ends, tuple[list[Event], list[Event]]] = defaultdict(lambda: ([], []))
+    told: Connections = defaultdict(lambda: ([], []))
     for record in records:
         is_server = record["measurement"] == "tls.handshake.serverhello"
         told[ends_of_record(record, answer=is_server)][is_server].append(record)
@@ -91,6 +95,31 @@ def expected_ja4(ja4: str, ja3_text: str) -> str:
     return ja4[:-12] + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def handshakes(theirs: dict[Ends, Handshake], ours: Connections) -> bool:
+    """Fails where they differ in what both tell; and whether Suricata added hellos to each other."""
+    assert theirs
+    assert theirs.keys() <= ours.keys()
+    added = False
+    for ends, (offers, choices) in ours.items():
+        if ends not in theirs:
+            # It tells connections, some of them only once they are agreed on; here every hello is a record.
+            assert not choices, ends
+            continue
+        event = theirs[ends]
+        assert (event.sni, event.ja3) == (offers[0]["sni"], offers[0]["ja3"]), ends
+        if choices:  # of two, the first is a HelloRetryRequest, which has the form of a ServerHello: RFC 8446 4.1.4
+            assert event.ja3s == choices[0]["ja3s"], ends
+        else:
+            assert event.ja3s is None, ends
+        if is_sum(event.ja4, offers):
+            added = True
+            continue
+        assert event.ja4 == expected_ja4(offers[0]["ja4"], event.ja3_text), ends
+        if choices:  # else it tells the version in the client's hello, which is not what anybody chose: RFC 8446 4.1.2
+            assert event.version == choices[0]["tls_version"], ends
+    return added
+
+
 def is_sum(ja4: str | None, offers: list[Event]) -> bool:
     """Whether this JA4 counts the cipher suites and the extensions of two ClientHellos together.
 
@@ -103,3 +132,37 @@ def is_sum(ja4: str | None, offers: list[Event]) -> bool:
     first, second = (offer["ja4"] for offer in offers)
     counts = [int(first[at : at + 2]) + int(second[at : at + 2]) for at in (4, 6)]
     return ja4[:8] == first[:4] + "".join(f"{count:02}" for count in counts)
+
+
+def without_ends(hellos: tuple[list[Event], list[Event]]) -> tuple[list[Event], list[Event]]:
+    """The hellos but for when and between which addresses they were sent."""
+    offers, choices = ([{key: value for key, value in one.items() if key not in _ENDS} for one in side] for side in hellos)
+    return offers, choices
+
+
+def without_second(hellos: tuple[list[Event], list[Event]]) -> tuple[list[Event], list[Event]]:
+    """What is told of a connection whose HelloRetryRequest came in segments that are too short to tell it.
+
+    That another hello of both sides is due is known from its random bytes, up to the 19th of a segment; else, from its own
+    first 11. No TCP sends such segments of its own accord (RFC 9293 3.8.6.2.1), and what is told says that there was a
+    retry.
+    """
+    offers, choices = hellos
+    return (offers[:1], choices[:1]) if choices and choices[0]["retry"] else hellos
+
+
+def of_two_versions(events: Iterable[Event]) -> set[Ends]:
+    """Connections that begin with QUIC v1 and go on with v2, whose ServerHello Suricata cannot decrypt.
+
+    The server's Initial packets are then of v2, with keys that are made of the client's first connection id (RFC 9368 2.3,
+    RFC 9369 4.1).
+    """
+    versions: dict[frozenset[object], set[str]] = defaultdict(set)
+    first: dict[frozenset[object], Ends] = {}
+    for event in events:
+        if event["event_type"] == "quic":
+            ends = ends_of(event)
+            both = frozenset((ends[:2], ends[2:]))
+            versions[both].add(event["quic"]["version"])
+            first.setdefault(both, ends)
+    return {first[both] for both, found in versions.items() if len(found) > 1}

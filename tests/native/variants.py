@@ -6,13 +6,14 @@ its own, so that every reader has to give every message once for each.
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-ETHERNET, RAW_IP, COOKED = 1, 101, 113
+ETHERNET, RAW_IP, COOKED = 1, 101, 113  # link types of captures
 _MAGIC = 0xA1B23C4D  # of a pcap file whose times are in nanoseconds
 _FILE, _PACKET = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
 _IPV4, _IPV6 = 0x0800, 0x86DD
@@ -20,7 +21,10 @@ _TCP, _UDP = 6, 17
 _SYN, _FIN, _RST = 2, 1, 4
 _FLIGHT = 48  # segments that change places with each other; of more than 64 that wait for one nothing is told
 SECOND = 1_000_000_000
-_HELLOS = 1024  # bytes of a flight in which hellos begin and mostly end
+_SMALL = 300  # bytes of a packet that go in small segments, where they are of a byte
+
+Frames = Iterator[tuple[int, bytes]]
+"""Times in nanoseconds, and what was captured then."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ class Packet:
         return self.ip[:4] + len(behind).to_bytes(2) + self.ip[6:] + behind
 
 
+Variant = Callable[[list[Packet]], Iterator[Packet]]
+
+
 def read(file: Path) -> list[Packet]:
     """The TCP and UDP packets of a capture, which editcap may have to write anew first."""
     plain = file.with_suffix(".plain.pcap")
@@ -122,15 +129,15 @@ def write(file: Path, packets: Iterable[tuple[int, bytes]], link: int) -> Path:
 
 
 def cut(packet: Packet, size: int) -> Iterator[Packet]:
-    """Its payload in segments of that size, as far as hellos go; the rest of it in one."""
-    near = min(len(packet.payload), _HELLOS)
+    """Its payload in segments of that size; but what is far behind, in large ones."""
+    near = min(len(packet.payload), max(_SMALL, size * 100))
     for at in range(0, near, size):
         yield packet.part(at, min(at + size, near))
     if len(packet.payload) > near:
         yield packet.part(near, len(packet.payload))
 
 
-def segments(size: int) -> Callable[[list[Packet]], Iterator[Packet]]:
+def segments(size: int) -> Variant:
     """All that TCP carries in segments of that size."""
 
     def variant(packets: list[Packet]) -> Iterator[Packet]:
@@ -165,17 +172,17 @@ def backwards(packets: list[Packet]) -> Iterator[Packet]:
 
 
 def twice(packets: list[Packet]) -> Iterator[Packet]:
-    """Every segment is sent again at once, and again with the next one, as one."""
-    last: dict[tuple[bytes, bytes], Packet] = {}
+    """Every segment is sent again at once, and again with the next one of its flight, as one."""
+    last: dict[frozenset[bytes], Packet] = {}
     for packet in packets:
         yield packet
         if not packet.is_tcp or not packet.payload:
             continue
         yield packet
-        before = last.get(packet.ends)
-        if before is not None and before.sequence + len(before.payload) == packet.sequence:
+        before = last.get(frozenset(packet.ends))
+        if before and before.ends == packet.ends and before.sequence + len(before.payload) == packet.sequence:
             yield replace(before, payload=before.payload + packet.payload)
-        last[packet.ends] = packet
+        last[frozenset(packet.ends)] = packet
 
 
 def as_it_is(packets: list[Packet]) -> Iterator[Packet]:
@@ -215,11 +222,10 @@ def fragmented(packet: Packet) -> list[bytes]:
 
 
 
-Frames = Iterator[tuple[int, bytes]]
 Way = Callable[[list[Packet]], Frames]
 
 
-def sent(variant: Callable[[list[Packet]], Iterator[Packet]], frame: Callable[[Packet], bytes] = untagged) -> Way:
+def sent(variant: Variant, frame: Callable[[Packet], bytes] = untagged) -> Way:
     def way(packets: list[Packet]) -> Frames:
         return ((packet.time, frame(packet)) for packet in variant(packets))
 
@@ -235,20 +241,27 @@ def in_fragments(packets: list[Packet]) -> Frames:
 OF_ANY: dict[str, Way] = {
     "as it is": sent(as_it_is), "tagged": sent(as_it_is, tagged), "in fragments": in_fragments,
 }  # fmt: skip
+TINY = ("in segments of 1 byte", "in segments of 7 bytes")
 OF_TCP: dict[str, Way] = {
-    "in segments of 1 byte": sent(segments(1)), "of 7": sent(segments(7)), "of 100": sent(segments(100)),
+    TINY[0]: sent(segments(1)), TINY[1]: sent(segments(7)), "in segments of 100 bytes": sent(segments(100)),
     "backwards": sent(backwards), "twice": sent(twice),
 }  # fmt: skip
+WAYS = {**OF_ANY, **OF_TCP}
 
 
 def all_ways(packets: list[Packet]) -> tuple[int, Frames]:
     """How many ways there are to send these packets, and the frames of all of them, one way after the other."""
-    ways = [*OF_ANY.values(), *(OF_TCP.values() if any(packet.is_tcp for packet in packets) else ())]
+    ways = WAYS if any(packet.is_tcp for packet in packets) else OF_ANY
     lasted = packets[-1].time - packets[0].time + SECOND
 
     def frames() -> Frames:
-        for number, way in enumerate(ways):
-            moved = [replace(one.between(number), time=one.time + number * lasted) for one in packets]
-            yield from way(moved)
+        for number, way in enumerate(ways.values()):
+            yield from way([replace(one.between(number), time=one.time + number * lasted) for one in packets])
 
     return len(ways), frames()
+
+
+def way_of(address: str) -> str:
+    """The way whose packets are between this address, which was that of a loopback, and itself."""
+    packed = ipaddress.ip_address(address).packed
+    return list(WAYS)[packed[2] if len(packed) == 4 else packed[13]]
