@@ -104,6 +104,10 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 
 		size = s->start_known && s->seq == s->start && read_part(skb, s->at.payload, &first, sizeof(first)) &&
 				       (first == 22 || (first == 20 && stream && stream->again[way])) ? UNKNOWN_SIZE : 0;
+		if (size && first == 20 && length == sizeof(struct change)) {
+			stream->until[way] += length; /* the hello is due behind it */
+			return 0;
+		}
 	}
 	if (!size) {
 		if (stream && s->start_known && s->seq == s->start) {
@@ -113,18 +117,23 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		s->begin = s->start;
 		return is_early(s);
 	}
-	if (stream && stream->decided[way] && stream->begin[way] == s->seq)
-		return 0; /* sent again, and was whole the first time */
+	if (stream && stream->decided[way] && s->seq + skipped - stream->begin[way] <= sizeof(struct change))
+		return 0; /* sent again, with the record before it or without, and was whole the first time */
 	if (!s->late)
 		stream = stream_of(skb, s, 1);
 	if (stream) {
-		stream->begin[way] = s->seq;
+		/* whether the record that means nothing is still missing before it; parts of the hello may have come, too */
+		__u8 overtook = stream->again[way] && s->seq - s->start == sizeof(struct change);
+
+		stream->begin[way] = overtook ? s->start : s->seq;
 		stream->until[way] = s->seq + size;
-		stream->wanted[way] = size > length;
+		stream->wanted[way] = overtook || size > length;
 		stream->decided[way] = 1;
 		stream->again[way] = 0;
 		if (length >= sizeof(tls) && is_retry(skb, &tls, s->at.payload + skipped))
 			expect_again(s, stream);
+		s->begin = stream->begin[way];
+		return 1;
 	}
 	s->begin = s->seq;
 	return 1;

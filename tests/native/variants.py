@@ -19,6 +19,7 @@ _FILE, _PACKET = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _TCP, _UDP = 6, 17
 _SYN, _FIN, _RST = 2, 1, 4
+_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891")  # begin the random bytes that tell one: RFC 8446 4.1.3
 _FLIGHT = 48  # segments that change places with each other; of more than 64 that wait for one nothing is told
 SECOND = 1_000_000_000
 _SMALL = 300  # bytes of a packet that go in small segments, where they are of a byte
@@ -148,7 +149,11 @@ def segments(size: int) -> Variant:
 
 
 def backwards(packets: list[Packet]) -> Iterator[Packet]:
-    """In segments of 100 bytes, the last of each flight first."""
+    """In segments of 100 bytes, the last of each flight first.
+
+    But a HelloRetryRequest stays before what its server sends next: where that comes first, and the next hello's segments
+    are out of order as well, nothing tells where that hello begins.
+    """
     waiting: dict[frozenset[bytes], list[Packet]] = {}
     for packet in packets:
         if not packet.is_tcp:
@@ -164,9 +169,11 @@ def backwards(packets: list[Packet]) -> Iterator[Packet]:
             if packet.flags & (_FIN | _RST):
                 yield from flight
                 flight.clear()
-        elif not flight:
+            elif _RETRY in packet.payload:
+                yield from reversed(flight)
+                flight.clear()
+        elif not flight:  # else it acknowledges what is not there yet; the next one does
             yield packet
-        # else: it acknowledges what is not there yet; the next one does
     for flight in waiting.values():
         yield from reversed(flight)
 
