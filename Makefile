@@ -10,7 +10,7 @@ PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-bas
 # To test and measure: programs that see the same traffic, BCC as a peer of the bench, and the tools that fetch real
 # StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
 # already is used.
-TEST_PACKAGES := $(PACKAGES) tshark bpftool python3-bpfcc git \
+TEST_PACKAGES := $(PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool python3-bpfcc git \
 	$(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
 
 help: ## show this
@@ -24,6 +24,7 @@ demo: $(BIN)/ingrain ## show it all: real traffic in, what the agent saw out
 test: lint ## run the tests
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
+	tests/native/install.sh
 	$(BIN)/pytest
 
 lint: $(BIN)/ingrain ## format, rules and types

@@ -126,8 +126,8 @@ def logged(messages: Messages) -> Messages:
 def unasked(records: Iterable[Event]) -> set[tuple[Ends, bool]]:
     """Where answers were sent that nobody asked for between the same two ends, all of which Suricata leaves out.
 
-    They are multicast DNS's: announcements, and unicast answers to questions that were asked by multicast (RFC 6762 8.3,
-    6.7).
+    They are multicast DNS's: announcements (RFC 6762 8.3), and unicast answers to questions that were asked by
+    multicast (RFC 6762 6.7).
     """
     return {
         (ends_of_record(record, answer=True), True)

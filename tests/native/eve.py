@@ -39,10 +39,20 @@ def suricata(capture: Path, folder: Path) -> list[Event]:
     folder.mkdir()
     settings = folder / "suricata.yaml"
     settings.write_text(_SETTINGS)
-    subprocess.run(
-        ["suricata", "-c", settings, "-r", capture, "-l", folder, "-k", "none", "-S", "/dev/null", "--runmode", "single"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command: list[str | Path] = [
+        "suricata",
+        "-c",
+        settings,
+        "-r",
+        capture,
+        "-l",
+        folder,
+        "-k",
+        "none",
+        "-S",
+        "/dev/null",
+    ]
+    subprocess.run([*command, "--runmode", "single"], check=True, capture_output=True)
     return [json.loads(line) for line in (folder / "eve.json").read_text().splitlines()]
 
 

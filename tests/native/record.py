@@ -6,6 +6,7 @@ packets to FILE. Where a program that the scene needs is missing, exit status 77
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 LACKING = 77
 FOUR, SIX = "127.0.0.1", "::1"
@@ -61,6 +63,14 @@ class Stage:
         return subprocess.run(
             command, input=said, capture_output=True, check=False, timeout=60, env={**os.environ, **environment}
         ).stdout
+
+    @staticmethod
+    def browsers() -> Any:
+        """curl_cffi: a curl with BoringSSL that offers what browsers do: GREASE, ECH, post-quantum keys."""
+        try:
+            return importlib.import_module("curl_cffi")
+        except ImportError:
+            raise Lacking("curl_cffi (of the dev dependencies)") from None
 
     def together(self, *commands: Sequence[str | Path]) -> None:
         """Clients' runs, a few at the same time."""
@@ -157,7 +167,7 @@ def main(scenes: dict[str, Scene], name: str, file: Path) -> int:
         with ExitStack() as stack, recorded(file, "lo"):
             scenes[name](Stage(file.parent, stack))
     except Lacking as error:
-        print(error)
+        sys.stdout.write(str(error))
         return LACKING
     return 0
 

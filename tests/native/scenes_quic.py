@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
 from pathlib import Path
 
-from quic_peer import V1, V2, Client, serving
-from record import FOUR, SIX, Lacking, Scene, Stage
-
 from aioquic.tls import CipherSuite
+from quic_peer import V1, V2, Client, serving
+from record import FOUR, SIX, Scene, Stage
 
 PORT = 443
 
@@ -51,12 +50,8 @@ async def _visit(pem: Path, *clients: Client, retry: bool = False) -> None:
 
 
 def browsers(stage: Stage) -> None:
-    """A curl with BoringSSL that offers over QUIC what browsers do: GREASE, ECH, post-quantum keys, many small frames."""
-    try:
-        from curl_cffi import requests  # noqa: PLC0415 - where it is missing, so is this scene
-        from curl_cffi.const import CurlHttpVersion
-    except ImportError:
-        raise Lacking("curl_cffi (of the dev dependencies)") from None
+    """HTTP/3 as browsers have it, with hellos over several packets, in many small frames in any order."""
+    curl = stage.browsers()
     pem = stage.certificate()
     stage.own_etc()
     Path("/etc/hosts").write_text(f"{FOUR} curl.test\n")
@@ -64,13 +59,11 @@ def browsers(stage: Stage) -> None:
     async def visit() -> None:
         async with serving(pem, FOUR, PORT):
             for browser in (None, "chrome131", "chrome136", "chrome145", "firefox147", "safari260"):
-                try:
+                with contextlib.suppress(curl.requests.exceptions.RequestException):
                     await asyncio.to_thread(
-                        requests.get, "https://curl.test/", impersonate=browser, verify=False, timeout=3,
-                        http_version=CurlHttpVersion.V3ONLY,
+                        curl.requests.get, "https://curl.test/", impersonate=browser, verify=False, timeout=3,
+                        http_version=curl.CurlHttpVersion.V3ONLY,
                     )  # fmt: skip
-                except requests.exceptions.RequestException as error:
-                    print(browser, error, file=sys.stderr)
 
     asyncio.run(visit())
 

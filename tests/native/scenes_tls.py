@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def _clients(address: str, *options: str) -> Iterator[list[str]]:
 
 
 def openssl(stage: Stage) -> None:
-    """s_client with its options, and three servers: one takes all, one asks for another key share, one is of TLS 1.2."""
+    """s_client with its options; three servers: one takes all, one asks for another key share, one is of TLS 1.2."""
     _serve(stage, 4431, "-www", *_WEAK, "-alpn", "h2,http/1.1")
     _serve(stage, 4432, "-www", "-groups", "P-521:P-256", "-alpn", "http/1.1")
     _serve(stage, 4433, "-www", "-tls1_2", "-no_ticket")
@@ -71,7 +71,8 @@ def gnutls(stage: Stage) -> None:
     for port in (4431, 4432):
         for priority in (
             "NORMAL", "SECURE256", "NORMAL:-VERS-TLS1.3", "PERFORMANCE:%COMPAT", "NORMAL:-GROUP-ALL:+GROUP-X25519",
-            "NORMAL:-VERS-ALL:+VERS-TLS1.0:%COMPAT", "NORMAL:-VERS-ALL:+VERS-TLS1.1", "LEGACY:%NO_EXTENSIONS:-VERS-TLS1.3",
+            "NORMAL:-VERS-ALL:+VERS-TLS1.0:%COMPAT", "NORMAL:-VERS-ALL:+VERS-TLS1.1",
+            "LEGACY:%NO_EXTENSIONS:-VERS-TLS1.3",
             "NORMAL:-KX-ALL:+RSA:-VERS-TLS1.3", "NORMAL:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-SHA256",
         ):  # fmt: skip
             client = ("gnutls-cli", "--insecure", "-p", str(port), "--priority", priority)
@@ -82,42 +83,23 @@ def gnutls(stage: Stage) -> None:
 
 
 def curl(stage: Stage) -> None:
-    """curl with OpenSSL, and a curl with BoringSSL that offers what browsers do: GREASE, ECH, post-quantum keys."""
+    """curl with OpenSSL, and what browsers offer: GREASE, ECH, post-quantum keys in hellos over several segments."""
     stage.need("curl")
-    try:
-        from curl_cffi import requests  # noqa: PLC0415 - where it is missing, so is this scene
-    except ImportError:
-        raise Lacking("curl_cffi (of the dev dependencies)") from None
+    requests = stage.browsers().requests
     _serve(stage, 443, "-www", *_WEAK, "-alpn", "http/1.1")
     stage.own_etc()
     Path("/etc/hosts").write_text(f"{FOUR} curl.test\n")
     for options in (
-        "",
-        "--http1.1",
-        "--tls-max 1.2",
-        "--ciphers ECDHE-RSA-AES128-GCM-SHA256",
-        "--no-alpn",
+        "", "--http1.1", "--tls-max 1.2", "--ciphers ECDHE-RSA-AES128-GCM-SHA256", "--no-alpn",
         "--tls-max 1.1 --ciphers ALL:@SECLEVEL=0",
-    ):
+    ):  # fmt: skip
         stage.run("curl", "-sk", "-m", "5", *options.split(), "https://curl.test/")
     for browser in (
-        "chrome99",
-        "chrome110",
-        "chrome120",
-        "chrome131",
-        "chrome136",
-        "edge101",
-        "firefox133",
-        "firefox135",
-        "safari153",
-        "safari170",
-        "safari180",
-        "tor145",
-    ):
-        try:
+        "chrome99", "chrome110", "chrome120", "chrome131", "chrome136", "edge101", "firefox133", "firefox135",
+        "safari153", "safari170", "safari180", "tor145",
+    ):  # fmt: skip
+        with contextlib.suppress(requests.exceptions.RequestException):
             requests.get("https://curl.test/", impersonate=browser, verify=False, timeout=5)
-        except requests.exceptions.RequestException as error:
-            print(error, file=sys.stderr)
 
 
 def go(stage: Stage) -> None:

@@ -57,7 +57,7 @@ def told_by_ingrain(records: Iterable[Event]) -> Connections:
 
 
 def quic_told_by_suricata(events: Iterable[Event]) -> Hellos:
-    """By connection, the hellos of the client (sni, ja3, ja4) and those of the server (ja3s); other packets tell nothing."""
+    """By connection, the hellos of the client (sni, ja3, ja4) and of the server (ja3s). Other packets tell nothing."""
     told: Hellos = defaultdict(lambda: ([], []))
     for event in events:
         if event["event_type"] == "quic":
@@ -84,9 +84,9 @@ def quic_told_by_ingrain(records: Iterable[Event]) -> Hellos:
 def expected_ja4(ja4: str, ja3_text: str) -> str:
     """What Suricata 7 makes of a hello's JA4.
 
-    Where no signature algorithms are offered, it hashes the extensions with an underscore behind them. JA4.md: "If there
-    are no signature algorithms in the hello packet, then the string ends without an underscore"; and no extensions at all
-    are 000000000000.
+    Where no signature algorithms are offered, it hashes the extensions with an underscore behind them. JA4.md: "If
+    there are no signature algorithms in the hello packet, then the string ends without an underscore"; and no
+    extensions at all are 000000000000.
     """
     kinds = [int(kind) for kind in ja3_text.split(",")[2].split("-") if kind]
     if SIGNATURE_ALGORITHMS in kinds:
@@ -123,29 +123,31 @@ def handshakes(theirs: dict[Ends, Handshake], ours: Connections) -> bool:
 def is_sum(ja4: str | None, offers: list[Event]) -> bool:
     """Whether this JA4 counts the cipher suites and the extensions of two ClientHellos together.
 
-    Suricata 7 adds the second one that follows a HelloRetryRequest to the first where no change_cipher_spec record stands
-    between the two, which TLS 1.3 only sends for middleboxes (RFC 8446 D.4); the version that it tells is then that of the
-    second hello. A JA4 is of one ClientHello.
+    Suricata 7 adds the one that follows a HelloRetryRequest to the first where no change_cipher_spec record stands
+    between the two, which TLS 1.3 sends for middleboxes only (RFC 8446 D.4); the version that it tells is then that of
+    the second hello. A JA4 is of one ClientHello.
     """
     if ja4 is None or len(offers) < 2:
         return False
-    first, second = (offer["ja4"] for offer in offers)
+    first, second = (str(offer["ja4"]) for offer in offers)
     counts = [int(first[at : at + 2]) + int(second[at : at + 2]) for at in (4, 6)]
     return ja4[:8] == first[:4] + "".join(f"{count:02}" for count in counts)
 
 
 def without_ends(hellos: tuple[list[Event], list[Event]]) -> tuple[list[Event], list[Event]]:
     """The hellos but for when and between which addresses they were sent."""
-    offers, choices = ([{key: value for key, value in one.items() if key not in _ENDS} for one in side] for side in hellos)
+    offers, choices = (
+        [{key: value for key, value in one.items() if key not in _ENDS} for one in side] for side in hellos
+    )
     return offers, choices
 
 
 def without_second(hellos: tuple[list[Event], list[Event]]) -> tuple[list[Event], list[Event]]:
     """What is told of a connection whose HelloRetryRequest came in segments that are too short to tell it.
 
-    That another hello of both sides is due is known from its random bytes, up to the 19th of a segment; else, from its own
-    first 11. No TCP sends such segments of its own accord (RFC 9293 3.8.6.2.1), and what is told says that there was a
-    retry.
+    That another hello of both sides is due is known from the first 19 bytes of the retry's segment, or of that hello
+    from the first 11 of its own. No TCP sends shorter ones of its own accord (RFC 9293 3.8.6.2.1), and what is told
+    says that there was a retry.
     """
     offers, choices = hellos
     return (offers[:1], choices[:1]) if choices and choices[0]["retry"] else hellos
@@ -154,8 +156,8 @@ def without_second(hellos: tuple[list[Event], list[Event]]) -> tuple[list[Event]
 def of_two_versions(events: Iterable[Event]) -> set[Ends]:
     """Connections that begin with QUIC v1 and go on with v2, whose ServerHello Suricata cannot decrypt.
 
-    The server's Initial packets are then of v2, with keys that are made of the client's first connection id (RFC 9368 2.3,
-    RFC 9369 4.1).
+    The server's Initial packets are then of v2, with keys that are made of the client's first connection id (RFC 9368
+    2.3, RFC 9369 4.1).
     """
     versions: dict[frozenset[object], set[str]] = defaultdict(set)
     first: dict[frozenset[object], Ends] = {}

@@ -1,6 +1,6 @@
 """The packets of a capture, sent again in other ways that say the same: in small segments, out of order, twice, tagged.
 
-In: a capture file of Ethernet frames. Out: one with the same connections once for each variant, each between addresses of
+In: a capture file of Ethernet frames. Out: one with the same connections once for each way, each between addresses of
 its own, so that every reader has to give every message once for each.
 """
 
@@ -62,7 +62,9 @@ class Packet:
         """The segment with this part of the payload only; the connection ends behind its last part."""
         sequence = (self.sequence + start) % (1 << 32)
         flags = self.flags & ~_FIN if end < len(self.payload) else self.flags
-        transport = self.transport[:4] + sequence.to_bytes(4) + self.transport[8:13] + bytes([flags]) + self.transport[14:]
+        transport = (
+            self.transport[:4] + sequence.to_bytes(4) + self.transport[8:13] + bytes([flags]) + self.transport[14:]
+        )
         return replace(self, transport=transport, payload=self.payload[start:end])
 
     def between(self, number: int) -> Packet:
@@ -151,8 +153,8 @@ def segments(size: int) -> Variant:
 def backwards(packets: list[Packet]) -> Iterator[Packet]:
     """In segments of 100 bytes, the last of each flight first.
 
-    But a HelloRetryRequest stays before what its server sends next: where that comes first, and the next hello's segments
-    are out of order as well, nothing tells where that hello begins.
+    But a HelloRetryRequest stays before what its server sends next: where that comes first, and the next hello's
+    segments are out of order as well, nothing tells where that hello begins.
     """
     waiting: dict[frozenset[bytes], list[Packet]] = {}
     for packet in packets:
@@ -226,7 +228,6 @@ def fragmented(packet: Packet) -> list[bytes]:
             raw = packet.ip[:4] + (8 + len(piece)).to_bytes(2) + b"\x2c" + packet.ip[7:] + extension + piece
         frames.append(bytes(12) + packet.ether.to_bytes(2) + raw)
     return frames
-
 
 
 Way = Callable[[list[Packet]], Frames]
