@@ -14,6 +14,7 @@ import dns.message
 import dpkt.ssl
 from load import Kind
 
+from ingrain import memory
 from ingrain.grains import GRAINS
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.program import Program
@@ -53,6 +54,7 @@ def _measure(kind: Kind, wanted: Callable[[bytes], bool], peer: Callable[[bytes]
     drains = _drains(kind, wanted)
     payloads = [payload for drained in drains for payload in drained.payloads]
     grain = find_class(GRAINS[kind.probe])()
+    memory.frugal()  # as in the agent
 
     def ours() -> None:
         for drained in drains:

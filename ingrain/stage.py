@@ -22,10 +22,10 @@ from ingrain.batch import Batch
 
 log = logging.getLogger(__name__)
 
-INBOX_RECORDS = 1 << 20
-"""Records a stage's inbox holds before it is full: about a second of the sustained rate, some 60 MB of connections."""
+INBOX_RECORDS = 1 << 19
+"""Records a stage's inbox holds before it is full: half a second of the sustained rate, some 30 MB of connections."""
 
-INBOX_BYTES = 128 << 20
+INBOX_BYTES = 64 << 20
 """Bytes it holds before it is full: DNS answers and long names weigh more than the count of records says."""
 
 _BATCH_OVERHEAD = 4096

@@ -16,7 +16,7 @@ from ingrain.batch import TEXT, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings
 from ingrain.grains.messages import MessageGrain
 from ingrain.grains.packets import Layout, Packet
-from ingrain.grains.queries import Key, Queries
+from ingrain.grains.queries import Queries
 from ingrain.grains.text_columns import offsets, texts
 from ingrain.wire import dns_message, dns_name
 from ingrain.wire.dns_message import Answer, Message
@@ -70,14 +70,10 @@ class DNS(MessageGrain[Message, Latency]):
 
     def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
         """A datagram's message, or those that the segment completes."""
-        if packet.offset >= 0:
-            payloads = self._payloads(packet, at)
-            return [told for payload in payloads for told in self._told(payload, packet, at)]
-        if 0 < packet.datagram < len(packet.payload):
-            size, payload = packet.datagram, packet.payload
-            datagrams = [payload[start : start + size] for start in range(0, len(payload), size)]
-            return [told for datagram in datagrams for told in self._told(datagram, packet, at)]
-        return self._told(packet.payload, packet, at)
+        if packet.offset < 0 and not packet.datagram:
+            return self._told(packet.payload, packet, at)
+        payloads = self._payloads(packet, at) if packet.offset >= 0 else _datagrams(packet)
+        return [told for payload in payloads for told in self._told(payload, packet, at)]
 
     def expire(self, now: int) -> None:
         """Streams that ended within a message."""
@@ -111,7 +107,9 @@ class DNS(MessageGrain[Message, Latency]):
     def _payloads(self, packet: Packet, at: Layout) -> Iterator[bytes]:
         """The messages that follow each other in a stream, from its beginning on."""
         self.expire(packet.time)
-        key = at.connection(packet.row) + packet.row[at.begin]  # ports are used again: another connection's stream
+        key = (
+            packet.source + packet.destination + packet.row[at.begin]
+        )  # ports are used again: another connection's stream
         known = self._streams.known(key)
         if known and known.over:
             return
@@ -130,8 +128,10 @@ class DNS(MessageGrain[Message, Latency]):
 
     def _told(self, payload: bytes, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
         try:
-            whole = packet.whole or packet.offset >= 0  # of a stream only whole messages are taken
-            message = dns_message.decode(payload) if whole else dns_message.decode_cut(payload)
+            if packet.whole or packet.offset >= 0:  # of a stream only whole messages are taken
+                message = dns_message.decode(payload)
+            else:
+                message = dns_message.decode_cut(payload)
         except Malformed:
             self.malformed += 1
             return ()
@@ -141,25 +141,30 @@ class DNS(MessageGrain[Message, Latency]):
         questions = message.questions
         if not questions:
             return ((message, None),)
-        ends = (at.turned if message.is_answer else at.connection)(packet.row) + payload[:2]
+        source, destination = packet.source, packet.destination
+        ends = (destination + source if message.is_answer else source + destination) + payload[:2]
         if len(questions) == 1:
-            return ((message, self._latency(message, _key(ends, questions[0]), packet, at)),)
-        singles = [message._replace(questions=(question,)) for question in questions]
-        return [(single, self._latency(single, _key(ends, single.questions[0]), packet, at)) for single in singles]
+            return ((message, self._latency(message, ends, questions[0], packet, at)),)
+        return [
+            (message._replace(questions=(question,)), self._latency(message, ends, question, packet, at))
+            for question in questions
+        ]
 
-    def _latency(self, message: Message, key: Key, packet: Packet, at: Layout) -> Latency:
+    def _latency(self, message: Message, ends: bytes, question: tuple[str, str], packet: Packet, at: Layout) -> Latency:
+        name, kind = question
+        if not name.islower():
+            name = name.lower()  # an answer may have it in another case: RFC 4343 4.1
         if not message.is_answer:
-            self._queries.ask(key, packet.time)
+            self._queries.ask((ends, name, kind), packet.time)
             return None
         if self.lookups is not None and message.answers and at.of_client(packet.row, receives=True):
-            found = _addresses(message.answers)
-            self.lookups.note(at.client(packet.row, receives=True), key[1][0], found, packet.time)
-        return self._queries.answer(key, packet.time)
+            self.lookups.note(at.client(packet.row, receives=True), name, _addresses(message.answers), packet.time)
+        return self._queries.answer((ends, name, kind), packet.time)
 
 
-def _key(ends: bytes, question: tuple[str, str]) -> Key:
-    name, kind = question
-    return ends, (name.lower(), kind)  # an answer may have the name in another case: RFC 4343 4.1
+def _datagrams(packet: Packet) -> list[bytes]:
+    size, payload = packet.datagram, packet.payload
+    return [payload[start : start + size] for start in range(0, len(payload), size)]
 
 
 @lru_cache(maxsize=2048)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ingrain.kernel.records import Drained
+from ingrain.kernel.records import Drained, Events
 
 TCP = 6
-_OUT, _IN, _UNKNOWN = 0, 1, 2
-_TURNED = (bytes([_IN]), bytes([_OUT]), bytes([_UNKNOWN]))
+_OUT, _IN = 0, 1
+_END = np.dtype([("group", "u8"), ("address", "u1", 16), ("port", "u2"), ("watched", "u1")])
 
 
 class Packet(NamedTuple):
@@ -26,6 +26,9 @@ class Packet(NamedTuple):
     where in its stream, or in the message that it is part of, the payload begins; -1 for UDP. datagram: UDP: length of
     each datagram but the last, where the payload is that of several (segmentation offload); else 0. time: the kernel's,
     in nanoseconds.
+
+    source, destination: what tells its ends apart. They say also which end was watched: a packet over loopback is seen
+    at both of its sockets, and those are different connections here.
     """
 
     row: bytes
@@ -34,39 +37,18 @@ class Packet(NamedTuple):
     offset: int
     datagram: int
     time: int
+    source: bytes
+    destination: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where in a row the parts are that tell whose packet it is, and from where to where it goes."""
+    """Where in a row the parts are that tell whose packet it is."""
 
     process: slice
-    group: slice
     addresses: tuple[slice, slice]
-    ports: tuple[slice, slice]
     direction: int
     begin: slice
-
-    def connection(self, row: bytes) -> bytes:
-        """The same bytes for all packets of a socket that go one way.
-
-        A packet over loopback is seen at both of its sockets: those are different connections here.
-        """
-        return row[self.group] + row[self.addresses[0].start : self.direction + 1]
-
-    def turned(self, row: bytes) -> bytes:
-        """The `connection` of the packets that go the other way."""
-        (source, destination), (port, to_port) = self.addresses, self.ports
-        protocol, direction = row[self.ports[1].stop : self.direction], row[self.direction]
-        ends = row[destination] + row[source] + row[to_port] + row[port]
-        return row[self.group] + ends + protocol + _TURNED[direction]
-
-    def ends(self, row: bytes) -> tuple[bytes, bytes]:
-        """Where the packet comes from, and where it goes to; each says also whether it is the end that was watched."""
-        (source, destination), (port, to_port) = self.addresses, self.ports
-        group, direction = row[self.group], row[self.direction]
-        near = (group + row[source] + row[port], group + row[destination] + row[to_port])
-        return near[0] + bytes([direction == _OUT]), near[1] + bytes([direction == _IN])
 
     def destination(self, row: bytes) -> bytes:
         """Address that the packet goes to: 16 bytes."""
@@ -95,8 +77,17 @@ def packets(drained: Drained) -> Iterator[Packet]:
         offsets.tolist(),
         events["datagram"].tolist(),
         flow["time"].tolist(),
+        _ends(flow, "s_ip", "s_port", _OUT),
+        _ends(flow, "d_ip", "d_port", _IN),
     )
     return map(Packet._make, zip(*columns, strict=True))
+
+
+def _ends(flow: Events, address: str, port: str, watched: int) -> list[bytes]:
+    ends = np.zeros(len(flow), _END)
+    ends["group"], ends["address"], ends["port"] = flow["cgroup_id"], flow[address], flow[port]
+    ends["watched"] = flow["direction"] == watched
+    return ends.view((np.void, _END.itemsize)).tolist()
 
 
 def in_time_order(drained: Drained) -> Drained:
@@ -110,7 +101,7 @@ def in_time_order(drained: Drained) -> Drained:
 
 @lru_cache(maxsize=8)
 def layout(dtype: np.dtype[np.void]) -> Layout:
-    """The layout of `struct packet`, whose addresses, ports, protocol and direction stand in this order in its flow."""
+    """The layout of `struct packet`."""
     begin, flow = _field(dtype, "flow")
 
     def part(name: str) -> slice:
@@ -120,9 +111,7 @@ def layout(dtype: np.dtype[np.void]) -> Layout:
     begins, sequence = _field(dtype, "begin")
     return Layout(
         process=part("pid"),
-        group=part("cgroup_id"),
         addresses=(part("s_ip"), part("d_ip")),
-        ports=(part("s_port"), part("d_port")),
         direction=part("direction").start,
         begin=slice(begins, begins + sequence.itemsize),
     )

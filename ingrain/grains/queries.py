@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-Key = tuple[bytes, tuple[str, str]]
-"""What only its answer has in common with a query: connection and id, and the question, its name in small letters."""
+Key = tuple[bytes, str, str]
+"""What a query and its answer have in common: their connection with the message's id, the name, the type."""
 
 QUERIES = 1 << 13
 """Of a generation at the most. There are two, and a query costs some 400 bytes."""

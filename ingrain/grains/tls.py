@@ -82,7 +82,7 @@ class TLS(MessageGrain[Hello, Beside]):
     def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Hello, Beside]]:
         """The hellos that the segment or datagram completes."""
         if packet.offset < 0:
-            return [(hello, (self._match(hello, packet, at), True)) for hello in self._from_quic(packet, at)]
+            return [(hello, (self._match(hello, packet, at), True)) for hello in self._from_quic(packet)]
         hello = self._from_tcp(packet, at)
         return [] if hello is None else [(hello, (self._match(hello, packet, at), False))]
 
@@ -156,7 +156,7 @@ class TLS(MessageGrain[Hello, Beside]):
     @staticmethod
     def _key(packet: Packet, at: Layout) -> bytes:
         """Tells hellos apart: on one connection a client may send two of them (RFC 8446 4.1.2)."""
-        return at.connection(packet.row) + packet.row[at.begin]
+        return packet.source + packet.destination + packet.row[at.begin]
 
     def _from_stream(self, stream: Stream) -> Hello | None:
         if not stream.data or len(stream.data) < stream.needed:
@@ -172,14 +172,14 @@ class TLS(MessageGrain[Hello, Beside]):
         stream.end()
         return hello
 
-    def _from_quic(self, packet: Packet, at: Layout) -> list[Hello]:
+    def _from_quic(self, packet: Packet) -> list[Hello]:
         """The hellos that the datagram completes."""
         if self._quic is None:
             from ingrain.wire.quic import Quic  # noqa: PLC0415 the ciphers are 7 MB that most hosts need not have
 
             self._quic = Quic()
         try:
-            messages = self._quic.read(*at.ends(packet.row), packet.payload, packet.time)
+            messages = self._quic.read(packet.source, packet.destination, packet.payload, packet.time)
         except Malformed:
             self.malformed += 1
             return []
