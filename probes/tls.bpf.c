@@ -61,6 +61,11 @@ static __always_inline int is_retry(struct __sk_buff *skb, const struct hello *t
 	       random[0] == bpf_htonl(0xcf21ad74) && random[1] == bpf_htonl(0xe59a6111);
 }
 
+enum again {
+	AGAIN = 1,
+	CHANGE_SEEN = 2, /* and the record that may stand before it was handed over */
+};
+
 /* Another hello of both sides is due: the client's behind what this segment acknowledges, the server's behind it. */
 static __always_inline void expect_again(const struct segment *s, struct stream *stream)
 {
@@ -69,7 +74,7 @@ static __always_inline void expect_again(const struct segment *s, struct stream 
 	if (!stream->wanted[way])
 		stream->until[way] = s->seq + s->at.payload_len;
 	stream->until[other] = s->ack;
-	stream->again[way] = stream->again[other] = 1;
+	stream->again[way] = stream->again[other] = AGAIN;
 	stream->wanted[other] = 0;
 }
 
@@ -105,8 +110,9 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 		size = s->start_known && s->seq == s->start && read_part(skb, s->at.payload, &first, sizeof(first)) &&
 				       (first == 22 || (first == 20 && stream && stream->again[way])) ? UNKNOWN_SIZE : 0;
 		if (size && first == 20 && length == sizeof(struct change)) {
-			stream->until[way] += length; /* the hello is due behind it */
-			return 0;
+			stream->again[way] = CHANGE_SEEN; /* the hello is due behind it */
+			s->begin = s->start;
+			return 1;
 		}
 	}
 	if (!size) {
@@ -122,12 +128,12 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 	if (!s->late)
 		stream = stream_of(skb, s, 1);
 	if (stream) {
-		/* whether the record that means nothing is still missing before it; parts of the hello may have come, too */
-		__u8 overtook = stream->again[way] && s->seq - s->start == sizeof(struct change);
+		__u8 again = stream->again[way] && s->seq - s->start == sizeof(struct change) ? stream->again[way] : 0;
 
-		stream->begin[way] = overtook ? s->start : s->seq;
+		/* parts of the hello may have come before, and the record that means nothing may still be missing */
+		stream->begin[way] = again ? s->start : s->seq;
 		stream->until[way] = s->seq + size;
-		stream->wanted[way] = overtook || size > length;
+		stream->wanted[way] = again == AGAIN || size > length;
 		stream->decided[way] = 1;
 		stream->again[way] = 0;
 		if (length >= sizeof(tls) && is_retry(skb, &tls, s->at.payload + skipped))
