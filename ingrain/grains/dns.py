@@ -113,6 +113,7 @@ class DNS(MessageGrain[Message, Latency]):
         known = self._streams.known(key)
         if known and known.over:
             return
+        begun = packet.offset == 0 or (known is not None and known.behind > 0)
         stream = self._streams.add(key, packet.offset, packet.payload, packet.time)
         while len(stream.data) >= _PREFIX:
             size = int.from_bytes(stream.data[:_PREFIX])
@@ -124,7 +125,7 @@ class DNS(MessageGrain[Message, Latency]):
                 break
             yield stream.take(_PREFIX + size)[_PREFIX:]
         if stream.over:
-            self.unfinished += 1
+            self.unfinished += begun  # what has no beginning may be anything
 
     def _told(self, payload: bytes, packet: Packet, at: Layout) -> Sequence[tuple[Message, Latency]]:
         try:

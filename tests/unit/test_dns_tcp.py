@@ -178,6 +178,15 @@ def test_segments_that_came_early_of_what_is_no_dns_are_not_unfinished() -> None
     assert (grain.parts, grain.malformed, grain.unfinished) == (2, 0, 0)
 
 
+def test_a_stream_of_more_segments_than_may_wait_for_its_beginning_is_not_unfinished_unless_that_came() -> None:
+    early = [(1000 + 10 * number, b"data") for number in range(70)]
+    for beginning, unfinished in (([], 0), ([(0, STREAM[:20])], 1)):
+        grain = DNS()
+        told(grain, beginning + early)
+        grain.finish()
+        assert grain.unfinished == unfinished
+
+
 def test_a_segment_captured_in_part_leaves_a_gap_and_its_message_unfinished() -> None:
     whole = stream(query("a.test"), query("b.test"))
     cut, rest = whole[:-3], stream(query("c.test"))
