@@ -124,22 +124,30 @@ def every_way(messages: Counter[Any], ways: int) -> bool:
     return bool(messages) and not any(count % ways for count in messages.values())
 
 
-@pytest.mark.parametrize("scene", ["dns-udp", "dns-tcp", "dns-resolved", "dns-multicast"])
-def test_dns_messages(scene: str, recorded: Recorded, tmp_path: Path) -> None:
-    told = seen(scene, recorded, tmp_path)
+@pytest.mark.parametrize(("scene", "types"), [("udp", 20), ("tcp", 20), ("resolved", 20), ("multicast", 4)])
+def test_dns_messages(scene: str, types: int, recorded: Recorded, tmp_path: Path) -> None:
+    told = seen(f"dns-{scene}", recorded, tmp_path)
     assert told.malformed == 0
+    assert len({record["q_type"] for record in told.records}) > types
     ours = dns_said.told_by_ingrain(told.records)
     assert every_way(Counter(said for messages in ours.values() for said in messages), told.ways)
     theirs = dns_said.told_by_suricata(told.events)
     unasked = dns_said.unasked(told.records)
-    assert bool(unasked) == (scene == "dns-multicast")
+    assert bool(unasked) == (scene == "multicast")
     assert theirs == dns_said.logged({key: messages for key, messages in ours.items() if key not in unasked})
 
 
-@pytest.mark.parametrize("scene", ["openssl", "resumption", "gnutls", "curl", "go", "node", "python", "nss"])
-def test_tls_hellos(scene: str, recorded: Recorded, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scene", "fingerprints"),
+    [
+        ("openssl", 10), ("resumption", 3), ("gnutls", 20), ("curl", 10), ("go", 7), ("node", 6), ("python", 7),
+        ("nss", 5),
+    ],
+)  # fmt: skip
+def test_tls_hellos(scene: str, fingerprints: int, recorded: Recorded, tmp_path: Path) -> None:
     told = seen(f"tls-{scene}", recorded, tmp_path)
     assert told.malformed == 0
+    assert len({record.get("ja4") for record in told.records}) > fingerprints
     theirs, ours = tls_said.told_by_suricata(told.events), tls_said.told_by_ingrain(told.records)
     by_way: dict[str, dict[tuple[int, int], Any]] = {way: {} for way in variants.WAYS}
     for (client, port, _server, to), hellos in ours.items():
@@ -153,9 +161,11 @@ def test_tls_hellos(scene: str, recorded: Recorded, tmp_path: Path) -> None:
     assert added == (scene == "nss")
 
 
-@pytest.mark.parametrize("scene", ["clients", "retry", "versions", "browsers"])
-def test_quic_hellos(scene: str, recorded: Recorded, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scene", "fingerprints"), [("clients", 4), ("retry", 4), ("versions", 1), ("browsers", 5)])
+def test_quic_hellos(scene: str, fingerprints: int, recorded: Recorded, tmp_path: Path) -> None:
     told = seen(f"quic-{scene}", recorded, tmp_path)
+    assert len({record.get("ja4") for record in told.records}) > fingerprints
+    assert {record["proto"] for record in told.records} == {"quic"}
     theirs, ours = tls_said.quic_told_by_suricata(told.events), tls_said.quic_told_by_ingrain(told.records)
     changed = tls_said.of_two_versions(told.events)
     assert bool(changed) == (scene == "versions")
