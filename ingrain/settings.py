@@ -1,19 +1,48 @@
 """The base of every settings model. A model stands in the file of what it configures.
 
-Types and bounds are checked by msgspec; what they cannot say, a model's `__post_init__` says with a ValueError whose
-message names what is allowed; when it begins with `FIELD: `, it is told on that field's line. What one field alone can
-tell may be a check of its own, `Annotated[str, Meta(extra={"check": function})]`, so that it is told beside the others.
+Types and bounds are checked by msgspec; what they cannot say of one field, its check says,
+`Annotated[str, Meta(extra={"check": function})]`, and what concerns several, the model's own `__post_init__`: with a
+ValueError whose message names what is allowed; when that begins with `FIELD: `, it is told on that field's line.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
+
+Check = Callable[[Any], None]
+"""Raises ValueError for a value that a field may not have; the message says what is allowed."""
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A table of the configuration file. Field names are the file's keys."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a field does not pass its own check."""
+        for name, check in _checks_of(type(self)):
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    check(value)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+
+
+def checks(kind: Any) -> list[Check]:
+    """A field's own checks: `Annotated[..., Meta(extra={"check": function})]`."""
+    if get_origin(kind) is not Annotated:
+        return []
+    metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, msgspec.Meta))
+    return [meta.extra["check"] for meta in metas if meta.extra and "check" in meta.extra]
+
+
+@cache
+def _checks_of(model: type[Settings]) -> list[tuple[str, Check]]:
+    hints = get_type_hints(model, include_extras=True)
+    return [(name, check) for name, kind in hints.items() for check in checks(kind)]
 
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]

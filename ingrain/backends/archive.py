@@ -35,13 +35,6 @@ class ArchiveSettings(ObjectSettings, frozen=True, kw_only=True):
 
     path: Annotated[str, msgspec.Meta(extra={"check": is_path})]
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for what no folder can be called."""
-        try:
-            is_path(self.path)
-        except ValueError as error:
-            raise ValueError(f"path: {error}") from error
-
 
 class Archive(Objects):
     """Records are delivered when their object has its name and is on the disk (fsync)."""

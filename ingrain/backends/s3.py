@@ -98,17 +98,6 @@ class S3Settings(ObjectSettings, frozen=True):
     endpoint_url: Annotated[str | None, msgspec.Meta(extra={"check": is_endpoint})] = None
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for what no bucket, region, endpoint or prefix can be."""
-        checks = {"bucket": is_bucket, "region": is_region, "endpoint_url": is_endpoint, "prefix": is_prefix}
-        for name, check in checks.items():
-            value = getattr(self, name)
-            if value is not None:
-                try:
-                    check(value)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
-
 
 class S3(Objects):
     """Records are delivered when S3 has said that it has their object.

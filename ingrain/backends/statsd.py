@@ -63,16 +63,6 @@ class StatsDSettings(Settings, frozen=True):
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
     datagram_bytes: Annotated[int, msgspec.Meta(ge=256, le=65_507)] | None = None
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for a bad address or prefix."""
-        for name, check in (("address", is_address), ("prefix", is_prefix)):
-            value = getattr(self, name)
-            if value is not None:
-                try:
-                    check(value)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
-
 
 class StatsD(Backend):
     """`detail`: datagrams, series (lines summed up to a value each) and bytes that were sent, and reasons of losses.

@@ -7,7 +7,6 @@ msgspec judges each single value, and the models' own checks run last.
 from __future__ import annotations
 
 import types
-import typing
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec.inspect
 
 from ingrain.config.positions import Path
 from ingrain.config.problems import Problems, near, quoted, unknown_key
-from ingrain.settings import Settings
+from ingrain.settings import Settings, checks
 
 S = TypeVar("S", bound=Settings)
 
@@ -68,7 +67,7 @@ def _value(kind: Any, value: Any, path: Path, problems: Problems) -> None:
             return
     try:
         msgspec.convert(value, kind)
-        for check in _checks(kind):
+        for check in checks(kind):
             check(value)
     except msgspec.ValidationError:
         problems.mistake(
@@ -90,14 +89,6 @@ def _bare(kind: Any) -> Any:
             kind = members[0]
         else:
             return kind
-
-
-def _checks(kind: Any) -> list[typing.Callable[[Any], None]]:
-    """The field's own checks: `Annotated[..., Meta(extra={"check": function})]`, which raises ValueError."""
-    if get_origin(kind) is not Annotated:
-        return []
-    metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, msgspec.Meta))
-    return [meta.extra["check"] for meta in metas if meta.extra and "check" in meta.extra]
 
 
 def _near(kind: Any, value: Any) -> str:

@@ -53,14 +53,6 @@ class Pattern(Settings, frozen=True):
     regex: Annotated[str, msgspec.Meta(extra={"check": re2})]
     replace_with: Annotated[str, msgspec.Meta(extra={"check": constant})]
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for a regex that RE2 does not take, or a replacement that no record may hold."""
-        for name, check in (("regex", re2), ("replace_with", constant)):
-            try:
-                check(getattr(self, name))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-
 
 class RegexSettings(Settings, frozen=True):
     """`patterns`: applied in their order, each to what the one before it left."""

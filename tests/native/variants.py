@@ -22,7 +22,7 @@ _SYN, _FIN, _RST = 2, 1, 4
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891")  # begin the random bytes that tell one: RFC 8446 4.1.3
 _FLIGHT = 48  # segments that change places with each other; of more than 64 that wait for one nothing is told
 SECOND = 1_000_000_000
-_SMALL = 300  # bytes of a packet that go in small segments, where they are of a byte
+_SMALL = 80  # segments of a packet that are small; what is behind them, goes in one
 
 Frames = Iterator[tuple[int, bytes]]
 """Times in nanoseconds, and what was captured then."""
@@ -133,7 +133,7 @@ def write(file: Path, packets: Iterable[tuple[int, bytes]], link: int) -> Path:
 
 def cut(packet: Packet, size: int) -> Iterator[Packet]:
     """Its payload in segments of that size; but what is far behind, in large ones."""
-    near = min(len(packet.payload), max(_SMALL, size * 100))
+    near = min(len(packet.payload), size * _SMALL)
     for at in range(0, near, size):
         yield packet.part(at, min(at + size, near))
     if len(packet.payload) > near:
