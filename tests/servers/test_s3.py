@@ -94,12 +94,16 @@ def some_answers(count: int) -> list[Row]:
     answers = [
         None,
         [],
-        [{"type": "A", "data": "192.0.2.1", "ttl": 60}, {"type": "TXT", "data": '"', "ttl": 2**32 - 1}],
+        [
+            {"name": "a.test", "type": "A", "data": "192.0.2.1", "ttl": 60},
+            {"name": "b.test", "type": "TXT", "data": '"', "ttl": 2**32 - 1},
+        ],
     ]
     return [
         {
             "timestamp": NOON + (n * 7919 % count) * 2 * HOUR // count,
             "value": 1,
+            "latency_ns": n * 1000,
             "process": names[n % 7],
             "cgroup_id": 2**64 - 1 - n,
             "s_ip": f"2001:db8::{n % 50:x}",

@@ -19,7 +19,7 @@ HOSTILE = {  # a name as a process gives it to itself, and the tag that it becom
     b"x|c\nfoo:1": r"x_c\x0afoo:1",
     b"a,b=c#d@e": "a_b=c_d_e",
     b"\xff\x1b[0m": r"\xff\x1b[0m",
-    b'"quoted" \\': '"quoted" \\',
+    b'"quoted" \\': '"quoted" \\\\',
     "naïve 日本".encode(): "naïve 日本",
     b"{}[];": "{}[];",
 }
