@@ -34,7 +34,7 @@ def first_event(folder: Path) -> float:
     with group.own() as cgroup, tempfile.TemporaryDirectory(dir=folder) as kept:
         config = Path(kept) / "config.toml"
         config.write_text(_probes(cgroup, "out") + '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n')
-        with group.start(cgroup, sys.executable, _TRAFFIC, "connections", "60"):
+        with group.start(cgroup, sys.executable, _TRAFFIC, "connections", "60") as traffic:
             begun = time.monotonic()
             command = [sys.executable, "-m", "ingrain", "run", str(config)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
@@ -42,6 +42,7 @@ def first_event(folder: Path) -> float:
                 taken = time.monotonic() - begun
                 running.terminate()
                 running.communicate()
+            traffic.kill()
     if not line:
         raise agent.BenchError("the agent ended without a record")
     return taken

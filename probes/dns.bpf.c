@@ -129,6 +129,8 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct header dns;
 	__u8 first_label = 0;
 
+	if (!replay && is_late(connection_of(skb), direction, STREAM_MAX))
+		return 1; /* before anything of the packet is read: most packets of TCP are such */
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {

@@ -93,6 +93,21 @@ static __always_inline struct stream *stream_of(struct __sk_buff *skb, struct se
 	}
 }
 
+/* The socket of a TCP connection. */
+static __always_inline struct bpf_tcp_sock *connection_of(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : 0;
+	return sk ? bpf_tcp_sock(sk) : 0;
+}
+
+/* Whether a stream has gone on for so long that nothing of its beginning is remembered. */
+static __always_inline int is_late(const struct bpf_tcp_sock *tcp, enum direction direction, __u32 bytes)
+{
+	return tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > bytes;
+}
+
 /*
  * Reads where the segment is; false where it has no payload. Streams are remembered for some `bytes`, so that an ordinary
  * packet of a long one costs no look-up.
@@ -118,12 +133,9 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 			stream->wanted[way] = stream->decided[way] = stream->again[way] = stream->have = 0;
 		}
 	} else if (s->at.payload_len) {
-		struct bpf_sock *sk = skb->sk;
-		struct bpf_tcp_sock *tcp;
+		struct bpf_tcp_sock *tcp = connection_of(skb);
 
-		sk = sk ? bpf_sk_fullsock(sk) : 0;
-		tcp = sk ? bpf_tcp_sock(sk) : 0;
-		s->late = tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > bytes;
+		s->late = is_late(tcp, direction, bytes);
 		if (tcp && direction == IN && !tcp->bytes_received) {
 			s->start = tcp->rcv_nxt;
 			s->start_known = 1;
