@@ -36,13 +36,13 @@ REPLAYED = ("DNS", "TLS")
 In the order in which they are decoded: what DNS tells is known to TLS.
 """
 
-BATCH = 128
-"""Packets between two drains: each takes less than 4 KiB of a buffer, of which there are 512 KiB at the least."""
+BATCH = 1024
+"""Packets between two drains: each takes less than 4 KiB of a buffer, of which there are 4 MiB at the least."""
 
 FINISH_SECONDS = 600.0
 """How long the backends may take for what is left: there is no service manager that waits."""
 
-_BUFFER_KB = 512
+_BUFFER_KB = 4096
 
 
 class Replay:
