@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 
-import pyarrow as pa
-
 from ingrain import memory
 from ingrain.account import Account
 from ingrain.config import Config
@@ -49,8 +47,6 @@ class Agent:
         Raises AgentError where no probe can run, ValueError where a backend lacks a setting that its environment should
         have given.
         """
-        # One thread a stage is all that two cores are for; Arrow's own pool would cost memory and gain nothing.
-        pa.set_cpu_count(1)
         memory.frugal()
         self.pipelines = build(self._config, GRAINS)
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.

@@ -6,14 +6,11 @@ which holds no process, so nothing is seen and nothing is disturbed.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import textwrap
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from ingrain.grains import GRAINS, LATER
 from ingrain.kernel import cgroup
@@ -92,7 +89,7 @@ def _try(name: str, host: Host) -> Diagnosis:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()
                 hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
                 try:
-                    with _trial_cgroup() as folder:
+                    with cgroup.temporary(f"ingrain-doctor-{os.getpid()}") as folder:
                         attach(owner, folder)
                         attach(program, folder)
                 except PermissionError as error:
@@ -108,16 +105,6 @@ def _try(name: str, host: Host) -> Diagnosis:
         )
         return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
     return Diagnosis(name, runs=True, hooks=hooks)
-
-
-@contextlib.contextmanager
-def _trial_cgroup() -> Iterator[Path]:
-    folder = cgroup.mount() / f"ingrain-doctor-{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        folder.rmdir()
 
 
 def _why(error: KernelError) -> str:

@@ -25,6 +25,8 @@ def frugal() -> None:
     allocator, and takes the same time. A C library without mallopt(3) (musl's) keeps its own ways. Python looks for
     cycles seldom: messages are in none.
     """
+    # One thread a stage is all that two cores are for; Arrow's own pool would cost memory and gain nothing.
+    pa.set_cpu_count(1)
     pa.set_memory_pool(pa.system_memory_pool())
     gc.set_threshold(*_COLLECTIONS)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -13,7 +13,7 @@ from ingrain.batch import Batch
 from ingrain.grains.common import NetworkSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
-from ingrain.kernel.buffers import Buffers, Counts
+from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
@@ -105,7 +105,7 @@ class Probe:
 
     def account(self) -> ProbeAccount:
         """The account so far, the kernel's counts included."""
-        counts = self._counts()
+        counts = self.buffers.counts()
         account, grain = self._account, self.grain
         account.handed_over, account.lost = counts.handed_over, counts.refused
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
@@ -118,9 +118,6 @@ class Probe:
         self.account()
         self.buffers.close()
         self.program.close()
-
-    def _counts(self) -> Counts:
-        return self.buffers.counts()
 
     def drained(self, drained: Drained) -> None:
         """Decode what was drained, and offer the records."""

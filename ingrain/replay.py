@@ -13,7 +13,6 @@ from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ingrain import memory
 from ingrain.account import Account
@@ -52,7 +51,6 @@ class Replay:
         kinds = {probe.type for probe in config.probes}
         for kind in sorted(kinds.difference(REPLAYED)):
             log.warning("probe %s is left out: it does not see packets by what they hold", kind)
-        pa.set_cpu_count(1)
         memory.frugal()
         self._lookups = Lookups() if "DNS" in kinds else None
         self._pipelines = build(config, REPLAYED)

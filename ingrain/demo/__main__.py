@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ingrain import doctor
@@ -98,22 +98,6 @@ class Receiver(threading.Thread):
 
 
 @contextmanager
-def _cgroup() -> Iterator[Path]:
-    folder = cgroup.mount() / f"ingrain-demo-{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        for pid in cgroup.processes(folder):
-            os.kill(pid, signal.SIGKILL)
-        for _ in range(100):
-            if not list(cgroup.processes(folder)):
-                break
-            time.sleep(0.02)
-        folder.rmdir()
-
-
-@contextmanager
 def _agent(config: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "ingrain", "run", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
@@ -159,15 +143,12 @@ def main() -> int:
     receiver = Receiver()
     receiver.start()
     print("\nThe agent starts:\n")
-    with _cgroup() as group:
+    with cgroup.temporary(f"ingrain-demo-{os.getpid()}") as group:
         config = folder / "demo.toml"
         config.write_text(_CONFIG.format(cgroup=group.name, archive=archive, port=receiver.port))
 
-        def enter() -> None:
-            (group / "cgroup.procs").write_text(str(os.getpid()))
-
         try:
-            with Workload(enter) as workload, _agent(config):
+            with Workload(partial(cgroup.enter, group)) as workload, _agent(config):
                 workload.run()
         except WorkloadError as error:
             print(f"the workload failed: {error}")

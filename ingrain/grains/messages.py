@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 
@@ -19,11 +19,9 @@ from ingrain.grains.common import common, ones, timestamps
 from ingrain.grains.grain import Grain
 from ingrain.grains.packets import Layout, Packet, in_time_order, layout, packets
 from ingrain.kernel.records import Drained
-from ingrain.wire.malformed import Cut, Malformed
 
 Message = TypeVar("Message")
 Beside = TypeVar("Beside")
-_Arguments = ParamSpec("_Arguments")
 _FOREVER = 1 << 63
 
 
@@ -38,7 +36,7 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
     @abstractmethod
     def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Message, Beside]]:
-        """The messages that this packet completes; `attempt` counts those that cannot be read."""
+        """The messages that this packet completes. What cannot be read is counted as malformed or cut."""
 
     @abstractmethod
     def expire(self, now: int) -> None:
@@ -55,18 +53,6 @@ class MessageGrain(Grain, Generic[Message, Beside]):
     @abstractmethod
     def beside(self, kind: int, values: Sequence[Beside]) -> dict[str, pa.Array]:
         """The columns beside those: a value a record."""
-
-    def attempt(
-        self, decode: Callable[_Arguments, Message], *arguments: _Arguments.args, **options: _Arguments.kwargs
-    ) -> Message | None:
-        """What this decoder gives; None, and counted, where it is malformed or cut."""
-        try:
-            return decode(*arguments, **options)
-        except Malformed:
-            self.malformed += 1
-        except Cut:
-            self.cut += 1
-        return None
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """A batch for each kind of message that there is."""

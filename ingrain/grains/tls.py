@@ -183,8 +183,13 @@ class TLS(MessageGrain[Hello, Beside]):
         except Malformed:
             self.malformed += 1
             return []
-        hellos = [self.attempt(tls_hello.message, kind, body, QUIC) for kind, body in messages]
-        return [hello for hello in hellos if hello is not None]
+        hellos = []
+        for kind, body in messages:
+            try:
+                hellos.append(tls_hello.message(kind, body, QUIC))
+            except Malformed:
+                self.malformed += 1
+        return hellos
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
         if self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_REMOVE_S = 5.0
 
 
 class CgroupError(OSError):
@@ -50,3 +55,38 @@ def processes(folder: Path) -> Iterator[int]:
         except OSError:
             continue  # the cgroup went away while it was looked at
         yield from sorted({int(word) for word in text.split() if word != "0"})
+
+
+def enter(folder: Path) -> None:
+    """Move this process into the cgroup."""
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@contextmanager
+def temporary(name: str) -> Iterator[Path]:
+    """A new cgroup of this name below the mount; at the end what runs in it is killed, and it is removed.
+
+    Raises CgroupError where cgroup v2 is not mounted, OSError where the cgroup cannot be made or removed.
+    """
+    folder = mount() / name
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        for pid in processes(folder):
+            os.kill(pid, signal.SIGKILL)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove it as soon as its last process is gone."""
+    deadline = time.monotonic() + _REMOVE_S
+    while True:
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -130,10 +130,3 @@ class Streams:
             del self._streams[key]
             yield stream
             stream.end()
-
-    def drain(self) -> Iterator[Stream]:
-        """Let go of all."""
-        while self._streams:
-            _key, stream = self._streams.popitem(last=False)
-            yield stream
-            stream.end()

@@ -6,10 +6,8 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,25 +41,8 @@ def _rights() -> None:
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A cgroup that holds only what a test puts in; whatever still runs in it is ended with the test."""
-    folder = cgroup.mount() / f"ingrain-test-{os.getpid()}-{next(_numbers)}"
-    folder.mkdir()
-    try:
+    with cgroup.temporary(f"ingrain-test-{os.getpid()}-{next(_numbers)}") as folder:
         yield folder
-    finally:
-        for pid in cgroup.processes(folder):
-            os.kill(pid, signal.SIGKILL)
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    for _ in range(200):
-        try:
-            folder.rmdir()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return
-    folder.rmdir()
 
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -78,7 +59,7 @@ def start(group: Path) -> Iterator[Start]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                preexec_fn=lambda: enter(group),  # noqa: PLW1509 it only writes a file
+                preexec_fn=lambda: cgroup.enter(group),  # noqa: PLW1509 it only writes a file
                 **options,
             )
             stack.enter_context(program)
@@ -86,11 +67,6 @@ def start(group: Path) -> Iterator[Start]:
             return program
 
         yield _start
-
-
-def enter(folder: Path) -> None:
-    """Move this process into a cgroup."""
-    (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 class Talker:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Start, Watch, enter
+from conftest import Start, Watch
+
+from ingrain.kernel import cgroup
 
 Watcher = Callable[..., Watch]
 
@@ -176,7 +178,7 @@ def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -
         time.sleep(0.3)
         folder.mkdir()
         time.sleep(0.5)
-        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: enter(folder))
+        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: cgroup.enter(folder))
     folder.rmdir()
     assert [row["value"] for row in watched.rows("volume.out")] == [77]
 
