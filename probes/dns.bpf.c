@@ -23,7 +23,6 @@ struct prefixed { /* RFC 1035 4.2.2 */
 #define QUESTIONS_MAX 64
 #define RECORDS_MAX 4096
 #define LABEL_MAX 63
-#define STREAM_MAX (1 << 24) /* bytes of one direction of a TCP connection that are handed over */
 
 /* Whether that can be a query or an answer. What it says else is for the user side to read, and to count if it cannot. */
 static __always_inline int is_dns(const struct header *dns, __u8 first_label, __u32 length)
@@ -78,7 +77,7 @@ static __always_inline int gather(struct __sk_buff *skb, const struct segment *s
 /* Whether the segment is part of a DNS stream, or may turn out to be. */
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
-	struct stream *stream = s->late ? 0 : stream_of(skb, s, 0);
+	struct stream *stream = stream_of(skb, s, 0);
 	__u8 way = s->way & 1;
 	struct prefixed dns;
 
@@ -124,13 +123,14 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
+	struct bpf_tcp_sock *tcp = replay ? 0 : connection_of(skb);
 	struct segment s = {};
 	struct owner *owner;
 	struct header dns;
 	__u8 first_label = 0;
 
-	if (!replay && is_late(connection_of(skb), direction, STREAM_MAX))
-		return 1; /* before anything of the packet is read: most packets of TCP are such */
+	if (is_late(tcp, direction))
+		return 1;
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
@@ -141,7 +141,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 			return 1;
 		if (!is_dns(&dns, first_label, s.at.payload_len))
 			return 1;
-	} else if (!read_segment(skb, direction, STREAM_MAX, &s) || !is_wanted(skb, &s)) {
+	} else if (!read_segment(skb, direction, tcp, &s) || !is_wanted(skb, &s)) {
 		return 1;
 	}
 	owner = owner_of(skb);

@@ -48,7 +48,6 @@ struct segment {
 	__u32 begin;      /* where the message or stream that it is part of begins, once that is decided */
 	__u32 start;      /* sequence number of the stream's first byte, */
 	__u8 start_known; /* where nothing of the stream was received yet */
-	__u8 late; /* so far from its stream's beginning that nothing of it is remembered */
 	__u8 way; /* index into the arrays of struct stream */
 };
 
@@ -98,21 +97,20 @@ static __always_inline struct bpf_tcp_sock *connection_of(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	sk = sk ? bpf_sk_fullsock(sk) : 0;
 	return sk ? bpf_tcp_sock(sk) : 0;
 }
 
-/* Whether a stream has gone on for so long that nothing of its beginning is remembered. */
-static __always_inline int is_late(const struct bpf_tcp_sock *tcp, enum direction direction, __u32 bytes)
+#define STREAM_MAX (1 << 24) /* bytes of one direction of a TCP connection in which messages are looked for */
+
+/* Whether the connection is past that; asked before anything of the packet is read, as most packets of TCP are. */
+static __always_inline int is_late(const struct bpf_tcp_sock *tcp, enum direction direction)
 {
-	return tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > bytes;
+	return tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > STREAM_MAX;
 }
 
-/*
- * Reads where the segment is; false where it has no payload. Streams are remembered for some `bytes`, so that an ordinary
- * packet of a long one costs no look-up.
- */
-static __always_inline int read_segment(struct __sk_buff *skb, enum direction direction, __u32 bytes, struct segment *s)
+/* Reads where the segment is; false where it has no payload. `tcp` is its socket, if it has one. */
+static __always_inline int read_segment(struct __sk_buff *skb, enum direction direction,
+					const struct bpf_tcp_sock *tcp, struct segment *s)
 {
 	struct tcphdr h;
 
@@ -133,9 +131,6 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 			stream->wanted[way] = stream->decided[way] = stream->again[way] = stream->have = 0;
 		}
 	} else if (s->at.payload_len) {
-		struct bpf_tcp_sock *tcp = connection_of(skb);
-
-		s->late = is_late(tcp, direction, bytes);
 		if (tcp && direction == IN && !tcp->bytes_received) {
 			s->start = tcp->rcv_nxt;
 			s->start_known = 1;

@@ -82,7 +82,7 @@ static __always_inline void expect_again(const struct segment *s, struct stream 
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
 	__u32 length = s->at.payload_len;
-	struct stream *stream = s->late ? 0 : stream_of(skb, s, 0);
+	struct stream *stream = stream_of(skb, s, 0);
 	__u8 way = s->way & 1;
 	__u32 skipped = 0, size;
 	struct hello tls;
@@ -125,8 +125,7 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 	}
 	if (stream && stream->decided[way] && s->seq + skipped - stream->begin[way] <= sizeof(struct change))
 		return 0; /* sent again, with the record before it or without, and was whole the first time */
-	if (!s->late)
-		stream = stream_of(skb, s, 1);
+	stream = stream_of(skb, s, 1);
 	if (stream) {
 		__u8 again = stream->again[way] && s->seq - s->start == sizeof(struct change) ? stream->again[way] : 0;
 
@@ -160,15 +159,18 @@ static __always_inline int is_quic_initial(struct __sk_buff *skb, const struct l
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
+	struct bpf_tcp_sock *tcp = replay ? 0 : connection_of(skb);
 	struct segment s = {};
 	struct owner *owner;
 
+	if (is_late(tcp, direction))
+		return 1;
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
 		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) || !is_quic_initial(skb, &s.at))
 			return 1;
-	} else if (!read_segment(skb, direction, WINDOW, &s) || !is_wanted(skb, &s)) {
+	} else if (!read_segment(skb, direction, tcp, &s) || !is_wanted(skb, &s)) {
 		return 1;
 	}
 	owner = owner_of(skb);

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ingrain.batch import TIMESTAMP, Batch, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings, common, ones, timestamps
 from ingrain.grains.grain import Grain
-from ingrain.kernel import maps
+from ingrain.kernel.places import Places
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, Events, select
 
@@ -57,10 +57,8 @@ class Network(Grain):
     event = "flow"
 
     def open(self, program: Program) -> None:
-        """Keep the volume maps: one that the programs write to, one that is empty."""
-        self._volumes = program.maps["volumes"]
-        self._active, self._idle = program.maps["volumes_a"], program.maps["volumes_b"]
-        self._key, self._value = program.dtype("volume_key"), program.dtype("volume")
+        """Map the volumes."""
+        self._volumes = Places(program, "volumes", program.dtype("volume"))
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Connection events, by the side that began them."""
@@ -72,10 +70,8 @@ class Network(Grain):
                 yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
 
     def poll(self) -> Iterator[Batch]:
-        """What was counted since the last reading: swap the maps, then empty the one that nobody writes to."""
-        maps.swap(self._volumes, self._idle)
-        self._active, self._idle = self._idle, self._active
-        volumes = maps.take_all(self._idle, self._key, self._value)
+        """What was counted since the last reading."""
+        volumes = self._volumes.take()
         now = time.time_ns()
         for direction, measurement in enumerate(VOLUME):
             moved = volumes[(volumes["packets"][:, direction] > 0) | (volumes["bytes"][:, direction] > 0)]

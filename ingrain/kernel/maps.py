@@ -1,19 +1,16 @@
-"""Reading BPF maps a column at a time: per-CPU values as an array, and whole hash maps in batches."""
+"""BPF maps, read and written from the user side; per-CPU values as an array."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ingrain.kernel import libbpf
-from ingrain.kernel.libbpf import KernelError
 
 NOEXIST = 1
-
-_BATCH = 8192
 
 
 def per_cpu(fd: int, index: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
@@ -26,40 +23,18 @@ def per_cpu(fd: int, index: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.voi
     return np.ndarray((cpus,), dtype, buffer.data, strides=(stride,))
 
 
-def take_all(fd: int, key: np.dtype[np.void], value: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    """All values of a hash map, which is empty afterwards: a row an entry. Needs Linux 5.6.
+def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """One entry of an array map: of shape ()."""
+    buffer = np.zeros((), dtype)
+    index = ctypes.c_uint32(key)
+    libbpf.call("bpf_map_lookup_elem", fd, ctypes.byref(index), buffer.ctypes.data, what="an array map cannot be read")
+    return buffer
 
-    The map must have no writer meanwhile; `swap` sees to that.
-    """
-    found: list[npt.NDArray[np.void]] = []
-    size = _BATCH
-    position = (ctypes.c_uint64 * 8)()
-    begun = False
-    while True:
-        keys, values = np.empty(size, key), np.empty(size, value)
-        count = ctypes.c_uint32(size)
-        try:
-            libbpf.call(
-                "bpf_map_lookup_and_delete_batch",
-                fd,
-                ctypes.addressof(position) if begun else None,
-                ctypes.addressof(position),
-                keys.ctypes.data,
-                values.ctypes.data,
-                ctypes.byref(count),
-                None,
-                what="a map cannot be read in batches",
-            )
-        except KernelError as error:
-            if error.errno == errno.ENOSPC:  # a bucket larger than the batch: again, with more room
-                size *= 2
-                continue
-            if error.errno != errno.ENOENT:  # ENOENT: that was the last batch
-                raise
-            found.append(values[: count.value])
-            return np.concatenate(found)
-        found.append(values[: count.value])
-        begun = True
+
+def entries(fd: int) -> int:
+    """How many a map has room for (kernel/bpf/syscall.c, bpf_map_show_fdinfo)."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("max_entries:"))
 
 
 def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
