@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -161,6 +162,41 @@ def test_flows_beyond_what_the_map_holds_are_counted_as_uncounted(watch: Watcher
     assert probe.uncounted > 0, "the map did not overflow: this test shows nothing"
     counted = sum(row["packets"] for way in ("out", "in") for row in watched.rows(f"volume.{way}"))
     assert counted + probe.uncounted == sent + 2  # one to each address goes to the sprayer's own port, and arrives
+
+
+def test_sockets_and_peers_keep_their_own_counts_while_places_are_emptied_and_used_again(
+    watch: Watcher, talkers: tuple[Talker, Talker]
+) -> None:
+    client, server = talkers
+    peers = [server("bind", f"u{n}", family=4, proto="udp") for n in range(3)]
+    listener = server("listen", "l", family=4, proto="tcp")
+    watched = watch("Network", extra="interval_ms = 10")
+    sizes = [3, 50, 700]
+    rounds = 60
+    with watched():
+        client("socket", "near", family=4, proto="udp")
+        for n in range(3):
+            client("connect", f"t{n}", family=4, proto="tcp", to=listener)
+            server("accept", f"a{n}", **{"from": "l"})
+        for turn in range(rounds):  # in another order each time, over many intervals
+            for n in sorted(range(3), key=lambda n: (n * 7 + turn) % 5):
+                client("sendto", "near", size=sizes[n], to=peers[n])
+                server("receive", f"u{n}", size=sizes[n])
+                client("send", f"t{n}", size=sizes[n])
+                server("receive", f"a{n}", size=sizes[n])
+            time.sleep(0.01)
+        ports = [client("send", f"t{n}", size=0)[1] for n in range(3)]
+    sent: Counter[tuple[str, int]] = Counter()
+    for row in watched.rows("volume.out"):
+        if row["process"] == client.name:
+            end = row["d_port"] if row["proto"] == "udp" else row["s_port"]
+            sent[row["proto"], end] += row["value"]
+    expected = {("udp", peer[1]): rounds * size for peer, size in zip(peers, sizes, strict=True)}
+    expected |= {("tcp", port): rounds * size for port, size in zip(ports, sizes, strict=True)}
+    assert sent == expected
+    begun = Counter((row["proto"], row["d_port"]) for row in watched.rows("connection.out"))
+    assert begun == {("udp", peer[1]): 1 for peer in peers} | {("tcp", listener[1]): 3}
+    assert len({row["timestamp"] for row in watched.rows("volume.out")}) > 3, "it all fell into few intervals"
 
 
 def test_processes_outside_the_cgroup_are_not_seen(watch: Watcher, talkers: tuple[Talker, Talker]) -> None:
