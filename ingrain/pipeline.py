@@ -14,7 +14,7 @@ from ingrain.backends import BACKENDS
 from ingrain.batch import Batch
 from ingrain.config import Config, PipelineConfig
 from ingrain.registry import find_class
-from ingrain.stage import Flush, Inbox
+from ingrain.stage import BETWEEN_BYTES, BETWEEN_RECORDS, Flush, Inbox
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class Pipeline:
             self.stations.insert(0, station)
         self._flush = Flush()
         self._inboxes: list[Inbox] = [ref.actor_inbox for ref in self._refs]  # type: ignore[misc] # Stage's is an Inbox
+        for inbox in self._inboxes[1:]:
+            inbox.capacity, inbox.capacity_bytes = BETWEEN_RECORDS, BETWEEN_BYTES
 
     @property
     def depth(self) -> int:

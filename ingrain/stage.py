@@ -23,10 +23,13 @@ from ingrain.batch import Batch
 log = logging.getLogger(__name__)
 
 INBOX_RECORDS = 1 << 19
-"""Records a stage's inbox holds before it is full: half a second of the sustained rate, some 30 MB of connections."""
+"""Records a pipeline's first inbox holds before it is full: half a second of the sustained rate, 30 MB of events."""
 
 INBOX_BYTES = 64 << 20
 """Bytes it holds before it is full: DNS answers and long names weigh more than the count of records says."""
+
+BETWEEN_RECORDS, BETWEEN_BYTES = INBOX_RECORDS // 8, INBOX_BYTES // 8
+"""The same of an inbox behind the first: enough to keep two stages at work. What has to wait waits at the door."""
 
 _BATCH_OVERHEAD = 4096
 """What a batch of a dozen columns costs beside their buffers, in bytes: many small batches are bounded by this."""

@@ -6,14 +6,14 @@
  * TCP itself took in order (bpf_tcp_sock), so neither retransmissions nor a peer's wild sequence numbers are counted.
  *
  * The counts go to one of two arrays, by place. A socket remembers its place, and a place says whose it is, so that one
- * which was read and emptied meanwhile is not taken for the socket's. The user side swaps the arrays, and then reads the
- * one that nobody writes to any more through its own mapping of it.
+ * which was read and emptied meanwhile is not taken for the socket's. The user side swaps the arrays, and then empties
+ * the one that nobody writes to any more.
  */
 #include "flow.h"
 
 EVENT(flow);
 
-#define PLACES 65536 /* in each array; the first holds no volume, but tells in its `cookie` which of the two it is */
+#define PLACES 32768 /* in each array; the first holds no volume, but tells in its `cookie` which of the two it is */
 
 struct volume {
 	__u64 cookie;     /* the socket's; 0: the place is empty */
@@ -24,7 +24,6 @@ struct volume {
 
 struct volumes {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, PLACES);
 	__type(key, __u32);
 	__type(value, struct volume);

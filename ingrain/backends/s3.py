@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 from urllib.parse import urlsplit
 
@@ -196,9 +198,10 @@ def _bucket(settings: S3Settings) -> str:
 
 
 def _client(settings: S3Settings) -> S3Client:
-    import boto3  # noqa: PLC0415 - `ingrain check` and everything without an S3 pipeline does without it
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    with _hidden("OpenSSL"):  # botocore uses nothing of pyOpenSSL, but imports it where it is: 9 MB
+        import boto3  # noqa: PLC0415 - `ingrain check` and everything without an S3 pipeline does without it
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
     # Servers other than AWS's do not all know the checksums that newer versions of boto3 send unasked.
     config = Config(
@@ -214,6 +217,17 @@ def _client(settings: S3Settings) -> S3Client:
         return session.client("s3", endpoint_url=settings.endpoint_url, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ValueError(f"S3: boto3 cannot use what its environment says: {error}") from error
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """The package is as if not installed, unless it was imported before."""
+    hidden = sys.modules.setdefault(package, None) is None  # type: ignore[arg-type] # None: importing it fails
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[package]
 
 
 def _reason(error: Exception) -> tuple[str, str]:

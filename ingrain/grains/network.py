@@ -21,6 +21,8 @@ from ingrain.kernel.places import Places
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, Events, select
 
+_AT_A_TIME = 1 << 15  # events decoded: what that takes beside them stays within some megabytes
+
 _VALUES = (
     Column("value", pa.int64(), "payload bytes, as the application knows them; TCP retransmissions are left out"),
     Column("packets", pa.int64(), "packets that carried them, acknowledgements and retransmissions included"),
@@ -57,17 +59,18 @@ class Network(Grain):
     event = "flow"
 
     def open(self, program: Program) -> None:
-        """Map the volumes."""
-        self._volumes = Places(program, "volumes", program.dtype("volume"))
+        """The volumes are the programs'."""
+        self._volumes = Places(program, "volumes", "volume")
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Connection events, by the side that began them."""
-        flows = drained.events
-        for direction, measurement in enumerate(CONNECTION):
-            begun = select(flows, flows["direction"] == direction)
-            if len(begun):
-                columns = [timestamps(begun, self.clock), ones(len(begun)), *common(begun).values()]
-                yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+        for start in range(0, len(drained.events), _AT_A_TIME):
+            flows = drained.events[start : start + _AT_A_TIME]
+            for direction, measurement in enumerate(CONNECTION):
+                begun = select(flows, flows["direction"] == direction)
+                if len(begun):
+                    columns = [timestamps(begun, self.clock), ones(len(begun)), *common(begun).values()]
+                    yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
 
     def poll(self) -> Iterator[Batch]:
         """What was counted since the last reading."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +30,30 @@ def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     return buffer
 
 
-def entries(fd: int) -> int:
-    """How many a map has room for (kernel/bpf/syscall.c, bpf_map_show_fdinfo)."""
-    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("max_entries:"))
+def get_first(fd: int, count: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """The first entries of an array map: a row an entry. Needs Linux 5.6."""
+    values, keys = np.empty(count, dtype), np.empty(count, np.uint32)
+    position, size = ctypes.c_uint64(), ctypes.c_uint32(count)
+    libbpf.call(
+        "bpf_map_lookup_batch",
+        fd,
+        None,
+        ctypes.addressof(position),
+        keys.ctypes.data,
+        values.ctypes.data,
+        ctypes.byref(size),
+        None,
+        what="an array map cannot be read in batches",
+    )
+    return values
+
+
+def put_first(fd: int, values: npt.NDArray[np.void]) -> None:
+    """Write the first entries of an array map. Needs Linux 5.6."""
+    keys = np.arange(len(values), dtype=np.uint32)
+    size = ctypes.c_uint32(len(values))
+    what = "an array map cannot be written in batches"
+    libbpf.call("bpf_map_update_batch", fd, keys.ctypes.data, values.ctypes.data, ctypes.byref(size), None, what=what)
 
 
 def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
