@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 
-from ingrain import memory
+from ingrain import memory, tracing
 from ingrain.account import Account
 from ingrain.config import Config
 from ingrain.grains import GRAINS
+from ingrain.grains.common import NetworkSettings, TracingSettings
 from ingrain.grains.lookups import Lookups
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.reader import Reader, Source
 from ingrain.pipeline import Pipeline, build, finish
-from ingrain.probe import LiveProbe, Owners, ProbeError
+from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -89,20 +90,29 @@ class Agent:
     def _start_probe(self, kind: str, settings: object, pipelines: list[str]) -> None:
         if kind not in GRAINS:
             raise ProbeError(f"this build has no {kind} probe")
+        into = [self.pipelines[name] for name in pipelines]
+        probe = (
+            tracing.start(find_class(GRAINS[kind]), settings, into)
+            if isinstance(settings, TracingSettings)
+            else self._network(kind, settings, into)  # type: ignore[arg-type] # its Settings
+        )
+        self.probes.append(probe)
+        self._reader.add(probe.source())
+        hooks = ", ".join(sorted(set(probe.program.hooks.values())))
+        log.info("probe %s sees %s by %s", kind, probe.cgroup, hooks)
+
+    def _network(self, kind: str, settings: NetworkSettings, pipelines: list[Pipeline]) -> NetworkProbe:
         if self._owners is None:
             self._owners = Owners()
         grain = find_class(GRAINS[kind])()
         grain.lookups = self._lookups
-        probe = LiveProbe(grain, settings, self._owners, [self.pipelines[name] for name in pipelines])  # type: ignore[arg-type]
+        probe = NetworkProbe(grain, settings, self._owners, pipelines)
         try:
             probe.attach()
         except BaseException:
             probe.close()
             raise
-        self.probes.append(probe)
-        self._reader.add(probe.source())
-        hooks = ", ".join(sorted(set(probe.program.hooks.values())))
-        log.info("probe %s sees %s by %s", kind, probe.cgroup, hooks)
+        return probe
 
     def _failed(self, source: Source, error: Exception) -> None:
         if source.name not in self._failing:

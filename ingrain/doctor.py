@@ -1,6 +1,6 @@
 """`ingrain doctor`: can each probe run here, by which hooks, and if not, why and what would mend it.
 
-Found out by trial, never by version number: each kernel half is loaded, and attached to a cgroup made for the trial,
+Found out by trial, never by version number: each kernel half is loaded and attached, for a cgroup made for the trial
 which holds no process, so nothing is seen and nothing is disturbed.
 """
 
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import textwrap
 from dataclasses import asdict, dataclass, field
 
+from ingrain import tracing
 from ingrain.grains import GRAINS, LATER
+from ingrain.grains.common import TracingSettings
+from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.cgroup import CgroupError
@@ -21,6 +25,8 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.probe import attach, load_owners, own_id
 from ingrain.registry import find_class
+
+log = logging.getLogger(__name__)
 
 _LOG = 4000
 """Characters of the verifier's log that are worth keeping: its verdict stands at the end."""
@@ -82,19 +88,10 @@ def as_json(host: Host, found: list[Diagnosis]) -> str:
 def _try(name: str, host: Host) -> Diagnosis:
     grain = find_class(GRAINS[name])
     try:
-        constants = {"self": own_id()}
-        with load_owners() as owner:
-            shared = {"owners": owner.maps["owners"]}
-            with Program(grain.program, constants, shared) as program:
-                Buffers(program, grain.event, 64, packets=grain.packets).close()
-                hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
-                try:
-                    with cgroup.temporary(f"ingrain-doctor-{os.getpid()}") as folder:
-                        attach(owner, folder)
-                        attach(program, folder)
-                except PermissionError as error:
-                    # No right to make a cgroup for the trial, which the agent itself never does.
-                    return Diagnosis(name, runs=True, hooks=hooks, reason=f"loaded, not tried on a cgroup: {error}")
+        if issubclass(grain.Settings, TracingSettings):
+            return Diagnosis(name, runs=True, hooks=_traced(grain))
+        hooks, not_tried = _hung_on_a_cgroup(grain)
+        return Diagnosis(name, runs=True, hooks=hooks, reason=not_tried)
     except KernelError as error:
         return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made
@@ -104,7 +101,43 @@ def _try(name: str, host: Host) -> Diagnosis:
             else "run the doctor as the agent's user, as root for instance"
         )
         return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
-    return Diagnosis(name, runs=True, hooks=hooks)
+
+
+def _hung_on_a_cgroup(grain: type[Grain]) -> tuple[list[str], str]:
+    """The hooks of a network probe; and what was not tried, if anything."""
+    with load_owners() as owner:
+        shared = {"owners": owner.maps["owners"]}
+        with Program(grain.program, {"self": own_id()}, shared) as program:
+            Buffers(program, grain.event, 64, packets=grain.packets).close()
+            hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
+            try:
+                with cgroup.temporary(_name()) as folder:
+                    attach(owner, folder)
+                    attach(program, folder)
+            except PermissionError as error:
+                # No right to make a cgroup for the trial, which the agent itself never does.
+                return hooks, f"loaded, not tried on a cgroup: {error}"
+            return hooks, ""
+
+
+def _traced(grain: type[Grain]) -> list[str]:
+    """The hooks of a tracing probe, in the first way that this kernel can. Raises the last way's error."""
+    with cgroup.temporary(_name()) as folder:
+        for way, skip in tracing.WAYS.items():
+            try:
+                with Program(grain.program, {"self": own_id()}, skip=skip) as program:
+                    tracing.look_at(program, folder)  # no process is there
+                    Buffers(program, grain.event, 64, packets=grain.packets).close()
+                    program.attach()
+                    return sorted(set(program.hooks.values()))
+            except KernelError as error:
+                failure = error
+                log.debug("%s by %s: %s", grain.program, way, error)
+    raise failure
+
+
+def _name() -> str:
+    return f"ingrain-doctor-{os.getpid()}"
 
 
 def _why(error: KernelError) -> str:
@@ -120,7 +153,7 @@ def _mend(error: KernelError, host: Host) -> str:
     if error.errno == errno.EPERM and not host.lockdown.startswith("none"):
         return f"a kernel lockdown may be why (here: {host.lockdown}); boot without it, or with lockdown=integrity"
     if error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES}:
-        return "this kernel lacks a hook or helper that the probe needs; network probes need Linux 5.10 or newer"
+        return "this kernel lacks a hook or helper that the probe needs; the probes need Linux 5.10 or newer"
     if error.errno == errno.ENOMEM:
         return "free memory, or give the service a larger MemoryMax="
     return "`log` of --json has the verifier's own words, and `dmesg` may have more"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
-from ingrain.grains.common import NetworkSettings
+from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
 from ingrain.kernel.buffers import Buffers
@@ -76,25 +77,26 @@ class Owners:
 class Probe:
     """A probe whose kernel half is loaded: what it hands over is decoded and offered to its pipelines.
 
-    constants: of its programs. shared: maps that it has in common with others. offer: gives a batch to a pipeline.
-    Raises KernelError where it cannot be loaded.
+    constants: of its programs. shared: maps that it has in common with others. skip: kinds of hooks that it does
+    without. offer: gives a batch to a pipeline. Raises KernelError where it cannot be loaded.
     """
 
     def __init__(
         self,
         grain: Grain,
-        settings: NetworkSettings,
+        settings: ProbeSettings,
         pipelines: Sequence[Pipeline],
         constants: Mapping[str, int],
         shared: Mapping[str, int],
         *,
+        skip: Collection[str] = (),
         offer: Callable[[Pipeline, Batch], object] = Pipeline.offer,
     ) -> None:
         self.grain = grain
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
-        self.program = Program(grain.program, constants, shared)
+        self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)
             self.buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)
@@ -146,22 +148,32 @@ class Probe:
                 self._give(pipeline, batch)
 
 
-class LiveProbe(Probe):
-    """One `[[probe]]`, loaded. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+class LiveProbe(Probe, ABC):
+    """One `[[probe]]` at work on what the processes of a cgroup do, now."""
 
-    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(
+        self,
+        grain: Grain,
+        settings: ProbeSettings,
+        pipelines: Sequence[Pipeline],
+        constants: Mapping[str, int],
+        shared: Mapping[str, int],
+        *,
+        skip: Collection[str] = (),
+    ) -> None:
         self.cgroup = cgroup.find(settings.cgroup)
-        constants = {"self": own_id(), "interface": _interface(settings.interface)}
-        super().__init__(grain, settings, pipelines, constants, owners.shared)
+        super().__init__(grain, settings, pipelines, {**constants, "self": own_id()}, shared, skip=skip)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
-        self._owners = owners
-        self._attached = 0
+        self._seen = 0
+
+    @abstractmethod
+    def aim(self) -> None:
+        """See what the processes of the cgroup do that now has the name, and of no other. Raises KernelError."""
 
     def attach(self) -> None:
         """Begin to see."""
-        self._owners.watch(self.cgroup)
-        attach(self.program, self.cgroup)
-        self._attached = cgroup.identifier(self.cgroup)
+        self.aim()
+        self._seen = cgroup.identifier(self.cgroup)
 
     def poll(self) -> None:
         """Offer the records of what was counted; and see the cgroup again, where another one has taken its place."""
@@ -169,18 +181,32 @@ class LiveProbe(Probe):
         try:
             identifier = cgroup.identifier(self.cgroup)
         except FileNotFoundError:
-            if self._attached:
+            if self._seen:
                 log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
-                self._attached = 0
+                self._seen = 0
             return
-        if identifier != self._attached:
-            self.program.detach()
+        if identifier != self._seen:
             self.attach()
             log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
 
     def source(self) -> Source:
         """What the reader reads."""
         return Source(self.name, self.buffers, self.drained, self.poll, self._interval)
+
+
+class NetworkProbe(LiveProbe):
+    """Its programs hang on the cgroup. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+
+    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+        constants = {"interface": _interface(settings.interface)}
+        super().__init__(grain, settings, pipelines, constants, owners.shared)
+        self._owners = owners
+
+    def aim(self) -> None:
+        """Hang the programs on the cgroup."""
+        self.program.detach()
+        self._owners.watch(self.cgroup)
+        attach(self.program, self.cgroup)
 
 
 def own_id() -> int:

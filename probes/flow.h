@@ -24,7 +24,9 @@ struct owner {
 	__u32 pid; /* 0: unknown */
 	__u32 uid;
 	char comm[16];
+	__u64 start; /* when the process began, in ticks of 10 ms since boot; 0: unknown */
 	__u32 flags;
+	__u32 unused;
 };
 
 struct {
@@ -38,6 +40,7 @@ struct {
 struct flow {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
 	__u64 cgroup_id;
+	__u64 start; /* of the process */
 	__u32 pid;
 	__u32 uid;
 	char comm[16];
@@ -186,6 +189,7 @@ static __always_inline void read_owner(struct __sk_buff *skb, const struct owner
 	flow->time = bpf_ktime_get_ns();
 	flow->cgroup_id = bpf_skb_cgroup_id(skb);
 	if (owner) {
+		flow->start = owner->start;
 		flow->pid = owner->pid;
 		flow->uid = owner->uid;
 		__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));

@@ -11,6 +11,7 @@
 /* The part of the kernel's own struct that is read; its offsets are those of the running kernel's BTF. */
 struct task_struct {
 	struct task_struct *group_leader;
+	__u64 start_boottime;
 	char comm[16];
 } __attribute__((preserve_access_index));
 
@@ -37,6 +38,7 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 		struct task_struct *task = bpf_get_current_task_btf();
 
 		__builtin_memcpy(owner->comm, task->group_leader->comm, sizeof(owner->comm));
+		owner->start = task->group_leader->start_boottime / TICK;
 	} else {
 		bpf_get_current_comm(owner->comm, sizeof(owner->comm));
 	}

@@ -24,6 +24,8 @@ char LICENSE[] SEC("license") = "GPL";
 /* The agent's own process id, set before load: what the agent does is nobody's telemetry. 0: not known. */
 const volatile __u32 self = 0;
 
+#define TICK 10000000 /* ns: the unit in which /proc/PID/stat tells when a process began (proc_pid_stat(5)) */
+
 struct counts {
 	__u64 handed_over; /* events that the kernel took into a buffer */
 	__u64 refused;     /* events that did not fit (-ENOSPC), or came while one was being written (-EBUSY) */

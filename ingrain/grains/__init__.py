@@ -4,13 +4,13 @@ GRAINS: dict[str, str] = {
     "DNS": "ingrain.grains.dns:DNS",
     "TLS": "ingrain.grains.tls:TLS",
     "Network": "ingrain.grains.network:Network",
+    "Process": "ingrain.grains.process:Process",
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
 LATER: tuple[str, ...] = (
     "Files",
     "Container",
-    "Process",
     "Syscall",
     "StatsD",
     "Osquery",

@@ -6,8 +6,9 @@ Each distinct name and address of a batch is decoded once; rows are only looked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Annotated
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -20,15 +21,17 @@ from ingrain.kernel.records import Events
 from ingrain.settings import Settings
 from ingrain.text import safe
 
-COMMON = (
-    Column(
-        "process",
-        TEXT,
-        "name of the process that owns the socket (15 bytes of it; where the kernel hides that, its thread's)",
-    ),
+PROCESS = (
+    Column("process", TEXT, "name of the process (15 bytes of it; where the kernel hides that, its thread's)"),
     Column("process_id", pa.uint32(), "its process id, as the host counts"),
+    Column("process_uid", pa.uint64(), "tells it from all others, also when its id is used again"),
     Column("uid", pa.uint32(), "its user id"),
-    Column("cgroup_id", pa.uint64(), "id of the socket's cgroup v2, so of its container"),
+    Column("cgroup_id", pa.uint64(), "id of its cgroup v2, so of its container; of a socket's its own"),
+)
+"""Tags of every record: whose it is."""
+
+COMMON = (
+    *PROCESS,
     Column("s_ip", TEXT, "address the packets come from"),
     Column("s_port", pa.uint16(), "port they come from"),
     Column("d_ip", TEXT, "address they go to"),
@@ -36,40 +39,48 @@ COMMON = (
     Column("proto", TEXT, "tcp or udp"),
     Column("direction", TEXT, "out: the process sent it; in: the process received it"),
 )
-"""Tags of every network record. Process, process_id and uid are null where the socket's owner is not known; they,
-cgroup_id and direction are null in records of a capture's packets, which belong to no socket."""
+"""Tags of every network record, whose process is the one that owns the socket. Process, process_id, process_uid and uid
+are null where it is not known; they, cgroup_id and direction are null in records of a capture's packets, which belong
+to no socket."""
 
 _PROTOCOLS = pa.array(["tcp", "udp"])
 _DIRECTIONS = pa.array(["out", "in"])
 _UDP = 17
 _UNKNOWN = 2  # a direction: enum direction of probes/flow.h
 _NAME_BYTES = 16
+_PID_BITS = 22  # PID_MAX_LIMIT of linux/threads.h
 
 
-class NetworkSettings(Settings, frozen=True):
-    """What DNS, TLS and Network have in common.
+class ProbeSettings(Settings, frozen=True):
+    """What all probes have in common.
 
     cgroup: the cgroup v2 whose processes are seen, a path below the mount; its root by default: every process and
-    container. interface: only packets of this device. buffer_kb: size of each CPU's buffer; 1 MiB holds a burst of some
-    10,000 connections or 2,000 DNS messages a CPU between two readings.
+    container. buffer_kb: size of each CPU's buffer; 1 MiB holds a burst of some 10,000 connections or 2,000 DNS
+    messages a CPU between two readings.
     """
 
     cgroup: str | None = None
-    interface: str | None = None
     buffer_kb: Annotated[int, msgspec.Meta(ge=8, le=262_144)] = 1024
+
+
+class NetworkSettings(ProbeSettings, frozen=True):
+    """What DNS, TLS and Network have in common. interface: only packets of this device."""
+
+    interface: str | None = None
+
+
+class TracingSettings(ProbeSettings, frozen=True):
+    """What the probes that trace the kernel have in common.
+
+    hooks: by which they hang on its functions, where they do; `auto` takes fentry where this kernel has it.
+    """
+
+    hooks: Literal["auto", "fentry", "kprobe"] = "auto"
 
 
 def common(flows: Events) -> dict[str, pa.Array]:
     """The `COMMON` columns of a structured array of `struct flow`."""
-    mask = _where(flows["pid"] == 0)
-    process = _names(flows["comm"])
-    if mask is not None:
-        process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
-    return {
-        "process": process,
-        "process_id": pa.array(np.ascontiguousarray(flows["pid"]), mask=mask),
-        "uid": pa.array(np.ascontiguousarray(flows["uid"]), mask=mask),
-        "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"]), mask=_where(flows["cgroup_id"] == 0)),
+    return processes(flows) | {
         "s_ip": addresses(flows["s_ip"]),
         "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
         "d_ip": addresses(flows["d_ip"]),
@@ -79,6 +90,36 @@ def common(flows: Events) -> dict[str, pa.Array]:
             pa.array(flows["direction"].astype(np.int32), mask=_where(flows["direction"] == _UNKNOWN)), _DIRECTIONS
         ),
     }
+
+
+def processes(events: Events) -> dict[str, pa.Array]:
+    """The `PROCESS` columns of a structured array that has `pid`, `start`, `uid`, `comm` and `cgroup_id`."""
+    mask = _where(events["pid"] == 0)
+    process = names(events["comm"])
+    if mask is not None:
+        process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
+    return {
+        "process": process,
+        "process_id": pa.array(np.ascontiguousarray(events["pid"]), mask=mask),
+        "process_uid": uids(events["pid"], events["start"]),
+        "uid": pa.array(np.ascontiguousarray(events["uid"]), mask=mask),
+        "cgroup_id": pa.array(np.ascontiguousarray(events["cgroup_id"]), mask=_where(events["cgroup_id"] == 0)),
+    }
+
+
+def uids(pids: npt.NDArray[np.uint32], starts: npt.NDArray[np.uint64]) -> pa.Array:
+    """What tells processes apart for ever, from their ids and starts (ticks of 10 ms since boot; 0: not known, null).
+
+    The boot's own random id is mixed in, so that hosts and boots differ, too.
+    """
+    mixed = (starts << np.uint64(_PID_BITS) | pids) ^ _boot()
+    return pa.array(mixed, pa.uint64(), mask=_where(starts == 0))
+
+
+@cache
+def _boot() -> np.uint64:
+    """64 bits of /proc/sys/kernel/random/boot_id (Documentation/admin-guide/sysctl/kernel.rst)."""
+    return np.uint64(int(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:16], 16))
 
 
 def timestamps(flows: Events, clock: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]]) -> pa.Array:
@@ -95,7 +136,7 @@ def ones(count: int) -> pa.Array:
     return pa.array(np.ones(count, dtype=np.int64))
 
 
-def _names(column: npt.NDArray[np.bytes_]) -> pa.DictionaryArray:
+def names(column: npt.NDArray[np.bytes_]) -> pa.DictionaryArray:
     """Names of processes as `TEXT`, by decoding the distinct ones."""
     packed = pa.py_buffer(np.ascontiguousarray(column))
     encoded = pa.Array.from_buffers(pa.binary(_NAME_BYTES), len(column), [None, packed]).dictionary_encode()

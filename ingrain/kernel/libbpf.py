@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__name": (c_char_p, (c_void_p,)),
     "bpf_program__section_name": (c_char_p, (c_void_p,)),
     "bpf_program__fd": (c_int, (c_void_p,)),
+    "bpf_program__set_autoload": (c_int, (c_void_p, ctypes.c_bool)),
+    "bpf_program__attach": (c_void_p, (c_void_p,)),
     "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
     "bpf_map__name": (c_char_p, (c_void_p,)),

@@ -7,7 +7,7 @@ others are given its descriptor.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +25,18 @@ OBJECTS = Path(__file__).parent / "objects"
 class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
-    constants: values of its `const volatile` variables. Raises KernelError where the object is missing or the kernel
-    refuses it; nothing stays behind then.
+    constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
+    section's name) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
+    it; nothing stays behind then.
     """
 
-    def __init__(self, name: str, constants: Mapping[str, int], shared: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        constants: Mapping[str, int],
+        shared: Mapping[str, int] | None = None,
+        skip: Collection[str] = (),
+    ) -> None:
         self.name = name
         path = OBJECTS / f"{name}.bpf.o"
         self._links: list[int] = []
@@ -39,6 +46,13 @@ class Program:
         try:
             self.btf = self._read_btf()
             maps = {libbpf.name_of("bpf_map__name", m): m for m in libbpf.each("bpf_object__next_map", self._object)}
+            self._programs = {
+                libbpf.name_of("bpf_program__name", program): program
+                for program in libbpf.each("bpf_object__next_program", self._object)
+            }
+            for left_out in [one for one, hook in self.hooks.items() if hook.partition("/")[0] in skip]:
+                program = self._programs.pop(left_out)
+                libbpf.call("bpf_program__set_autoload", program, False, what=f"{left_out} cannot be left out")  # noqa: FBT003 a C function
             self._set_constants(maps, constants)
             for map_name, fd in (shared or {}).items():
                 if map_name in maps:
@@ -49,9 +63,6 @@ class Program:
             raise
         self.maps = {name: int(libbpf.library().bpf_map__fd(handle)) for name, handle in maps.items()}
         """Map name -> descriptor."""
-        self._programs = {
-            libbpf.name_of("bpf_program__name", p): p for p in libbpf.each("bpf_object__next_program", self._object)
-        }
 
     @property
     def hooks(self) -> dict[str, str]:
@@ -62,21 +73,30 @@ class Program:
         """Descriptor of one of its programs."""
         return int(libbpf.library().bpf_program__fd(self._programs[program]))
 
-    def attach(self, cgroup: int) -> None:
-        """Attach every program to the cgroup (a descriptor of its folder), as links that vanish with this process.
+    def attach(self, cgroup: int | None = None) -> None:
+        """Attach every program to its hook, as links that vanish with this process.
 
-        Raises KernelError; what was attached by this call before the failure is detached again.
+        cgroup: descriptor of the folder of the one that the programs are for, where they are for one. Raises
+        KernelError; what was attached by this call before the failure is detached again.
         """
         done: list[int] = []
         try:
             for name, handle in self._programs.items():
                 what = f"{self.hooks[name]} of probe {self.name} cannot be attached"
-                done.append(libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what))
+                if cgroup is None:
+                    done.append(libbpf.pointer("bpf_program__attach", handle, what=what))
+                else:
+                    done.append(libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what))
         except KernelError:
             for link in done:
                 libbpf.library().bpf_link__destroy(link)
             raise
         self._links += done
+
+    @property
+    def attached(self) -> bool:
+        """Whether any of its programs hangs on anything."""
+        return bool(self._links)
 
     def detach(self) -> None:
         """Detach from everything; maps and buffers stay."""

@@ -1,0 +1,70 @@
+"""Probes that trace the kernel: their programs hang on its functions and tracepoints, and ask for the process's cgroup.
+
+Where a function can be traced in two ways, both are in the object, and which one this kernel has is found by trial.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ingrain.grains.common import TracingSettings
+from ingrain.grains.grain import Grain
+from ingrain.kernel import cgroup, maps
+from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.program import Program
+from ingrain.pipeline import Pipeline
+from ingrain.probe import LiveProbe
+
+log = logging.getLogger(__name__)
+
+WAYS = {"fentry": ("kprobe", "kretprobe"), "kprobe": ("fentry", "fexit")}
+"""Way to hang on a function -> the kinds of programs that it does without. The first is the cheaper one."""
+
+
+class TracingProbe(LiveProbe):
+    """One `[[probe]]` that traces, in one of the `WAYS`. Raises CgroupError or KernelError where it cannot be."""
+
+    def __init__(self, grain: Grain, settings: TracingSettings, pipelines: Sequence[Pipeline], way: str) -> None:
+        super().__init__(grain, settings, pipelines, {}, {}, skip=WAYS[way])
+
+    def aim(self) -> None:
+        """Have the programs see the cgroup's processes; the first time, hang them on their hooks."""
+        look_at(self.program, self.cgroup)
+        if not self.program.attached:
+            self.program.attach()
+
+
+def start(grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline]) -> TracingProbe:
+    """A probe at work, in the first way that this kernel can. Raises the last way's error where it can none."""
+    for way in ways(settings.hooks):
+        probe = None
+        try:
+            probe = TracingProbe(grain(), settings, pipelines, way)
+            probe.attach()
+        except KernelError as error:
+            if probe:
+                probe.close()
+            failure = error
+            log.debug("hooks %s cannot be used: %s", way, error)
+        else:
+            return probe
+    raise failure
+
+
+def ways(hooks: str) -> Collection[str]:
+    """Those that the setting `hooks` allows, the cheaper one first."""
+    return WAYS if hooks == "auto" else (hooks,)
+
+
+def look_at(program: Program, folder: Path) -> None:
+    """Have a tracing program see the processes of this cgroup (struct scope of probes/task.h)."""
+    root = cgroup.mount()
+    scope = np.zeros((), program.dtype("scope"))
+    if folder.resolve() != root.resolve():
+        scope["cgroup_id"] = cgroup.identifier(folder)
+        scope["level"] = len(folder.resolve().relative_to(root.resolve()).parts)
+    maps.put(program.maps["scope"], bytes(4), scope.tobytes())

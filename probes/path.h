@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where in the file system something is: its names up to the root of its mount namespace, across mounts.
+ *
+ * The names stand from the last to the first, each with a zero behind it; the user side turns them round. bpf_d_path()
+ * is not for every hook, and ends at the process's own root, so a chroot would hide where a file is.
+ */
+#pragma once
+
+#include "task.h"
+
+#define PATH_BYTES 4096
+#define NAME_BYTES 256
+#define NAMES_MAX 512 /* the verifier follows each turn of the loop */
+#define TEXT_BYTES 16384 /* a power of two */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+#pragma clang attribute pop
+
+static __always_inline struct mount *mount_of(struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+enum end {
+	WHOLE, /* up to the root */
+	CUT,   /* there is more of it than there is room */
+};
+
+/*
+ * Appends the names of a path to a text of TEXT_BYTES, and as many as a path has; gives how many bytes they are. `size`
+ * is the text's, and stands in a map: of what stands there the verifier knows nothing from one turn of a loop to the
+ * next, so the turns are alike to it.
+ */
+static __always_inline __u32 read_path(struct vfsmount *mnt, struct dentry *dentry, char *text, __u32 *size, __u32 *end)
+{
+	struct mount *mount = mount_of(mnt), *above;
+	__u32 begin = *size;
+	struct dentry *parent;
+
+	*end = WHOLE;
+	for (int i = 0; i < NAMES_MAX; i++) {
+		if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
+			above = BPF_CORE_READ(mount, mnt_parent);
+			if (above == mount)
+				return *size - begin;
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+		} else {
+			__u32 at = *size & (TEXT_BYTES - 1);
+			long name = bpf_probe_read_kernel_str(text + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
+
+			if (name <= 0 || *size - begin + name > PATH_BYTES)
+				break;
+			*size += name;
+			parent = BPF_CORE_READ(dentry, d_parent);
+			if (parent == dentry) /* what is in no folder: a pipe, a memory file */
+				return *size - begin;
+			dentry = parent;
+		}
+	}
+	*end = CUT;
+	return *size - begin;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which process is it: what the tracing probes share. The kernel's structs are declared as far as they are read; their
+ * offsets are those of the running kernel's BTF.
+ */
+#pragma once
+
+#include "portable.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct kuid {
+	__u32 val;
+};
+
+struct cred {
+	struct kuid uid;
+};
+
+struct upid {
+	int nr;
+	void *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct atomic {
+	int counter;
+};
+
+struct signal_struct {
+	struct atomic live;
+	int group_exit_code;
+	unsigned int flags;
+};
+
+struct dentry;
+struct vfsmount;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path pwd;
+};
+
+struct file {
+	struct path f_path;
+};
+
+struct mm_struct {
+	unsigned long arg_start, arg_end;
+	struct file *exe_file;
+};
+
+struct task_struct {
+	int pid, tgid;
+	int exit_code;
+	char comm[16];
+	__u64 start_boottime;
+	struct task_struct *group_leader, *real_parent;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+	struct mm_struct *mm;
+	struct fs_struct *fs;
+	const struct cred *cred;
+};
+
+#pragma clang attribute pop
+
+/* When, and whose: every tracing event begins with it. */
+struct process {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	__u64 cgroup_id;
+	__u64 start; /* in ticks since boot; with the pid it tells a process from all others */
+	__u32 pid;
+	__u32 uid;
+	char comm[16];
+};
+
+struct scope {
+	__u64 cgroup_id; /* 0: everything */
+	__u32 level;     /* how far below the root of cgroup v2 it is */
+	__u32 unused;
+};
+
+/* The cgroup whose processes are seen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scope);
+} scope SEC(".maps");
+
+/* Whether what the current process does is to be seen: asked first by every program. */
+static __always_inline int in_scope(void)
+{
+	__u32 zero = 0;
+	struct scope *s;
+
+	if (self && bpf_get_current_pid_tgid() >> 32 == self)
+		return 0;
+	s = bpf_map_lookup_elem(&scope, &zero);
+	return s && (!s->cgroup_id || bpf_get_current_ancestor_cgroup_id(s->level) == s->cgroup_id);
+}
+
+static __always_inline __u64 start_of(struct task_struct *leader)
+{
+	return BPF_CORE_READ(leader, start_boottime) / TICK;
+}
+
+static __always_inline void read_process(struct process *p)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	p->time = bpf_ktime_get_ns();
+	p->cgroup_id = bpf_get_current_cgroup_id();
+	p->start = start_of(leader);
+	p->pid = bpf_get_current_pid_tgid() >> 32;
+	p->uid = bpf_get_current_uid_gid();
+	BPF_CORE_READ_INTO(&p->comm, leader, comm);
+}
