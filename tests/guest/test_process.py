@@ -86,7 +86,7 @@ def test_a_process_is_told_as_proc_tells_it(watch: Watcher, start: Start, tmp_pa
 
 def lineage(pid: int) -> list[tuple[int, str]]:
     """Parents up to the first process, by /proc."""
-    found = []
+    found: list[tuple[int, str]] = []
     while True:
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         if not pid:
