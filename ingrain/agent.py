@@ -6,12 +6,16 @@ Up: pipelines, kernel programs, owners, probes, reader. Down: detach, drain, flu
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 from ingrain import memory
 from ingrain.account import Account
 from ingrain.config import Config
+from ingrain.containers import Containers
 from ingrain.grains import GRAINS
 from ingrain.grains.lookups import Lookups
+from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.reader import Reader, Source
@@ -39,6 +43,7 @@ class Agent:
         self._owners: Owners | None = None
         self.pipelines: dict[str, Pipeline] = {}
         self._lookups = Lookups() if any(probe.type == "DNS" for probe in config.probes) else None
+        self._containers: Containers | None = None
         self.probes: list[LiveProbe] = []
 
     def start(self) -> None:
@@ -49,6 +54,7 @@ class Agent:
         """
         memory.frugal()
         self.pipelines = build(self._config, GRAINS)
+        self._find_containers()
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
         for probe in sorted(self._config.probes, key=lambda probe: probe.type == "DNS"):
             try:
@@ -69,6 +75,8 @@ class Agent:
             self._owners.detach()
         if self.probes:
             self._reader.stop()
+        if self._containers:
+            self._containers.stop()
         for probe in self.probes:
             probe.grain.finish()
         finish(self.pipelines, FINISH_SECONDS)
@@ -86,13 +94,26 @@ class Agent:
             {name: pipeline.stations for name, pipeline in self.pipelines.items()},
         )
 
+    def _find_containers(self) -> None:
+        """Know containers before their first records come.
+
+        HOST_ROOT is the folder where an agent that is in a container itself has the host's root file system.
+        """
+        try:
+            containers = Containers(cgroup.mount(), Path(os.environ.get("HOST_ROOT") or "/"))
+        except OSError as error:
+            log.warning("records will not tell containers: %s", error)
+            return
+        containers.start()
+        self._containers = containers
+
     def _start_probe(self, kind: str, settings: object, pipelines: list[str]) -> None:
         if kind not in GRAINS:
             raise ProbeError(f"this build has no {kind} probe")
         if self._owners is None:
             self._owners = Owners()
         grain = find_class(GRAINS[kind])()
-        grain.lookups = self._lookups
+        grain.lookups, grain.containers = self._lookups, self._containers
         probe = LiveProbe(grain, settings, self._owners, [self.pipelines[name] for name in pipelines])  # type: ignore[arg-type]
         try:
             probe.attach()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Column
+from ingrain.containers import COLUMNS, Containers, nothing
 from ingrain.grains.addresses import addresses
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
@@ -29,6 +30,7 @@ COMMON = (
     Column("process_id", pa.uint32(), "its process id, as the host counts"),
     Column("uid", pa.uint32(), "its user id"),
     Column("cgroup_id", pa.uint64(), "id of the socket's cgroup v2, so of its container"),
+    *COLUMNS,
     Column("s_ip", TEXT, "address the packets come from"),
     Column("s_port", pa.uint16(), "port they come from"),
     Column("d_ip", TEXT, "address they go to"),
@@ -37,7 +39,7 @@ COMMON = (
     Column("direction", TEXT, "out: the process sent it; in: the process received it"),
 )
 """Tags of every network record. Process, process_id and uid are null where the socket's owner is not known; they,
-cgroup_id and direction are null in records of a capture's packets, which belong to no socket."""
+cgroup, container and direction are null in records of a capture's packets, which belong to no socket."""
 
 _PROTOCOLS = pa.array(["tcp", "udp"])
 _DIRECTIONS = pa.array(["out", "in"])
@@ -59,17 +61,19 @@ class NetworkSettings(Settings, frozen=True):
     buffer_kb: Annotated[int, msgspec.Meta(ge=8, le=262_144)] = 1024
 
 
-def common(flows: Events) -> dict[str, pa.Array]:
-    """The `COMMON` columns of a structured array of `struct flow`."""
+def common(flows: Events, containers: Containers | None) -> dict[str, pa.Array]:
+    """The `COMMON` columns of a structured array of `struct flow`. containers: tells whose cgroups they are."""
     mask = _where(flows["pid"] == 0)
     process = _names(flows["comm"])
     if mask is not None:
         process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
+    cgroup_ids = np.ascontiguousarray(flows["cgroup_id"])
     return {
         "process": process,
         "process_id": pa.array(np.ascontiguousarray(flows["pid"]), mask=mask),
         "uid": pa.array(np.ascontiguousarray(flows["uid"]), mask=mask),
-        "cgroup_id": pa.array(np.ascontiguousarray(flows["cgroup_id"]), mask=_where(flows["cgroup_id"] == 0)),
+        "cgroup_id": pa.array(cgroup_ids, mask=_where(cgroup_ids == 0)),
+        **(containers.columns(cgroup_ids) if containers else nothing(len(flows))),
         "s_ip": addresses(flows["s_ip"]),
         "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
         "d_ip": addresses(flows["d_ip"]),
