@@ -75,10 +75,10 @@ class Agent:
             self._owners.detach()
         if self.probes:
             self._reader.stop()
+        for probe in self.probes:
+            probe.finish()
         if self._containers:
             self._containers.stop()
-        for probe in self.probes:
-            probe.grain.finish()
         finish(self.pipelines, FINISH_SECONDS)
         account = self.account()
         for probe in self.probes:

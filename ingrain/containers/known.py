@@ -27,7 +27,7 @@ class Container:
     tries: int = 0
     """Readings since there was a record."""
     waited: bool = False
-    """Whether the reader has waited for it; it does so once."""
+    """Whether records have waited for it in vain; later ones do not."""
     cgroups: set[int] = field(default_factory=set)
     """Those that are there."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from ingrain.text import harmless, safe
+from ingrain.text import safe
 
 TEXT_LIMIT = 1024
 """Characters that are kept of a name: none of Docker's, OCI's or Kubernetes' own is as long."""
@@ -63,8 +64,5 @@ def of_labels(labels: Mapping[str, str] | None) -> Record:
 
 
 def text(value: str | None) -> str | None:
-    """Safe text of bounded length; None for none, and for an empty one. Halves of surrogate pairs are escaped."""
-    if not value:
-        return None
-    value = value[:TEXT_LIMIT]
-    return harmless(value) if value.isascii() else safe(value.encode("utf-8", "surrogatepass"))
+    """Safe text of bounded length, of a JSON document or a name of a file; None for none, and for an empty one."""
+    return safe(os.fsencode(value[:TEXT_LIMIT])) if value else None

@@ -30,7 +30,7 @@ FIRST_S = 0.01
 """After how long a record that is absent or half written is looked at again; each time after, twice as long."""
 
 QUICK = 5
-"""Readings, within some 0.15 s, after which nobody waits for a record any more; it is looked for as ever."""
+"""Readings, within some 0.15 s, after which no record waits for a record any more; it is looked for as ever."""
 
 _RESCAN_S = 1.0  # where the kernel may not be asked for a cgroup by its id, all are looked through, not more often
 

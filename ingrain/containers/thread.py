@@ -1,8 +1,8 @@
 """The containers that records come from, as a grain asks for them: columns for a batch's cgroups, at once.
 
 A thread finds containers as their cgroups are made, before their first process runs. A cgroup that is not known yet
-when its first records are read (the thread had no time so far) is waited for once, for some milliseconds; where the
-answer comes later than that, they are told without it, and that is counted.
+when its first records are read (the thread had no time so far) is `lacking`; its records wait (waiting.py), and nobody
+else does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import pyarrow as pa
 from ingrain.containers.identity import Identity, columns
 from ingrain.containers.known import Container
 from ingrain.containers.paths import Place
-from ingrain.containers.patience import Patience
 from ingrain.containers.resolver import Resolver
 
 Result = TypeVar("Result")
@@ -48,12 +47,13 @@ class Containers:
     def __init__(self, mount: Path, host: Path = Path("/")) -> None:
         self.late = 0
         """Cgroups of which records were told before their container, or its name, was known."""
+        self.lacking: set[int] = set()
+        """Cgroups that came in `columns` and are being looked for: what their records tell so far is not all."""
         self._resolver = Resolver(mount, host)
         self._known = self._resolver.known.cgroups
         self._known[0] = None  # no cgroup has this id: records have it whose cgroup is not known
         self._asked: deque[int] = deque()
         self._unanswered: set[int] = set()
-        self._patience = Patience()
         self._answered = threading.Condition()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = self._failed = False
@@ -83,37 +83,51 @@ class Containers:
             )
 
     def columns(self, cgroup_ids: npt.NDArray[np.uint64]) -> dict[str, pa.Array]:
-        """The columns of ingrain/containers/identity.py for records of these cgroups (uint64; 0: not known)."""
+        """The columns of ingrain/containers/identity.py for records of these cgroups (uint64; 0: not known), at once.
+
+        Those of them that are to be waited for are `lacking` afterwards.
+        """
         encoded = pa.array(cgroup_ids).dictionary_encode()
-        return columns(encoded.indices.to_numpy(), self._find(encoded.dictionary.to_pylist()))
-
-    def _find(self, cgroup_ids: list[int]) -> list[Identity | None]:
-        """Who each of these is."""
-        found = [self._known.get(one, _UNKNOWN) for one in cgroup_ids]
+        distinct = encoded.dictionary.to_pylist()
+        found = [self._known.get(one, _UNKNOWN) for one in distinct]
         if any(container is not None and not container.settled for container in found):
-            self._wait_for(cgroup_ids)
-            found = [self._known.get(one) for one in cgroup_ids]
-        return [None if container is None else container.identity for container in found]
+            self._ask(distinct)
+            found = [self._known.get(one, _UNKNOWN) for one in distinct]  # after asking: what is found between is told
+        identities = [None if container is None else container.identity for container in found]
+        return columns(encoded.indices.to_numpy(), identities)
 
-    def _wait_for(self, cgroup_ids: list[int]) -> None:
-        """Ask for those that are not known, and wait a little for all that were not waited for."""
-        self._unanswered = {one for one in self._unanswered if one not in self._known}
-        waiting = [one for one in cgroup_ids if self._lacks(one) and not self._was_waited_for(one)]
-        if not waiting:
-            return
-        self._asked.extend(one for one in waiting if one not in self._known)
-        allowed = self._patience.now()
-        os.eventfd_write(self._wake, 1)
-        with self._answered:
-            self._answered.wait_for(lambda: not any(map(self._lacks, waiting)), allowed)
-        self._patience.waited()
-        for one in filter(self._lacks, waiting):
+    def settle(self) -> None:
+        """Those that are known meanwhile are no longer `lacking`."""
+        self.lacking = set(filter(self._lacks, self.lacking))
+
+    def give_up(self, cgroup_ids: npt.NDArray[np.uint64]) -> None:
+        """Nobody waits any more for those of these that are not known; they are counted as `late`."""
+        self.settle()
+        for one in self.lacking.intersection(cgroup_ids.tolist()):
+            self.lacking.discard(one)
             self.late += 1
             container = self._known.get(one)
             if container is not None:
                 container.waited = True
             elif len(self._unanswered) < _REMEMBERED:
                 self._unanswered.add(one)
+
+    def wait(self, seconds: float) -> None:
+        """Until nothing is `lacking`, or these seconds are over. Not for those who must not be held up."""
+        with self._answered:
+            self._answered.wait_for(lambda: not any(map(self._lacks, self.lacking)), seconds)
+
+    def _ask(self, cgroup_ids: list[int]) -> None:
+        """Have those found that are not known, each once."""
+        if self._unanswered:
+            self._unanswered = {one for one in self._unanswered if one not in self._known}
+        for one in cgroup_ids:
+            if one not in self.lacking and self._lacks(one) and not self._was_waited_for(one):
+                self.lacking.add(one)
+                if one not in self._known:
+                    self._asked.append(one)
+        if self._asked:
+            os.eventfd_write(self._wake, 1)
 
     def _lacks(self, cgroup_id: int) -> bool:
         container = self._known.get(cgroup_id, _UNKNOWN)
@@ -130,7 +144,7 @@ class Containers:
             poll.register(self._resolver.fd, select.POLLIN)
         self._try(self._resolver.scan)
         self._ready.set()
-        wait: float | None = None
+        wait: float | None = 0.0
         while not self._stopping:
             poll.poll(None if wait is None else wait * 1000)
             self._try(self._answer)
