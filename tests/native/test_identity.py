@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import pytest
 from conftest import Watch
 
 from ingrain.containers import Containers, waiting
+from ingrain.containers.handles import Handles
 from ingrain.containers.paths import Place
 from ingrain.containers.record import Record
 from ingrain.containers.tree import Tree
@@ -92,10 +94,14 @@ def test_containers_that_are_there_and_those_that_come_are_told(group: Path, hos
         nested = after / "system.slice" / "nginx.service"
         nested.mkdir(parents=True)
         second = (identifier(2), "web2", "nginx:2", None, None)
-        found = told(
-            containers, before, cgroup.identifier(after), cgroup.identifier(nested), cgroup.identifier(group), 0
-        )
-        assert found == [(identifier(1), "web1", "nginx:1", None, None), second, second, NOBODY, NOBODY]
+        ids = [before, *map(cgroup.identifier, (after, nested, group)), 0]
+        assert told(containers, *ids) == [
+            (identifier(1), "web1", "nginx:1", None, None),
+            second,
+            second,
+            NOBODY,
+            NOBODY,
+        ]
         assert containers.late == 0
 
 
@@ -106,7 +112,61 @@ def test_a_container_that_is_gone_is_told_for_its_records_that_come_later(group:
             host.docker(identifier(number), f"job{number}")
             folder = container(group, number)
             ids.append(cgroup.identifier(folder))
-            run_in(folder, "true")
+            run_in(folder, "sleep", "0.1")
+            folder.rmdir()
+        assert [row[1] for row in told(containers, *ids)] == [f"job{number}" for number in range(20)]
+
+
+def test_one_that_nobody_saw_being_made_is_looked_up_by_its_id(group: Path, host: Host) -> None:
+    host.docker(identifier(1), "web1")
+    with running(host) as containers:
+        tree = containers._resolver._tree
+        assert tree is not None
+        tree._limit = len(tree)  # from here on none is watched
+        made = cgroup.identifier(container(group, 1))
+        assert told(containers, made) == [(identifier(1), "web1", "nginx:1.25", None, None)]
+        assert told(containers, 1 << 60) == [NOBODY]
+        assert containers._known[1 << 60] is None
+        assert len(tree) == tree._limit
+
+
+def test_without_the_right_to_look_up_an_id_all_cgroups_are_looked_through(group: Path, host: Host) -> None:
+    host.docker(identifier(1), "web1")
+    containers = Containers(cgroup.mount(), host.root)
+    containers._resolver._path = lambda _id: containers._resolver.scan()  # type: ignore[method-assign, assignment]
+    containers._resolver.follow = lambda: None  # type: ignore[method-assign]
+    containers.start()
+    try:
+        made = cgroup.identifier(container(group, 1))
+        assert made not in containers._known
+        assert told(containers, made)[0][1] == "web1"
+    finally:
+        containers.stop()
+
+
+def test_a_cgroups_path_is_told_by_its_id(group: Path) -> None:
+    mount = cgroup.mount()
+    deep = group / "a b" / "\udcffc"
+    deep.mkdir(parents=True)
+    handles = Handles(mount)
+    try:
+        for folder in (mount, group, deep):
+            assert handles.path(cgroup.identifier(folder)) == str(folder.relative_to(mount)).removeprefix(".")
+        gone = cgroup.identifier(deep)
+        deep.rmdir()
+        assert handles.path(gone) is None
+        assert handles.path(1 << 60) is None
+    finally:
+        handles.close()
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
+def test_without_the_right_to_look_up_an_id_it_is_said_which_is_missing() -> None:
+    code = (
+        "from ingrain.containers.handles import Handles; from ingrain.kernel import cgroup\n"
+        "try: Handles(cgroup.mount()).path(1)\n"
+        "except PermissionError as error: print(error)"
+    )
     rights = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     done = subprocess.run([*rights, sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "CAP_DAC_READ_SEARCH" in done.stdout
@@ -214,14 +274,10 @@ def test_the_first_and_only_packet_of_a_short_lived_container_has_its_name(
             folder = container(group, number)
             inside = folder / "init.scope" if number % 2 else folder
             inside.mkdir(exist_ok=True)
-            command = [sys.executable, "-c", SEND, str(20000 + number)]
-            subprocess.run(command, check=True, preexec_fn=lambda at=inside: cgroup.enter(at))
-            for one in {inside, folder}:
-                until("its last process to be gone", lambda at=one: not (at / "cgroup.procs").read_text())
+            run_in(inside, sys.executable, "-c", SEND, str(20000 + number))
             for one in sorted({inside, folder}, reverse=True):
                 one.rmdir()
-        command = [sys.executable, "-c", SEND, "20010"]
-        subprocess.run(command, check=True, preexec_fn=lambda: cgroup.enter(group))
+        run_in(group, sys.executable, "-c", SEND, "20010")
     for measurement in ("connection.out", "volume.out"):
         rows = {row["d_port"]: tuple(row[name] for name in NAMES) for row in watching.rows(measurement)}
         expected: dict[int, Any] = {20000 + n: (identifier(n), f"job{n}", "busybox", None, None) for n in range(10)}
@@ -289,7 +345,6 @@ def test_the_archive_has_the_columns_also_where_nobody_is_in_a_container(
 ) -> None:
     watching = watch("Network")
     with watching():
-        command = [sys.executable, "-c", SEND, "20000"]
-        subprocess.run(command, check=True, preexec_fn=lambda: cgroup.enter(group))
+        run_in(group, sys.executable, "-c", SEND, "20000")
     (path, *_) = (tmp_path / "archive/measurement=connection.out").rglob("*.parquet")
     assert set(NAMES) <= set(pq.read_schema(path).names)
