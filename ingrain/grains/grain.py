@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingrain.batch import Batch, Measurement
+from ingrain.containers import Containers
 from ingrain.grains.lookups import Lookups
 from ingrain.kernel import clock
 from ingrain.kernel.program import Program
@@ -49,6 +50,8 @@ class Grain(ABC):
         """From the events' clock to nanoseconds since 1970 UTC; another where the events are a capture's."""
         self.lookups: Lookups | None = None
         """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
+        self.containers: Containers | None = None
+        """Which container a cgroup is, where there are cgroups."""
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:
