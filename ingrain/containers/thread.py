@@ -37,6 +37,7 @@ START_S = 5.0
 _END_S = 2.0
 _RECOVERY_S: float | None = 2.0  # until work that failed is done again,
 _PAUSE_S = 0.1  # and other work, which may fail as soon as it is tried
+_NICE = -10  # it has little to do, and that before a short-lived cgroup is gone again
 _REMEMBERED = 1 << 14  # cgroups that were asked for without an answer
 _UNKNOWN = Container(Place(None), "", Identity())
 
@@ -141,6 +142,8 @@ class Containers:
         return container.waited if container is not None else cgroup_id in self._unanswered
 
     def _run(self) -> None:
+        with suppress(OSError):  # without CAP_SYS_NICE it waits for its turn as everybody does
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if self._resolver.fd is not None:
