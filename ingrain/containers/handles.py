@@ -1,4 +1,4 @@
-"""From a cgroup's id to its path, by asking the kernel.
+"""From a cgroup's id to its path, by asking the kernel; where it may not be asked, by looking through all of them.
 
 A cgroup's id is what kernfs puts into a file handle (fs/kernfs/mount.c, kernfs_encode_fh), so a handle can be made of
 it, opened, and the kernel tells what was opened. Needs CAP_DAC_READ_SEARCH.
@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 _KERNFS = 0xFE  # FILEID_KERNFS of linux/exportfs.h
@@ -50,3 +51,16 @@ class Handles:
     def close(self) -> None:
         """Let go of the mount."""
         os.close(self._fd)
+
+
+def walk(mount: Path) -> Iterator[tuple[str, int]]:
+    """All cgroups: path below the mount, and id."""
+    found = [""]
+    while found:
+        path = found.pop()
+        try:
+            yield path, Path(mount, path).stat().st_ino
+            with os.scandir(Path(mount, path)) as entries:
+                found += [f"{path}/{one.name}".lstrip("/") for one in entries if one.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # it is gone

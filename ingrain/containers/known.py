@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ingrain.containers.identity import Identity
 from ingrain.containers.paths import Place
 
-KEPT = 1 << 14
-"""Cgroups that are gone, or were only asked for: remembered at the most, the last ones; some 0.2 KB each."""
+KEPT = 1 << 12
+"""Cgroups that are gone, or were only asked for: remembered at the most, the last ones; up to 1 KB each."""
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ingrain.containers import paths
-from ingrain.containers.handles import Handles
+from ingrain.containers.handles import Handles, walk
 from ingrain.containers.identity import Identity
 from ingrain.containers.known import Container, Known
 from ingrain.containers.paths import Place
@@ -32,8 +32,6 @@ FIRST_S = 0.01
 QUICK = 5
 """Readings, within some 0.15 s, after which no record waits for a record any more; it is looked for as ever."""
 
-_RESCAN_S = 1.0  # where the kernel may not be asked for a cgroup by its id, all are looked through, not more often
-
 
 class Resolver:
     """Cgroups below `mount`; the host's files are at `host`. What it finds stands in `known`."""
@@ -45,7 +43,6 @@ class Resolver:
         self._containers: dict[tuple[int | None, str | None, str | None], Container] = {}
         self._due: list[tuple[float, int, Container]] = []
         self._order = itertools.count()
-        self._scanned = 0.0
         self._handles: Handles | None = Handles(mount)
         self._tree: Tree | None = None
         try:
@@ -60,7 +57,6 @@ class Resolver:
 
     def scan(self) -> None:
         """Find all cgroups that there are."""
-        self._scanned = time.monotonic()
         if self._tree is not None:
             self._tree.scan()
 
@@ -72,11 +68,10 @@ class Resolver:
     def answer(self, cgroup_ids: list[int]) -> None:
         """Find these, which somebody asks for. Each stands in `known` afterwards, whether it is there or not."""
         self.follow()
-        for cgroup_id in cgroup_ids:
-            if cgroup_id not in self.known.cgroups:
-                path = self._path(cgroup_id)
-                if cgroup_id not in self.known.cgroups:  # which looking for its path may have told
-                    self._note(cgroup_id, path, stays=False)
+        unknown = {one for one in cgroup_ids if one not in self.known.cgroups}
+        found = self._paths(unknown) if unknown else {}
+        for cgroup_id in unknown:
+            self._note(cgroup_id, found.get(cgroup_id), stays=False)
 
     def refresh(self) -> float | None:
         """Read the records that are due; seconds until the next one is, None where none will be."""
@@ -96,17 +91,15 @@ class Resolver:
         if self._handles is not None:
             self._handles.close()
 
-    def _path(self, cgroup_id: int) -> str | None:
+    def _paths(self, cgroup_ids: set[int]) -> dict[int, str | None]:
         if self._handles is not None:
             try:
-                return self._handles.path(cgroup_id)
+                return {one: self._handles.path(one) for one in cgroup_ids}
             except PermissionError as error:
-                log.warning("%s; each time one is not known, all are looked through", error)
+                log.warning("%s; when one is not known, all cgroups are looked through", error)
                 self._handles.close()
                 self._handles = None
-        if time.monotonic() - self._scanned > _RESCAN_S:
-            self.scan()
-        return None
+        return {identifier: path for path, identifier in walk(self._mount) if identifier in cgroup_ids}
 
     def _made(self, path: str, cgroup_id: int) -> None:
         self._note(cgroup_id, path, stays=True)
@@ -124,7 +117,7 @@ class Resolver:
         key = place.user, place.container_id, None if place.container_id else place.pod_uid
         container = self._containers.get(key)
         if container is None or not container.cgroups:
-            container = self._containers[key] = Container(place, path, Identity(place.container_id))
+            container = self._containers[key] = Container(place, _own(path, place), Identity(place.container_id))
             self.known.put(cgroup_id, container, stays=stays)
             self._read(container)
         else:
@@ -132,16 +125,19 @@ class Resolver:
 
     def _read(self, container: Container) -> None:
         """Read its record. One that is no longer there leaves the container what it was."""
-        record = self._records.find(container.place)
-        if record is None:
-            container.tries += 1
-            container.settled = container.settled or container.tries >= QUICK
-        else:
-            container.tries = 0
-            container.identity = _identity(container.place, record)
-            container.settled = True
-        wait = REFRESH_S if record else min(REFRESH_S, FIRST_S * 2 ** (container.tries - 1))
-        heapq.heappush(self._due, (time.monotonic() + wait, next(self._order), container))
+        wait = REFRESH_S
+        try:
+            record = self._records.find(container.place)
+            if record is None:
+                wait = min(REFRESH_S, FIRST_S * 2 ** min(container.tries, QUICK + QUICK))
+                container.tries += 1
+                container.settled = container.settled or container.tries >= QUICK
+            else:
+                container.tries = 0
+                container.identity = _identity(container.place, record)
+                container.settled = True
+        finally:
+            heapq.heappush(self._due, (time.monotonic() + wait, next(self._order), container))
 
     def _retire(self, container: Container) -> None:
         """None of its cgroups is there any more. It stays who it is for the records that may still come."""
@@ -151,6 +147,12 @@ class Resolver:
         key = place.user, place.container_id, None if place.container_id else place.pod_uid
         if self._containers.get(key) is container:
             del self._containers[key]
+
+
+def _own(path: str, place: Place) -> str:
+    """The container's own cgroup, which this one is or is below."""
+    end = path.find("/", path.index(place.container_id)) if place.container_id else -1
+    return path if end < 0 else path[:end]
 
 
 def _identity(place: Place, record: Record) -> Identity:

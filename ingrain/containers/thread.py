@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +35,9 @@ START_S = 5.0
 """How long `start` waits until what runs already is known; a disk that is slower than that must not stop the agent."""
 
 _END_S = 2.0
+_RECOVERY_S: float | None = 2.0  # until work that failed is done again,
+_PAUSE_S = 0.1  # and other work, which may fail as soon as it is tried
+_NICE = -10  # it has little to do, and that before a short-lived cgroup is gone again
 _REMEMBERED = 1 << 14  # cgroups that were asked for without an answer
 _UNKNOWN = Container(Place(None), "", Identity())
 
@@ -138,19 +142,21 @@ class Containers:
         return container.waited if container is not None else cgroup_id in self._unanswered
 
     def _run(self) -> None:
+        with suppress(OSError):  # without CAP_SYS_NICE it waits for its turn as everybody does
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if self._resolver.fd is not None:
             poll.register(self._resolver.fd, select.POLLIN)
-        self._try(self._resolver.scan)
+        self._try(self._resolver.scan, None)
         self._ready.set()
         wait: float | None = 0.0
         while not self._stopping:
             poll.poll(None if wait is None else wait * 1000)
-            self._try(self._answer)
+            self._try(self._answer, None)
             with self._answered:
                 self._answered.notify_all()
-            wait = self._try(self._resolver.refresh)
+            wait = self._try(self._resolver.refresh, _RECOVERY_S)
 
     def _answer(self) -> None:
         with suppress(BlockingIOError):
@@ -158,11 +164,12 @@ class Containers:
         self._resolver.follow()
         self._resolver.answer([self._asked.popleft() for _ in range(len(self._asked))])
 
-    def _try(self, work: Callable[[], Result]) -> Result | None:
+    def _try(self, work: Callable[[], Result], otherwise: Result) -> Result:
         try:
             return work()
         except Exception:  # the thread's edge: one container must not leave the others without their names
             if not self._failed:
                 self._failed = True
                 log.exception("a container could not be told; further errors of this kind are not shown")
-            return None
+            time.sleep(_PAUSE_S)
+            return otherwise
