@@ -99,17 +99,16 @@ def _records(cache: Path) -> list[dict[str, str]]:
     return [json.loads(path.read_text()) for path in sorted(cache.glob(f"*/{_RECORD}"))]
 
 
-def select(wanted: str | None, there: Sequence[Kernel], own: str, *, native: bool) -> list[str]:
-    """Names of the kernels that --kernels means: `6.1,7.2` those; `all` every one; None the distribution's own.
+def select(wanted: str | None, there: Sequence[Kernel], own: str) -> list[str]:
+    """Names of the kernels that --kernels means: `6.1,7.2` those; `all` every guest's; None the distribution's own.
 
-    there: a kernel a suite, the newest. native: whether this machine's kernel can trace; it then comes first, but where
-    kernels were named one by one. Raises KernelsError for a name that is none.
+    there: a kernel a suite, the newest. This machine's own is `native`, and has to be named: what traces hangs on the
+    whole machine, also where it lets nothing through but what tests do. Raises KernelsError for a name that is none.
     """
-    first = [NATIVE] if native else []
     if wanted is None:
-        return first + [kernel.name for kernel in there if kernel.suite == own]
+        return [kernel.name for kernel in there if kernel.suite == own]
     if wanted == "all":
-        return first + [kernel.name for kernel in there]
+        return [kernel.name for kernel in there]
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     known = [NATIVE, *(kernel.name for kernel in there)]
     for name in names:

@@ -15,7 +15,6 @@ from guest import kernels
 from guest.inside import Inside
 from guest.outside import FOLDER, KERNEL, Outside
 from guest.table import answers, table
-from guest.tracing import can_trace
 
 _names = pytest.StashKey[list[str]]()
 
@@ -25,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("guests").addoption(
         "--kernels",
         metavar="6.1,7.2",
-        help="kernels that the tests below tests/guest run on, or `all`; by default the distribution's own. Where this "
-        "machine's kernel can trace, it is one more, `native`.",
+        help="kernels that the tests below tests/guest run on, or `all`; by default the distribution's own. "
+        "`native` is this machine's, without a guest.",
     )
 
 
@@ -48,7 +47,7 @@ def names(config: pytest.Config) -> list[str]:
     """The kernels of this run; looked up when the first test needs them."""
     if _names not in config.stash:
         there = [kernels.cached(suite) for suite in kernels.SUITES]
-        config.stash[_names] = kernels.select(config.option.kernels, there, kernels.own_suite(), native=can_trace())
+        config.stash[_names] = kernels.select(config.option.kernels, there, kernels.own_suite())
     return config.stash[_names]
 
 

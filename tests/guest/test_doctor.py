@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 from guest.table import PROPERTY
-from guest.tracing import can_trace
 from ingrain.grains import GRAINS
 
 
@@ -21,7 +20,3 @@ def test_every_probe_of_this_build_runs(kernel: str, record_property: Callable[[
     assert {probe["probe"]: probe["reason"] for probe in probes if not probe["runs"]} == {}
     assert {probe["probe"] for probe in probes} == set(GRAINS)
     assert done.returncode == 0
-
-
-def test_a_kernel_that_lets_programs_trace_is_told_from_one_that_does_not(kernel: str) -> None:
-    assert can_trace()

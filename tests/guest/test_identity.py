@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Watch
-from guest.containers import Container, Podman
 
+from guest.containers import Container, Podman
 from ingrain.agent import Agent
 from ingrain.kernel import cgroup
 

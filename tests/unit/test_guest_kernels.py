@@ -57,27 +57,25 @@ THERE = [Kernel("bullseye", "5.10.262-1"), Kernel("bookworm", "6.1.192-2"), Kern
 
 
 @pytest.mark.parametrize(
-    ("wanted", "native", "expected"),
+    ("wanted", "expected"),
     [
-        (None, False, ["6.1"]),
-        (None, True, ["native", "6.1"]),
-        ("all", False, ["5.10", "6.1", "7.2"]),
-        ("all", True, ["native", "5.10", "6.1", "7.2"]),
-        ("7.2, 5.10", True, ["7.2", "5.10"]),
-        ("native", False, ["native"]),
+        (None, ["6.1"]),
+        ("all", ["5.10", "6.1", "7.2"]),
+        ("7.2, 5.10", ["7.2", "5.10"]),
+        ("native", ["native"]),
     ],
 )
-def test_kernels_are_chosen_by_their_series(wanted: str | None, native: bool, expected: list[str]) -> None:  # noqa: FBT001 a value to try
-    assert kernels.select(wanted, THERE, "bookworm", native=native) == expected
+def test_kernels_are_chosen_by_their_series(wanted: str | None, expected: list[str]) -> None:
+    assert kernels.select(wanted, THERE, "bookworm") == expected
 
 
 def test_a_kernel_that_is_not_there_is_an_error_that_tells_which_are() -> None:
     with pytest.raises(KernelsError, match=r"there is no 6\.12 here; there are native, 5\.10, 6\.1, 7\.2, and all"):
-        kernels.select("6.1,6.12", THERE, "bookworm", native=False)
+        kernels.select("6.1,6.12", THERE, "bookworm")
 
 
 def test_a_suite_of_which_nothing_was_fetched_is_still_asked_for_and_can_only_fail() -> None:
-    assert kernels.select(None, [Kernel("bookworm")], "bookworm", native=False) == ["bookworm"]
+    assert kernels.select(None, [Kernel("bookworm")], "bookworm") == ["bookworm"]
 
 
 SAME = "(= 7.2.13-1)"
