@@ -29,6 +29,13 @@ _ABANDONED_S = 3600
 """After so long a guest ends, whatever it does; it also ends with the process that started it."""
 
 _CPUS, _MEMORY = "2", "2G"
+_NOT_NEEDED = (
+    *("kvm_amd", "kvm_intel", "ccp", "ahci", "sg", "sr_mod", "psmouse", "serio_raw", "evdev", "pcspkr", "button"),
+    *("iTCO_wdt", "i6300esb", "lpc_ich", "i2c_i801", "qemu_fw_cfg", "powernow_k8", "acpi_cpufreq"),
+    *("aesni_intel", "ghash_clmulni_intel", "sha512_ssse3", "sha256_ssse3", "sha1_ssse3"),
+)
+"""Drivers that a guest would load for devices that no test uses, and that take a good part of the time to boot."""
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -135,6 +142,7 @@ def _start(image: Path, script: Path, shared: Path, folder: Path) -> subprocess.
         "--verbose", "--append", "loglevel=4",
         # On a busy machine an emulated timer is late, and the kernel would take it for one that is not connected.
         "--append", "no_timer_check",
+        "--append", f"modprobe.blacklist={','.join(_NOT_NEEDED)}",
         "--exec", f"bash {SHARED / script.name}",
     ]  # fmt: skip
     return subprocess.Popen(

@@ -19,8 +19,9 @@ from guest.results import Lines, Report, Results
 KERNEL, FOLDER = "INGRAIN_GUEST_KERNEL", "INGRAIN_GUEST_FOLDER"
 """Variables of the environment that tell a pytest that it is inside: of which kernel, and what is shared."""
 
-BOOT_S = 300.0
-"""How long a guest may take until its pytest has begun; some 40 s where the machine is its own."""
+BOOT_S = 900.0
+"""How long a guest may take until its pytest has begun: some 40 s where the machine is its own, minutes on a busy one.
+A kernel that panics ends at once; this is for one that says nothing."""
 TEST_S = 300.0
 """How long a test may take in a guest that sets no limit of its own (`pytest.mark.timeout`)."""
 GRACE_S = 60.0
