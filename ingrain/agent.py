@@ -71,7 +71,7 @@ class Agent:
         if self.probes:
             self._reader.stop()
         for probe in self.probes:
-            probe.grain.finish()
+            probe.finish()
         finish(self.pipelines, FINISH_SECONDS)
         account = self.account()
         for probe in self.probes:

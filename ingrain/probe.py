@@ -96,6 +96,7 @@ class Probe:
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
+        grain.use(settings)
         self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)
@@ -140,6 +141,15 @@ class Probe:
         except Exception:
             self._account.failed_polls += 1
             raise
+
+    def finish(self) -> None:
+        """No more events will come: offer the records of what is left."""
+        self.grain.finish()
+        try:
+            self._offer(self.grain.poll())
+        except Exception:
+            self._account.failed_polls += 1
+            log.exception("probe %s: what was left of it could not be told", self.name)
 
     def _offer(self, batches: Iterable[Batch]) -> None:
         for batch in batches:

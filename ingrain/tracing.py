@@ -36,6 +36,7 @@ class TracingProbe(LiveProbe):
         look_at(self.program, self.cgroup)
         if not self.program.attached:
             self.program.attach()
+            self.grain.attached()
 
 
 def start(grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline]) -> TracingProbe:

@@ -54,6 +54,12 @@ class Grain(ABC):
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Records of what was drained."""
 
+    def use(self, settings: Settings) -> None:  # noqa: B027 - only a grain that has settings of its own needs it
+        """The settings of its probe; the first that is called."""
+
+    def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it
+        """The programs hang on their hooks: what happens from now on is seen."""
+
     def open(self, program: Program) -> None:  # noqa: B027 - only a grain that counts in the kernel needs it
         """The kernel half is loaded; a grain that reads its maps keeps it."""
 

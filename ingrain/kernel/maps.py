@@ -30,6 +30,13 @@ def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     return buffer
 
 
+def find(fd: int, key: bytes, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """One entry of a hash map: of shape (). Raises KernelError (ENOENT where there is none)."""
+    buffer = np.zeros((), dtype)
+    libbpf.call("bpf_map_lookup_elem", fd, key, buffer.ctypes.data, what="an entry of a map cannot be read")
+    return buffer
+
+
 def get_first(fd: int, count: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     """The first entries of an array map: a row an entry. Needs Linux 5.6."""
     values, keys = np.empty(count, dtype), np.empty(count, np.uint32)
@@ -68,3 +75,8 @@ def swap(outer: int, inner: int) -> None:
     (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
     """
     put(outer, bytes(4), inner.to_bytes(4, "little"))
+
+
+def delete(fd: int, key: bytes) -> None:
+    """Remove one entry. Raises KernelError (ENOENT where there is none)."""
+    libbpf.call("bpf_map_delete_elem", fd, key, what="an entry of a map cannot be removed")

@@ -7,6 +7,8 @@ others are given its descriptor.
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +20,8 @@ from ingrain.kernel import libbpf
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 
+_FUNCTION = 12  # BTF_KIND_FUNC of linux/btf.h
+
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
 
@@ -26,8 +30,9 @@ class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
-    it; nothing stays behind then.
+    section's name) whose programs are left out. A program whose section begins with `?` is left out where the kernel
+    has no function of the name. Raises KernelError where the object is missing or the kernel refuses it; nothing stays
+    behind then.
     """
 
     def __init__(
@@ -39,7 +44,7 @@ class Program:
     ) -> None:
         self.name = name
         path = OBJECTS / f"{name}.bpf.o"
-        self._links: list[int] = []
+        self._links: dict[str, int] = {}
         self._object = libbpf.pointer(
             "bpf_object__open_file", str(path).encode(), None, what=f"probe object {path} cannot be opened"
         )
@@ -50,9 +55,7 @@ class Program:
                 libbpf.name_of("bpf_program__name", program): program
                 for program in libbpf.each("bpf_object__next_program", self._object)
             }
-            for left_out in [one for one, hook in self.hooks.items() if hook.partition("/")[0] in skip]:
-                program = self._programs.pop(left_out)
-                libbpf.call("bpf_program__set_autoload", program, False, what=f"{left_out} cannot be left out")  # noqa: FBT003 a C function
+            self._choose(skip)
             self._set_constants(maps, constants)
             for map_name, fd in (shared or {}).items():
                 if map_name in maps:
@@ -79,19 +82,32 @@ class Program:
         cgroup: descriptor of the folder of the one that the programs are for, where they are for one. Raises
         KernelError; what was attached by this call before the failure is detached again.
         """
-        done: list[int] = []
+        done: dict[str, int] = {}
         try:
             for name, handle in self._programs.items():
                 what = f"{self.hooks[name]} of probe {self.name} cannot be attached"
                 if cgroup is None:
-                    done.append(libbpf.pointer("bpf_program__attach", handle, what=what))
+                    done[name] = libbpf.pointer("bpf_program__attach", handle, what=what)
                 else:
-                    done.append(libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what))
+                    done[name] = libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what)
         except KernelError:
-            for link in done:
+            for link in done.values():
                 libbpf.library().bpf_link__destroy(link)
             raise
-        self._links += done
+        self._links |= done
+
+    def iterate(self, program: str) -> None:
+        """Run an iterator (`SEC("iter/...")`) that is attached, over everything that there is. Raises KernelError."""
+        link = libbpf.library().bpf_link__fd(self._links[program])
+        what = f"{self.hooks[program]} of probe {self.name} cannot be run"
+        descriptor = libbpf.call("bpf_iter_create", link, what=what)
+        try:
+            while os.read(descriptor, mmap.PAGESIZE):
+                pass
+        except OSError as error:
+            raise KernelError(error.errno or 0, what) from error
+        finally:
+            os.close(descriptor)
 
     @property
     def attached(self) -> bool:
@@ -101,7 +117,7 @@ class Program:
     def detach(self) -> None:
         """Detach from everything; maps and buffers stay."""
         while self._links:
-            libbpf.library().bpf_link__destroy(self._links.pop())
+            libbpf.library().bpf_link__destroy(self._links.popitem()[1])
 
     def close(self) -> None:
         """Detach and unload."""
@@ -117,6 +133,18 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _choose(self, skip: Collection[str]) -> None:
+        """Say which programs are loaded, and forget the others."""
+        hooks = self.hooks
+        asked = {name for name, program in self._programs.items() if not libbpf.library().bpf_program__autoload(program)}
+        there = _functions({hooks[name].partition("/")[2] for name in asked})
+        for name, program in list(self._programs.items()):
+            kind, _, function = hooks[name].partition("/")
+            chosen = kind not in skip and (name not in asked or function in there)
+            libbpf.call("bpf_program__set_autoload", program, chosen, what=f"{name} cannot be chosen or left out")
+            if not chosen:
+                del self._programs[name]
 
     def _read_btf(self) -> Btf:
         handle = libbpf.pointer("bpf_object__btf", self._object, what=f"probe {self.name} has no BTF")
@@ -138,3 +166,14 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _functions(names: Collection[str]) -> set[str]:
+    """Those of the names that are functions of this kernel, by its BTF."""
+    if not names:
+        return set()
+    btf = libbpf.pointer("btf__load_vmlinux_btf", what="this kernel's BTF cannot be read")
+    try:
+        return {name for name in names if libbpf.library().btf__find_by_name_kind(btf, name.encode(), _FUNCTION) > 0}
+    finally:
+        libbpf.library().btf__free(btf)
