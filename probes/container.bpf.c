@@ -18,6 +18,7 @@
 #define TEXT_BYTES 8192      /* of an event; a power of two */
 #define WRITE_BYTES 131072   /* of a write that are handed over: as many as cat(1) writes at once */
 #define SEGMENTS_MAX 1024    /* of a write: UIO_MAXIOV of linux/uio.h */
+#define SEGMENTS_AT_ONCE 64
 #define STREAMS_MAX 16384
 #define WRITES_MAX 8192      /* under way at once */
 
@@ -57,6 +58,14 @@ struct {
 	__type(key, __u64);
 	__type(value, struct stream);
 } streams SEC(".maps");
+
+/* First processes of containers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, STREAMS_MAX);
+	__type(key, __u64);
+	__type(value, __u8);
+} begun SEC(".maps");
 
 enum source {
 	USER,     /* one range of the writer's memory */
@@ -288,6 +297,15 @@ static __always_inline int begins_container(struct task_struct *task)
 	return level && BPF_CORE_READ(number, nr) == 1;
 }
 
+/* Whether that is new: what it holds when it executes another program later on is its own affair. */
+static __always_inline int is_new(struct task_struct *process)
+{
+	__u64 key = BPF_CORE_READ(process, start_boottime) ^ (__u64)BPF_CORE_READ(process, tgid) << 42;
+	__u8 known = 1;
+
+	return !bpf_map_update_elem(&begun, &key, &known, BPF_NOEXIST);
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(container_exec)
 {
@@ -295,7 +313,7 @@ int BPF_PROG(container_exec)
 	struct task_struct___held *held = (void *)task;
 	struct file___held **files, *file;
 
-	if (!begins_container(task))
+	if (!begins_container(task) || !is_new(task))
 		return 0;
 	files = BPF_CORE_READ(held, files, fdt, fd);
 	for (__u32 number = 1; number <= 2; number++) {
@@ -315,8 +333,10 @@ int container_running(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file || (ctx->fd != 1 && ctx->fd != 2))
 		return 0;
-	if (BPF_CORE_READ(task, pid) == BPF_CORE_READ(task, tgid) && begins_container(task))
+	if (BPF_CORE_READ(task, pid) == BPF_CORE_READ(task, tgid) && begins_container(task)) {
+		is_new(task);
 		note(task, file, ctx->fd);
+	}
 	return 0;
 }
 
@@ -459,8 +479,8 @@ static __always_inline void emit(void *ctx, struct scratch *s, struct stream *st
 	s->output.captured = 0;
 }
 
-/* Moves what fits of a segment to the event's text. What changes from turn to turn stands in the map: see path.h. */
-static __noinline int gather(struct scratch *s)
+/* Moves what fits of a segment to the event's text; 0 where nothing could be moved. */
+static __noinline int move_segment(struct scratch *s)
 {
 	__u32 fill = s->output.captured & (TEXT_BYTES - 1), size = TEXT_BYTES - fill;
 	void *at;
@@ -485,8 +505,28 @@ static __noinline int gather(struct scratch *s)
 	return 1;
 }
 
+/*
+ * Moves some segments, until the event's text is full; 0 where there is nothing more. Not static: the verifier looks at
+ * it once, not at each turn of the loop that calls it.
+ */
+__noinline int gather(__u32 program)
+{
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &program);
+
+	if (!s)
+		return 0;
+	for (int i = 0; i < SEGMENTS_AT_ONCE; i++) {
+		if (!s->left || !move_segment(s))
+			return 0;
+		if (s->output.captured == TEXT_BYTES)
+			break;
+	}
+	return 1;
+}
+
 /* What could not be read (the writer may change its memory) is told by its size alone. */
-static __always_inline void tell(void *ctx, struct scratch *s, struct stream *stream, __u64 key, __u64 taken)
+static __always_inline void tell(void *ctx, enum program program, struct scratch *s, struct stream *stream, __u64 key,
+				 __u64 taken)
 {
 	__u32 rest;
 
@@ -500,8 +540,8 @@ static __always_inline void tell(void *ctx, struct scratch *s, struct stream *st
 	__sync_fetch_and_add(&stream->written, taken);
 	s->size = s->segment = 0;
 	s->left = taken < WRITE_BYTES ? taken : WRITE_BYTES;
-	for (int i = 0; i < SEGMENTS_MAX + WRITE_BYTES / TEXT_BYTES; i++) {
-		if (!s->left || !gather(s))
+	for (int i = 0; i < SEGMENTS_MAX / SEGMENTS_AT_ONCE + WRITE_BYTES / TEXT_BYTES; i++) {
+		if (!gather(program))
 			break;
 		if (s->output.captured == TEXT_BYTES)
 			emit(ctx, s, stream, TEXT_BYTES);
@@ -530,7 +570,7 @@ static __always_inline int end_write(void *ctx, enum program program, long taken
 		s->data = write->data;
 	bpf_map_delete_elem(&writes, &thread);
 	if (s && stream && taken > 0)
-		tell(ctx, s, stream, key, taken);
+		tell(ctx, program, s, stream, key, taken);
 	return 0;
 }
 

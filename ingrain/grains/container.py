@@ -1,7 +1,7 @@
 """Container: what containers print, line by line, with the process that wrote it.
 
-In: `struct output` for each piece of a write, with its bytes behind it (probes/container.bpf.c). Out: `container.stdout`,
-`container.stderr`. A terminal is both; it is told as `container.stdout`.
+In: `struct output` for each piece of a write, with its bytes behind it (probes/container.bpf.c). Out:
+`container.stdout`, `container.stderr`. A terminal is both, and is told as `container.stdout`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.batch import TEXT, Batch, Column, Measurement
-from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
+from ingrain.grains.common import PROCESS, ProbeSettings, TracingSettings, ones, processes, timestamps
 from ingrain.grains.grain import Grain
 from ingrain.grains.lines import Assembler, Lines, Numbers
 from ingrain.grains.selection import Selection
@@ -24,7 +24,6 @@ from ingrain.kernel import maps
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, Events, select
-from ingrain.settings import Settings
 from ingrain.text import safe
 
 _STDERR = 2
@@ -69,7 +68,7 @@ class Container(Grain):
     event = "output"
     packets = True
 
-    def use(self, settings: Settings) -> None:
+    def use(self, settings: ProbeSettings) -> None:
         """What is watched."""
         self._selection = Selection(settings.containers if isinstance(settings, ContainerSettings) else None)
 
@@ -154,7 +153,9 @@ def _safe(distinct: pa.Array) -> pa.Array:
     """Each as text. Plain ones (printable ASCII without a backslash) are what they are; others are made one by one."""
     _validity, offsets, data = distinct.buffers()
     ends = np.frombuffer(offsets, np.int32, len(distinct) + 1)
-    unplain = np.concatenate([np.zeros(1, np.int64), np.cumsum(_UNPLAIN[np.frombuffer(data, np.uint8, ends[-1])])])[ends]
+    unplain = np.concatenate([np.zeros(1, np.int64), np.cumsum(_UNPLAIN[np.frombuffer(data, np.uint8, ends[-1])])])[
+        ends
+    ]
     others = unplain[1:] > unplain[:-1]
     texts = pa.Array.from_buffers(pa.string(), len(distinct), [None, offsets, data])
     if others.any():

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingrain.batch import Batch, Measurement
+from ingrain.grains.common import ProbeSettings
 from ingrain.grains.lookups import Lookups
 from ingrain.kernel import clock
 from ingrain.kernel.program import Program
@@ -54,7 +55,7 @@ class Grain(ABC):
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Records of what was drained."""
 
-    def use(self, settings: Settings) -> None:  # noqa: B027 - only a grain that has settings of its own needs it
+    def use(self, settings: ProbeSettings) -> None:  # noqa: B027 - only a grain that has settings of its own needs it
         """The settings of its probe; the first that is called."""
 
     def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it

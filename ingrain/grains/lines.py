@@ -1,7 +1,7 @@
 """Lines from what many writers wrote to streams: put in order, and split at newlines, a whole drain at a time.
 
-In: `struct output` and texts (probes/container.bpf.c), as they came out of the per-CPU buffers. Out: `Lines`. What waits,
-for its newline or for what stands before it, is bounded in time, for each stream, and in all.
+In: `struct output` and texts (probes/container.bpf.c), as they came out of the per-CPU buffers. Out: `Lines`. What
+waits, for its newline or for what stands before it, is bounded in time, for each stream, and in all.
 """
 
 from __future__ import annotations

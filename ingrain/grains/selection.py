@@ -43,9 +43,7 @@ class Selection:
     patterns: None is all of them. resolve: how a cgroup's container is found.
     """
 
-    def __init__(
-        self, patterns: Sequence[str] | None, resolve: Callable[[int], Names | None] = container_of
-    ) -> None:
+    def __init__(self, patterns: Sequence[str] | None, resolve: Callable[[int], Names | None] = container_of) -> None:
         self.all = patterns is None
         self._patterns = patterns or ()
         self._resolve = resolve

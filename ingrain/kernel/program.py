@@ -137,7 +137,9 @@ class Program:
     def _choose(self, skip: Collection[str]) -> None:
         """Say which programs are loaded, and forget the others."""
         hooks = self.hooks
-        asked = {name for name, program in self._programs.items() if not libbpf.library().bpf_program__autoload(program)}
+        asked = {
+            name for name, program in self._programs.items() if not libbpf.library().bpf_program__autoload(program)
+        }
         there = _functions({hooks[name].partition("/")[2] for name in asked})
         for name, program in list(self._programs.items()):
             kind, _, function = hooks[name].partition("/")

@@ -53,9 +53,7 @@ def add(assembler: Assembler, events: Sequence[Event], now: int = 1) -> Told:
 def told(lines: Lines) -> Told:
     """Stream, line, whether it is partial, size."""
     texts = [lines.text[a:b].tobytes() for a, b in zip(lines.starts, lines.ends, strict=True)]
-    return list(
-        zip(lines.events["stream"].tolist(), texts, lines.partial.tolist(), lines.sizes.tolist(), strict=True)
-    )
+    return list(zip(lines.events["stream"].tolist(), texts, lines.partial.tolist(), lines.sizes.tolist(), strict=True))
 
 
 def rest(assembler: Assembler) -> Told:
@@ -92,7 +90,9 @@ def written(data: st.DataObject, stream: int, text: bytes, clock: Iterable[int])
     return events
 
 
-texts = st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\x00", b"\xff\\", b"0123456789" * 2000]), max_size=12).map(b"".join)
+texts = st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\x00", b"\xff\\", b"0123456789" * 2000]), max_size=12).map(
+    b"".join
+)
 
 
 @given(st.lists(texts, min_size=1, max_size=3), st.data())
@@ -167,7 +167,7 @@ def test_a_line_waits_a_second_for_its_newline() -> None:
 def test_a_piece_waits_half_a_second_for_those_before_it_and_is_told_as_broken_off_then() -> None:
     assembler = Assembler(OUTPUT)
     assert add(assembler, [event(b"one "), event(b"three\n", position=8, time=10)]) == []
-    assert [told(lines) for lines in assembler.release(10 + ORDER_NS)][0] == [
+    assert next(told(lines) for lines in assembler.release(10 + ORDER_NS)) == [
         (1, b"one ", True, 4),
         (1, b"three", False, 5),
     ]
