@@ -96,7 +96,7 @@ class Probe:
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
-        grain.use(settings)
+        grain.settings = settings
         self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)
@@ -110,7 +110,7 @@ class Probe:
         """The account so far, the kernel's counts included."""
         counts = self.buffers.counts()
         account, grain = self._account, self.grain
-        account.handed_over, account.lost = counts.handed_over, counts.refused
+        account.handed_over, account.lost = counts.handed_over, counts.refused + self.program.missed()
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
         account.parts, account.further = grain.parts, grain.further

@@ -152,25 +152,12 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
-struct kernfs_node {
-	__u64 id;
-};
-
-struct cgroup {
-	struct kernfs_node *kn;
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
 struct signal_struct___session {
 	int leader;
 };
 
 struct task_struct___held {
 	struct files_struct *files;
-	struct css_set *cgroups;
 	struct signal_struct___session *signal;
 };
 
@@ -282,7 +269,7 @@ static __always_inline void note(struct task_struct *process, struct file___held
 	if (known && known->inode == new.inode)
 		return;
 	new.id = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
-	new.container = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	new.container = BPF_CORE_READ(process, cgroups, dfl_cgrp, kn, id);
 	bpf_map_update_elem(&streams, &key, &new, BPF_ANY);
 }
 
@@ -645,38 +632,38 @@ static __always_inline int on_release(struct file___held *file)
 }
 
 /*
- * Each function is hung on in one of two ways; `?`: where this kernel has it. Arguments are listed up to the last one
- * that is read; `arguments` is how many the function has: its result stands behind them.
+ * Each function is hung on in one of two ways. Arguments are listed up to the last one that is read; `arguments` is how
+ * many the function has: its result stands behind them.
  */
 #define AROUND(function, program, arguments, call, ...)                \
-	SEC("?fentry/" #function)                                      \
+	SEC("fentry/" #function)                                      \
 	int BPF_PROG(begins_##function, __VA_ARGS__)                   \
 	{                                                              \
 		return call;                                           \
 	}                                                              \
-	SEC("?fexit/" #function)                                       \
+	SEC("fexit/" #function)                                       \
 	int ends_##function(unsigned long long *ctx)                   \
 	{                                                              \
 		return end_write(ctx, program, ctx[arguments]);        \
 	}                                                              \
-	SEC("?kprobe/" #function)                                      \
+	SEC("kprobe/" #function)                                      \
 	int BPF_KPROBE(probe_begins_##function, __VA_ARGS__)           \
 	{                                                              \
 		return call;                                           \
 	}                                                              \
-	SEC("?kretprobe/" #function)                                   \
+	SEC("kretprobe/" #function)                                   \
 	int BPF_KRETPROBE(probe_ends_##function, long taken)           \
 	{                                                              \
 		return end_write(ctx, program, taken);                 \
 	}
 
 #define AT(function, call, ...)                                        \
-	SEC("?fentry/" #function)                                      \
+	SEC("fentry/" #function)                                      \
 	int BPF_PROG(at_##function, __VA_ARGS__)                       \
 	{                                                              \
 		return call;                                           \
 	}                                                              \
-	SEC("?kprobe/" #function)                                      \
+	SEC("kprobe/" #function)                                      \
 	int BPF_KPROBE(probe_at_##function, __VA_ARGS__)               \
 	{                                                              \
 		return call;                                           \

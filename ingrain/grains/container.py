@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.batch import TEXT, Batch, Column, Measurement
-from ingrain.grains.common import PROCESS, ProbeSettings, TracingSettings, ones, processes, timestamps
+from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
 from ingrain.grains.grain import Grain
 from ingrain.grains.lines import Assembler, Lines, Numbers
 from ingrain.grains.selection import Selection
@@ -67,14 +67,12 @@ class Container(Grain):
     program = "container"
     event = "output"
     packets = True
-
-    def use(self, settings: ProbeSettings) -> None:
-        """What is watched."""
-        self._selection = Selection(settings.containers if isinstance(settings, ContainerSettings) else None)
+    some_of = (("pipe_write", "anon_pipe_write"), ("do_splice_to", "do_splice_read"))
 
     def open(self, program: Program) -> None:
-        """Learn how streams are laid out."""
+        """Learn how streams are laid out, and what is watched."""
         self._program = program
+        self._selection = Selection(self.settings.containers)
         self._stream = program.dtype("stream")
         self._assembler = Assembler(program.dtype(self.event))
         self._finished = False
@@ -113,7 +111,7 @@ class Container(Grain):
         streams, name = self._program.maps["streams"], key.to_bytes(8, "little")
         try:
             if int(maps.find(streams, name, self._stream)["id"]) == stream:
-                maps.delete(streams, name)
+                maps.remove(streams, name)
         except KernelError:
             return  # it is gone already
 

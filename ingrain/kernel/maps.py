@@ -63,6 +63,11 @@ def put_first(fd: int, values: npt.NDArray[np.void]) -> None:
     libbpf.call("bpf_map_update_batch", fd, keys.ctypes.data, values.ctypes.data, ctypes.byref(size), None, what=what)
 
 
+def remove(fd: int, key: bytes) -> None:
+    """Take one entry out of a map. Raises KernelError (ENOENT where there is none)."""
+    libbpf.call("bpf_map_delete_elem", fd, key, what="a map's entry cannot be deleted")
+
+
 def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Write one entry. Raises KernelError (EEXIST with NOEXIST where there is one)."""
     libbpf.call("bpf_map_update_elem", fd, key, value, flags, what="a map cannot be written")
@@ -75,8 +80,3 @@ def swap(outer: int, inner: int) -> None:
     (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
     """
     put(outer, bytes(4), inner.to_bytes(4, "little"))
-
-
-def delete(fd: int, key: bytes) -> None:
-    """Remove one entry. Raises KernelError (ENOENT where there is none)."""
-    libbpf.call("bpf_map_delete_elem", fd, key, what="an entry of a map cannot be removed")

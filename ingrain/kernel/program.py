@@ -20,19 +20,18 @@ from ingrain.kernel import libbpf
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 
-_FUNCTION = 12  # BTF_KIND_FUNC of linux/btf.h
-
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
+
+_BPF_TRACE_FENTRY = 24  # enum bpf_attach_type of linux/bpf.h: functions are what is looked for
 
 
 class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) whose programs are left out. A program whose section begins with `?` is left out where the kernel
-    has no function of the name. Raises KernelError where the object is missing or the kernel refuses it; nothing stays
-    behind then.
+    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where
+    the object is missing or the kernel refuses it; nothing stays behind then.
     """
 
     def __init__(
@@ -55,7 +54,9 @@ class Program:
                 libbpf.name_of("bpf_program__name", program): program
                 for program in libbpf.each("bpf_object__next_program", self._object)
             }
-            self._choose(skip)
+            for left_out in [one for one, hook in self.hooks.items() if _is_in(hook, skip)]:
+                program = self._programs.pop(left_out)
+                libbpf.call("bpf_program__set_autoload", program, False, what=f"{left_out} cannot be left out")  # noqa: FBT003 a C function
             self._set_constants(maps, constants)
             for map_name, fd in (shared or {}).items():
                 if map_name in maps:
@@ -109,6 +110,13 @@ class Program:
         finally:
             os.close(descriptor)
 
+    def missed(self) -> int:
+        """Runs that the kernel left out, because the program was running on that CPU (fdinfo, since Linux 5.12)."""
+        lines = [
+            line for name in self._programs for line in _told(self.fd(name)) if line.startswith("recursion_misses:")
+        ]
+        return sum(int(line.split()[1]) for line in lines)
+
     @property
     def attached(self) -> bool:
         """Whether any of its programs hangs on anything."""
@@ -134,20 +142,6 @@ class Program:
     ) -> None:
         self.close()
 
-    def _choose(self, skip: Collection[str]) -> None:
-        """Say which programs are loaded, and forget the others."""
-        hooks = self.hooks
-        asked = {
-            name for name, program in self._programs.items() if not libbpf.library().bpf_program__autoload(program)
-        }
-        there = _functions({hooks[name].partition("/")[2] for name in asked})
-        for name, program in list(self._programs.items()):
-            kind, _, function = hooks[name].partition("/")
-            chosen = kind not in skip and (name not in asked or function in there)
-            libbpf.call("bpf_program__set_autoload", program, chosen, what=f"{name} cannot be chosen or left out")
-            if not chosen:
-                del self._programs[name]
-
     def _read_btf(self) -> Btf:
         handle = libbpf.pointer("bpf_object__btf", self._object, what=f"probe {self.name} has no BTF")
         size = ctypes.c_uint32()
@@ -170,12 +164,14 @@ class Program:
         return self.btf.dtype(struct)
 
 
-def _functions(names: Collection[str]) -> set[str]:
-    """Those of the names that are functions of this kernel, by its BTF."""
-    if not names:
-        return set()
-    btf = libbpf.pointer("btf__load_vmlinux_btf", what="this kernel's BTF cannot be read")
-    try:
-        return {name for name in names if libbpf.library().btf__find_by_name_kind(btf, name.encode(), _FUNCTION) > 0}
-    finally:
-        libbpf.library().btf__free(btf)
+def _told(fd: int) -> list[str]:
+    return Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+
+
+def _is_in(hook: str, skip: Collection[str]) -> bool:
+    return hook.partition("/")[0] in skip or hook.rpartition("/")[2] in skip
+
+
+def has_function(name: str) -> bool:
+    """Whether the running kernel has a function of this name that can be traced, by what its BTF says."""
+    return int(libbpf.library().libbpf_find_vmlinux_btf_id(name.encode(), _BPF_TRACE_FENTRY)) > 0
