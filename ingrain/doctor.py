@@ -122,8 +122,9 @@ def _hung_on_a_cgroup(grain: type[Grain]) -> tuple[list[str], str]:
 
 def _traced(grain: type[Grain]) -> tuple[list[str], str]:
     """The hooks of a tracing probe, in the first way that this kernel can; raises the last way's error."""
-    for way, skip in tracing.WAYS.items():
+    for way in tracing.WAYS:
         try:
+            skip = tracing.left_out(grain, way)
             with Program(grain.program, {"self": own_id()}, skip=skip) as program:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()
                 hooks = sorted(set(program.hooks.values()))

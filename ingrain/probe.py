@@ -101,6 +101,7 @@ class Probe:
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
+        grain.settings = settings
         self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)
@@ -155,6 +156,11 @@ class Probe:
     def finish(self) -> None:
         """Offer all that waits: no more records will come."""
         self.grain.finish()
+        try:
+            self._offer(self.grain.poll())
+        except Exception:
+            self._account.failed_polls += 1
+            log.exception("probe %s: what was left of it could not be told", self.name)
         if self._waiting and self.grain.containers:
             self.grain.containers.wait(LAST_WAIT_S)
             self._give_all(self._waiting.release_all())

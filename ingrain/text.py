@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\udc80-\udcff]")
+_ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 _ASCII = 0x7F
 _NO_UTF_8 = 0xDC00  # and the byte: what Python makes of bytes that are not valid (PEP 383)
 
@@ -17,6 +18,19 @@ def safe(raw: bytes) -> str:
     path as a command.
     """
     return harmless(raw.decode("utf-8", "surrogateescape").replace("\\", "\\\\"))
+
+
+def bytes_of(text: str) -> bytes:
+    r"""The bytes that `safe` made this text of: the way back, without loss."""
+    return _ESCAPED.sub(_unescape, text).encode("utf-8", "surrogateescape")
+
+
+def _unescape(match: re.Match[str]) -> str:
+    byte, code = match.groups()
+    if byte:
+        value = int(byte, 16)
+        return chr(value + _NO_UTF_8 if value > _ASCII else value)
+    return chr(int(code, 16)) if code else "\\"
 
 
 def harmless(text: str) -> str:

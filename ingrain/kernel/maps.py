@@ -30,6 +30,13 @@ def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     return buffer
 
 
+def find(fd: int, key: bytes, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """One entry of a hash map: of shape (). Raises KernelError (ENOENT where there is none)."""
+    buffer = np.zeros((), dtype)
+    libbpf.call("bpf_map_lookup_elem", fd, key, buffer.ctypes.data, what="an entry of a map cannot be read")
+    return buffer
+
+
 def get_first(fd: int, count: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     """The first entries of an array map: a row an entry. Needs Linux 5.6."""
     values, keys = np.empty(count, dtype), np.empty(count, np.uint32)
@@ -54,6 +61,11 @@ def put_first(fd: int, values: npt.NDArray[np.void]) -> None:
     size = ctypes.c_uint32(len(values))
     what = "an array map cannot be written in batches"
     libbpf.call("bpf_map_update_batch", fd, keys.ctypes.data, values.ctypes.data, ctypes.byref(size), None, what=what)
+
+
+def remove(fd: int, key: bytes) -> None:
+    """Take one entry out of a map. Raises KernelError (ENOENT where there is none)."""
+    libbpf.call("bpf_map_delete_elem", fd, key, what="a map's entry cannot be deleted")
 
 
 def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:

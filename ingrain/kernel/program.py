@@ -7,6 +7,8 @@ others are given its descriptor.
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +23,15 @@ from ingrain.kernel.libbpf import KernelError
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
 
+_BPF_TRACE_FENTRY = 24  # enum bpf_attach_type of linux/bpf.h: functions are what is looked for
+
 
 class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
-    it; nothing stays behind then.
+    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where
+    the object is missing or the kernel refuses it; nothing stays behind then.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Program:
     ) -> None:
         self.name = name
         path = OBJECTS / f"{name}.bpf.o"
-        self._links: list[int] = []
+        self._links: dict[str, int] = {}
         self._object = libbpf.pointer(
             "bpf_object__open_file", str(path).encode(), None, what=f"probe object {path} cannot be opened"
         )
@@ -50,7 +54,7 @@ class Program:
                 libbpf.name_of("bpf_program__name", program): program
                 for program in libbpf.each("bpf_object__next_program", self._object)
             }
-            for left_out in [one for one, hook in self.hooks.items() if hook.partition("/")[0] in skip]:
+            for left_out in [one for one, hook in self.hooks.items() if _is_in(hook, skip)]:
                 program = self._programs.pop(left_out)
                 libbpf.call("bpf_program__set_autoload", program, False, what=f"{left_out} cannot be left out")  # noqa: FBT003 a C function
             self._set_constants(maps, constants)
@@ -79,19 +83,32 @@ class Program:
         cgroup: descriptor of the folder of the one that the programs are for, where they are for one. Raises
         KernelError; what was attached by this call before the failure is detached again.
         """
-        done: list[int] = []
+        done: dict[str, int] = {}
         try:
             for name, handle in self._programs.items():
                 what = f"{self.hooks[name]} of probe {self.name} cannot be attached"
                 if cgroup is None:
-                    done.append(libbpf.pointer("bpf_program__attach", handle, what=what))
+                    done[name] = libbpf.pointer("bpf_program__attach", handle, what=what)
                 else:
-                    done.append(libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what))
+                    done[name] = libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what)
         except KernelError:
-            for link in done:
+            for link in done.values():
                 libbpf.library().bpf_link__destroy(link)
             raise
-        self._links += done
+        self._links |= done
+
+    def iterate(self, program: str) -> None:
+        """Run an iterator (`SEC("iter/...")`) that is attached, over everything that there is. Raises KernelError."""
+        link = libbpf.library().bpf_link__fd(self._links[program])
+        what = f"{self.hooks[program]} of probe {self.name} cannot be run"
+        descriptor = libbpf.call("bpf_iter_create", link, what=what)
+        try:
+            while os.read(descriptor, mmap.PAGESIZE):
+                pass
+        except OSError as error:
+            raise KernelError(error.errno or 0, what) from error
+        finally:
+            os.close(descriptor)
 
     def missed(self) -> int:
         """Runs that the kernel left out, because the program was running on that CPU (fdinfo, since Linux 5.12)."""
@@ -108,7 +125,7 @@ class Program:
     def detach(self) -> None:
         """Detach from everything; maps and buffers stay."""
         while self._links:
-            libbpf.library().bpf_link__destroy(self._links.pop())
+            libbpf.library().bpf_link__destroy(self._links.popitem()[1])
 
     def close(self) -> None:
         """Detach and unload."""
@@ -149,3 +166,12 @@ class Program:
 
 def _told(fd: int) -> list[str]:
     return Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+
+
+def _is_in(hook: str, skip: Collection[str]) -> bool:
+    return hook.partition("/")[0] in skip or hook.rpartition("/")[2] in skip
+
+
+def has_function(name: str) -> bool:
+    """Whether the running kernel has a function of this name that can be traced, by what its BTF says."""
+    return int(libbpf.library().libbpf_find_vmlinux_btf_id(name.encode(), _BPF_TRACE_FENTRY)) > 0

@@ -1,0 +1,312 @@
+"""Container output on a kernel that traces: beside the engine's own log, and beside what came out of the pipe."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Start, Watch, read
+
+from guest.containers import Container, Podman
+from ingrain.kernel import cgroup
+from ingrain.text import bytes_of
+
+Making = Callable[..., Watch]
+Row = dict[str, Any]
+WAYS = ("fentry", "kprobe")
+
+
+def text(rows: list[Row]) -> bytes:
+    """What was printed, from its lines."""
+    return b"".join(bytes_of(row["line"]) + b"\n" * (not row["partial"]) for row in rows)
+
+
+def lines(rows: list[Row]) -> list[tuple[bytes, bool]]:
+    return [(bytes_of(row["line"]), row["partial"]) for row in rows]
+
+
+def contain(start: Start, *command: str, stderr: int | None = None) -> subprocess.Popen[str]:
+    """A container of the kernel's making alone: the program is the first of its process namespace, and has pipes."""
+    return start("unshare", "--pid", "--fork", "--kill-child", *command, stderr=stderr)
+
+
+def printed(start: Start, program: str) -> bytes:
+    """What came out of the pipe of a Python program in such a container."""
+    started = contain(start, sys.executable, "-ISc", "import os, sys\n" + textwrap.dedent(program))
+    assert started.stdout
+    out = started.stdout.buffer.read()  # type: ignore[attr-defined] # a text stream has one
+    assert started.wait() == 0
+    return bytes(out)
+
+
+def whole(watch: Watch) -> None:
+    """Nothing was lost, and the account adds up."""
+    (probe,) = watch.account.probes
+    assert (probe.lost, probe.corrupt, probe.malformed, probe.failed, probe.failed_polls) == (0, 0, 0, 0, 0)
+    assert probe.handed_over == probe.received
+    assert probe.received + probe.further == probe.told + probe.parts
+
+
+@pytest.mark.parametrize("hooks", WAYS)
+def test_all_that_comes_out_of_a_pipe_is_told_by_whatever_call_it_went_in(
+    start: Start, watch: Making, tmp_path: Path, hooks: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"".join(b"sent %d\n" % number for number in range(3000)))
+    seen = watch("Container", extra=f'hooks = "{hooks}"')
+    with seen():
+        out = printed(
+            start,
+            f"""
+            os.write(1, b"written\\n")
+            os.writev(1, [b"of ", b"", b"several ", b"parts\\n"] * 100)
+            os.write(os.dup(1), b"by another descriptor\\n")
+            os.write(os.open("/proc/self/fd/1", os.O_WRONLY), b"and one opened anew\\n")
+            if os.fork() == 0:
+                os.write(1, b"by a child\\n")
+                os._exit(0)
+            os.wait()
+            with open({str(file)!r}, "rb") as file:
+                sent = os.sendfile(1, file.fileno(), 5000, 3000)
+                while os.splice(file.fileno(), 1, 9000):
+                    pass
+            os.write(1, bytes(range(256)) + b"\\\\x41 \\xc3\\xa9 \\xe2\\x80\\xae\\n")
+            os.write(1, b"x" * 65536 + b"\\n")
+            os.system("echo by a grandchild; head -c 2000 {file}")
+            os.write(1, b"and no newline")
+            """,
+        )
+    whole(seen)
+    rows = seen.rows("container.stdout")
+    assert text(rows) == out
+    assert out.endswith(b"and no newline")
+    assert rows[-1]["partial"]
+    assert {row["value"] for row in rows} == {1}
+    assert [row["bytes"] for row in rows] == [len(line) for line, _ in lines(rows)]
+    processes = {bytes_of(row["line"]): row["process"] for row in rows}
+    assert processes[b"by a grandchild"] == "sh"
+    assert processes[b"written"] != "sh"
+
+
+def test_what_goes_elsewhere_is_not_told(start: Start, watch: Making, tmp_path: Path) -> None:
+    seen = watch("Container")
+    with seen():
+        out = printed(
+            start,
+            f"""
+            import socket
+            os.system("echo file > {tmp_path}/file; echo null > /dev/null; echo pipe | cat > {tmp_path}/other")
+            one, other = socket.socketpair()
+            one.send(b"socket\\n")
+            read, write = os.pipe()
+            os.write(write, b"another pipe\\n")
+            os.write(1, b"seen\\n")
+            """,
+        )
+        outside = start(sys.executable, "-ISc", "print('no container')")
+        assert outside.wait() == 0
+    whole(seen)
+    assert text(seen.rows("container.stdout")) == out == b"seen\n"
+    assert not seen.rows("container.stderr")
+
+
+def test_what_a_pipe_gives_to_a_pipe_is_told_by_its_size(start: Start, watch: Making) -> None:
+    """splice(2) between pipes, and tee(2): the kernel moves pages, and says how many bytes they hold."""
+    seen = watch("Container")
+    with seen():
+        out = printed(
+            start,
+            """
+            read, write = os.pipe()
+            os.write(1, b"before\\n")
+            os.write(write, b"one\\ntwo\\n")
+            assert os.splice(read, 1, 100) == 8
+            os.write(1, b"after\\n")
+            """,
+        )
+    assert out == b"before\none\ntwo\nafter\n"
+    rows = seen.rows("container.stdout")
+    assert lines(rows) == [(b"before", False), (b"", True), (b"after", False)]
+    assert [row["bytes"] for row in rows] == [6, 8, 5]
+
+
+def test_of_a_huge_write_the_true_length_is_told(start: Start, watch: Making) -> None:
+    seen = watch("Container")
+    with seen():
+        out = printed(start, "os.write(1, b'y' * 1_000_000); os.write(1, b'\\nnext\\n')")
+    rows = seen.rows("container.stdout")
+    assert sum(row["bytes"] for row in rows) == 1_000_000 + len("next")
+    assert len(text(rows)) >= 65536
+    assert out.startswith(text(rows)[:65536])
+    assert lines(rows)[-1] == (b"next", False)
+    assert all(row["partial"] for row in rows[:-2])
+
+
+def test_what_the_first_process_redirects_later_on_is_its_own_affair(start: Start, watch: Making) -> None:
+    """It executes another program, which has another pipe as descriptor 1."""
+    seen = watch("Container")
+    with seen():
+        out = printed(
+            start,
+            """
+            os.write(1, b"one\\n")
+            read, write = os.pipe()
+            os.set_inheritable(read, True)
+            os.dup2(write, 1)
+            os.execlp("sh", "sh", "-c", "echo two; echo wrong >&2")
+            """,
+        )
+    assert text(seen.rows("container.stdout")) == out == b"one\n"
+
+
+def test_errors_are_told_as_such_and_both_in_one_pipe_as_output(start: Start, watch: Making) -> None:
+    seen = watch("Container")
+    with seen():
+        apart = contain(start, "sh", "-c", "echo fine; echo wrong >&2", stderr=subprocess.PIPE)
+        assert apart.wait() == 0
+        together = contain(start, "sh", "-c", "echo output; echo error >&2", stderr=subprocess.STDOUT)
+        assert together.wait() == 0
+    assert [row["line"] for row in seen.rows("container.stderr")] == ["wrong"]
+    assert [row["line"] for row in seen.rows("container.stdout")] == ["fine", "output", "error"]
+
+
+def test_one_that_is_killed_in_the_middle_of_a_line_has_said_its_beginning(start: Start, watch: Making) -> None:
+    seen = watch("Container")
+    with seen():
+        started = contain(start, "sh", "-c", "echo first; printf half; kill -9 $$; sleep 60")
+        started.wait()
+    assert lines(seen.rows("container.stdout")) == [(b"first", False), (b"half", True)]
+
+
+def test_eight_megabytes_without_a_newline_come_through_in_pieces(start: Start, watch: Making) -> None:
+    seen = watch("Container")
+    with seen():
+        out = printed(start, "for n in range(128): os.write(1, bytes([65 + n % 26]) * 65536)")
+    whole(seen)
+    rows = seen.rows("container.stdout")
+    assert {row["partial"] for row in rows} == {True}
+    assert max(row["bytes"] for row in rows) <= 16384
+    assert hashlib.sha256(text(rows)).digest() == hashlib.sha256(out).digest()
+
+
+@pytest.mark.parametrize("hooks", WAYS)
+def test_of_200_000_lines_none_is_lost_and_each_is_what_it_was(start: Start, watch: Making, hooks: str) -> None:
+    count = int(os.environ.get("INGRAIN_LINES", "200000"))
+    seen = watch("Container", extra=f'hooks = "{hooks}"')
+    with seen():
+        started = contain(start, "sh", "-c", f'i=0; while [ $i -lt {count} ]; do echo "line $i"; i=$((i+1)); done')
+        assert started.stdout
+        out = hashlib.sha256(started.stdout.buffer.read())  # type: ignore[attr-defined]
+        assert started.wait() == 0
+    whole(seen)
+    rows = seen.rows("container.stdout")
+    assert len(rows) == count
+    assert hashlib.sha256(text(rows)).digest() == out.digest()
+
+
+def test_what_no_buffer_held_is_counted_and_no_line_is_glued_together(start: Start, watch: Making) -> None:
+    seen = watch("Container", extra="buffer_kb = 8")
+    with seen():
+        out = printed(start, "for n in range(30000): os.write(1, b'%d ' % n * 9 + b'\\n')")
+    (probe,) = seen.account.probes
+    assert probe.lost > 0
+    assert probe.handed_over == probe.received
+    assert probe.handed_over + probe.lost == 30000
+    real = set(out.splitlines())
+    rows = seen.rows("container.stdout")
+    assert {line for line, _ in lines(rows)} <= real
+    assert len(rows) == probe.handed_over
+
+
+def engine(podman: Podman, container: Container, stream: str) -> list[bytes]:
+    """Whole lines that the engine recorded; it breaks long ones."""
+    told, begun = [], b""
+    for one in container.printed():
+        if one.stream == stream:
+            begun += one.line.encode(errors="surrogateescape")
+            if not one.partial:
+                told.append(begun)
+                begun = b""
+    return [*told, begun] if begun else told
+
+
+def of(rows: list[Row], identifier: int) -> list[Row]:
+    return [row for row in rows if row["cgroup_id"] == identifier]
+
+
+def everything(tmp_path: Path, containers: list[str] | None = None) -> Watch:
+    """An agent that watches all of the host; and by another probe only some containers."""
+    archives = {"archive": ""} | ({} if containers is None else {"some": f"containers = {containers}\n"})
+    toml = "".join(
+        f'[[probe]]\npipelines = ["{name}"]\n[probe.config]\ntype = "Container"\n{chosen}'
+        f'[pipeline.{name}.config]\nbackend = "Archive"\npath = "{tmp_path / name}"\n'
+        for name, chosen in archives.items()
+    )
+    return Watch(toml, tmp_path)
+
+
+SCRIPT = r"""
+read go < /tmp/go
+i=0; while [ $i -lt 300 ]; do echo "line $i"; i=$((i+1)); done
+echo trouble >&2
+(echo from a child; exec 7>&1; echo by another descriptor >&7) & wait
+echo elsewhere > /tmp/file; echo between | cat > /dev/null
+cat /tmp/text
+printf 'colour \033[31m, no UTF-8 \377\376, \\x41\n'
+head -c 40000 /dev/zero | tr '\0' 'z'; echo
+echo more trouble >&2
+printf 'no newline'
+"""
+
+
+def test_every_line_of_the_engine_s_log_is_told(podman: Podman, tmp_path: Path) -> None:
+    """Of a container that runs already, and one that starts while the agent runs; and one may be chosen by its id."""
+    (podman.root / "tmp" / "text").write_text("".join(f"a line of a file, {n}\n" for n in range(500)))
+    go = podman.root / "tmp" / "go"
+    os.mkfifo(go)
+    with podman.run("before", SCRIPT) as before:
+        seen = everything(tmp_path, [before.id[:12]])
+        with seen():
+            go.write_text("go\n")
+            assert podman.wait(before) == 0
+            cgroups = {before.name: 0}
+            script = "echo the first line; read go < /tmp/go;" + SCRIPT
+            with podman.run("meanwhile", script) as meanwhile:
+                cgroups[meanwhile.name] = cgroup.identifier(cgroup.find(meanwhile.cgroup))
+                go.write_text("go\n")
+                go.write_text("go\n")
+                assert podman.wait(meanwhile) == 0
+        for stream in ("stdout", "stderr"):
+            rows = seen.rows(f"container.{stream}")
+            late = of(rows, cgroups["meanwhile"])
+            early = [row for row in rows if row not in late]
+            for container, told in ((before, early), (meanwhile, late)):
+                assert b"".join(line for line, _ in lines(told)) == b"".join(engine(podman, container, stream))
+                assert text(told).rstrip(b"\n").split(b"\n") == engine(podman, container, stream)
+    assert text(of(seen.rows("container.stdout"), cgroups["meanwhile"])).startswith(b"the first line\n")
+    for stream in ("stdout", "stderr"):
+        measurement = f"container.{stream}"
+        chosen = read(tmp_path / "some", measurement)
+        early = [row for row in seen.rows(measurement) if row["cgroup_id"] != cgroups["meanwhile"]]
+        assert lines(chosen) == lines(early)
+
+
+def test_a_terminal_s_lines_are_told_by_whatever_name_it_is_opened(podman: Podman, tmp_path: Path) -> None:
+    script = "echo on the terminal; echo an error >&2; echo by its other name > /dev/tty; read go < /tmp/go; echo end"
+    go = podman.root / "tmp" / "go"
+    os.mkfifo(go)
+    seen = everything(tmp_path)
+    with seen(), podman.run("terminal", script, "--tty") as container:
+        go.write_text("go\n")
+        podman.wait(container)
+        wanted = [line.removesuffix(b"\r") for line in engine(podman, container, "stdout")]
+    assert [line for line, _ in lines(seen.rows("container.stdout"))] == wanted
+    assert wanted == [b"on the terminal", b"an error", b"by its other name", b"end"]
+    assert not seen.rows("container.stderr")
