@@ -96,6 +96,7 @@ class Probe:
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
+        grain.settings = settings
         self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)

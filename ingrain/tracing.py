@@ -15,7 +15,7 @@ from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
-from ingrain.kernel.program import Program
+from ingrain.kernel.program import Program, has_function
 from ingrain.pipeline import Pipeline
 from ingrain.probe import LiveProbe
 
@@ -29,7 +29,7 @@ class TracingProbe(LiveProbe):
     """One `[[probe]]` that traces, in one of the `WAYS`. Raises CgroupError or KernelError where it cannot be."""
 
     def __init__(self, grain: Grain, settings: TracingSettings, pipelines: Sequence[Pipeline], way: str) -> None:
-        super().__init__(grain, settings, pipelines, {}, {}, skip=WAYS[way])
+        super().__init__(grain, settings, pipelines, {}, {}, skip=left_out(type(grain), way))
 
     def aim(self) -> None:
         """Have the programs see the cgroup's processes; the first time, hang them on their hooks."""
@@ -58,6 +58,18 @@ def start(grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequ
 def ways(hooks: str) -> Collection[str]:
     """Those that the setting `hooks` allows, the cheaper one first."""
     return WAYS if hooks == "auto" else (hooks,)
+
+
+def left_out(grain: type[Grain], way: str) -> Collection[str]:
+    """What of a grain's programs cannot be used: the kinds of other ways, and functions that this kernel has not.
+
+    Of a group of which it has none, all stay: the kernel's refusal names them.
+    """
+    absent: set[str] = set()
+    for group in grain.some_of:
+        lacking = {name for name in group if not has_function(name)}
+        absent |= lacking if len(lacking) < len(group) else set()
+    return {*WAYS[way], *absent}
 
 
 def look_at(program: Program, folder: Path) -> None:

@@ -5,11 +5,11 @@ GRAINS: dict[str, str] = {
     "TLS": "ingrain.grains.tls:TLS",
     "Network": "ingrain.grains.network:Network",
     "Process": "ingrain.grains.process:Process",
+    "Files": "ingrain.grains.files:Files",
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
 LATER: tuple[str, ...] = (
-    "Files",
     "Container",
     "Syscall",
     "StatsD",

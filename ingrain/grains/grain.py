@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ class Grain(ABC):
     """Name of the event struct that the kernel half hands over."""
     packets: ClassVar[bool] = False
     """Whether the packet's bytes stand behind the struct."""
+    some_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Functions that its programs trace and that not every kernel has; of each group of them it needs one."""
 
     def __init__(self) -> None:
         self.malformed = 0
@@ -47,6 +49,8 @@ class Grain(ABC):
         """Messages of which parts came, but never all."""
         self.clock: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]] = clock.to_utc
         """From the events' clock to nanoseconds since 1970 UTC; another where the events are a capture's."""
+        self.settings: Any = self.Settings()
+        """What the configuration says; the defaults until a probe is made of this grain."""
         self.lookups: Lookups | None = None
         """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
 

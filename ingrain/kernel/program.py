@@ -21,12 +21,14 @@ from ingrain.kernel.libbpf import KernelError
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
 
+_BPF_TRACE_FENTRY = 24  # enum bpf_attach_type of linux/bpf.h: functions are what is looked for
+
 
 class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
+    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
     it; nothing stays behind then.
     """
 
@@ -50,7 +52,7 @@ class Program:
                 libbpf.name_of("bpf_program__name", program): program
                 for program in libbpf.each("bpf_object__next_program", self._object)
             }
-            for left_out in [one for one, hook in self.hooks.items() if hook.partition("/")[0] in skip]:
+            for left_out in [one for one, hook in self.hooks.items() if _is_in(hook, skip)]:
                 program = self._programs.pop(left_out)
                 libbpf.call("bpf_program__set_autoload", program, False, what=f"{left_out} cannot be left out")  # noqa: FBT003 a C function
             self._set_constants(maps, constants)
@@ -138,3 +140,12 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _is_in(hook: str, skip: Collection[str]) -> bool:
+    return hook.partition("/")[0] in skip or hook.rpartition("/")[2] in skip
+
+
+def has_function(name: str) -> bool:
+    """Whether the running kernel has a function of this name that can be traced, by what its BTF says."""
+    return int(libbpf.library().libbpf_find_vmlinux_btf_id(name.encode(), _BPF_TRACE_FENTRY)) > 0
