@@ -53,7 +53,7 @@ EVENT(access);
 #define NOWHERE 2     /* enum end: in no directory, as a pipe or a memory file */
 
 struct name {
-	__u32 above; /* number of the directory that it is in; the root's is 0 */
+	__u64 above; /* number of the directory that it is in; the root's is 0 */
 	char name[NAME_BYTES];
 };
 
@@ -68,7 +68,8 @@ struct walk {
 	__u32 place;         /* verdict of the nearest directory that is known by what it is, */
 	__u32 place_at;      /* and how many names are below it */
 	__u32 best, best_at; /* the same of the nearest that is known by its path */
-	__u32 node;
+	__u32 node;          /* number of the last that was found by its path, */
+	__u32 left;          /* and how many names are below it */
 	struct name key;
 	__u16 begins[WALK_MAX]; /* where in the text each name begins */
 };

@@ -11,9 +11,15 @@
 
 #include "access.h"
 
-#define DEPTH_MAX 128         /* names in a rule: checked by the settings */
-#define TURNS 64              /* of a part of a walk */
-#define PARTS (WALK_MAX / TURNS + 1) /* of a walk: it also goes across mounts */
+#define DEPTH_MAX 128 /* names in a rule: checked by the settings */
+
+/*
+ * A walk is done in parts, each by a function that is not inlined: the verifier goes through such a function once,
+ * however often it is called, but then through every turn of its loop.
+ */
+#define TURNS 16
+#define UP_MAX (WALK_MAX / TURNS + 4) /* it also goes across mounts */
+#define DOWN_MAX (DEPTH_MAX / TURNS)
 
 enum verdict {
 	UNSAID,
@@ -94,11 +100,8 @@ static __always_inline int append_name(struct slot *s, const void *from)
 	return 1;
 }
 
-/*
- * Goes up by as many turns as the verifier likes to follow; gives whether there is more to go. The verifier goes through
- * a function that is not inlined by itself, whatever the number of its calls.
- */
-__noinline int climb(__u32 which)
+/* A part of the way up; gives whether there is more. */
+__noinline int go_up(__u32 which)
 {
 	struct slot *s = bpf_map_lookup_elem(&slots, &which);
 	__u32 zero = 0;
@@ -142,31 +145,37 @@ __noinline int climb(__u32 which)
 	return 1;
 }
 
-/* From the root down, as far as rules go. */
-static __always_inline void follow_names(struct slot *s)
+/* A part of the way from the root down, as far as rules go; gives whether there is more. */
+__noinline int go_down(__u32 which)
 {
-	struct walk *w = &s->walk;
+	struct slot *s = bpf_map_lookup_elem(&slots, &which);
+	struct walk *w;
 
-	for (int i = 0; i < DEPTH_MAX; i++) {
-		__u32 left = w->count - i - 1;
+	if (!s)
+		return 0;
+	w = &s->walk;
+	for (int i = 0; i < TURNS; i++) {
+		__u32 at = w->left - 1;
 		struct rule *rule;
 
-		if (left >= WALK_MAX) /* all were followed */
-			break;
-		barrier_var(left); /* or the compiler leaves out what it knows, and the verifier does not */
+		if (at >= WALK_MAX) /* none is left */
+			return 0;
+		barrier_var(at); /* or the compiler leaves out what it knows, and the verifier does not */
 		w->key.above = w->node;
 		__builtin_memset(w->key.name, 0, NAME_BYTES);
 		bpf_probe_read_kernel_str(w->key.name, NAME_BYTES,
-					  s->text + (w->begins[left & (WALK_MAX - 1)] & (TEXT_BYTES - 1)));
+					  s->text + (w->begins[at & (WALK_MAX - 1)] & (TEXT_BYTES - 1)));
 		rule = bpf_map_lookup_elem(&names, &w->key);
 		if (!rule)
-			break;
+			return 0;
 		w->node = rule->number;
+		w->left = at;
 		if (rule->verdict) {
 			w->best = rule->verdict;
-			w->best_at = left;
+			w->best_at = at;
 		}
 	}
+	return 1;
 }
 
 /*
@@ -183,16 +192,18 @@ __noinline int walk(__u32 which)
 		return 0;
 	w = &s->walk;
 	w->end = CUT;
-	for (int i = 0; i < PARTS; i++)
-		if (!climb(which))
+	for (int i = 0; i < UP_MAX; i++)
+		if (!go_up(which))
 			break;
 	if (w->end == NOWHERE)
 		return 0;
 	w->best = r->root;
 	w->best_at = w->count;
 	w->node = 0;
-	if (r->deeper && w->end == WHOLE)
-		follow_names(s);
+	w->left = w->count;
+	for (int i = 0; i < DOWN_MAX && r->deeper && w->end == WHOLE; i++)
+		if (!go_down(which))
+			break;
 	if (w->place == UNSAID || w->best_at < w->place_at)
 		return w->best == WATCH;
 	if (w->place_at < w->best_at)

@@ -12,13 +12,14 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
 from ingrain.grains import watched
 from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
 from ingrain.grains.grain import Grain
-from ingrain.grains.moved import Counted, Moved
+from ingrain.grains.moved import Counted, Known, Moved, Whose
 from ingrain.grains.opening import device_name, kind_of, open_flags, permissions, protection
 from ingrain.grains.paths import path_of
 from ingrain.grains.text_columns import texts
@@ -122,12 +123,12 @@ Directories = Annotated[list[str], msgspec.Meta(extra={"check": watched.check})]
 class FilesSettings(TracingSettings, frozen=True):
     """Which directories are seen, and how often reads and writes are.
 
-    monitor_dirs: those that are watched, with all below. ignore_dirs: those that are not. The nearest to a file decides,
-    so each may lie in one of the other. interval_ms: how often counts are read.
+    monitor_dirs: those that are watched, with all below. ignore_dirs: those that are not. The nearest to a file
+    decides, so each may lie in one of the other. interval_ms: how often counts are read.
     """
 
-    monitor_dirs: Directories = ["/"]
-    ignore_dirs: Directories = []
+    monitor_dirs: Directories = msgspec.field(default_factory=lambda: ["/"])
+    ignore_dirs: Directories = msgspec.field(default_factory=list)
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=3_600_000)] = 1000
 
     def __post_init__(self) -> None:
@@ -151,11 +152,15 @@ class Files(Grain):
     packets = True
     some_of = (("do_filp_open", "do_file_open"), ("do_splice", "splice_file_to_pipe"))
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._whose = Whose()
+
     def open(self, program: Program) -> None:
         """Tell the programs which directories to watch."""
         self._watched = Watched(program, self.settings.monitor_dirs, self.settings.ignore_dirs)
         self._moved = Moved(program)
-        self._event = program.dtype("access")
+        self._access, self._counts = program.dtype("access"), program.dtype("moved")
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """A batch a measurement."""
@@ -168,7 +173,9 @@ class Files(Grain):
                 continue
             events = select(drained.events, kinds == kind)
             behind = [drained.payloads[row] for row in rows.tolist()]
-            columns = processes(events["process"]) | _files(events, _paths(events, behind)) | _TOLD[kind](events, behind)
+            columns = (
+                processes(events["process"]) | _files(events, _paths(events, behind)) | _TOLD[kind](events, behind)
+            )
             yield Batch(
                 measurement,
                 pa.RecordBatch.from_arrays(
@@ -179,36 +186,38 @@ class Files(Grain):
 
     def poll(self) -> Iterator[Batch]:
         """What was read and written since the last call."""
-        counted = self._moved.take()
+        counted = self._whose.join(self._moved.take())
         self._watched.refresh()
+        moved = np.frombuffer(b"".join(one.moved for one in counted), self._counts)
         for direction, measurement in MOVED.items():
-            rows = np.flatnonzero(counted.moved["calls"][:, direction])
+            rows = np.flatnonzero(moved["calls"][:, direction])
             if len(rows):
-                yield Batch(measurement, self._counts(counted, rows.tolist(), direction, measurement.schema))
+                whose = self._columns([counted[row] for row in rows.tolist()])
+                values = [pa.array(moved[column][rows, direction].astype(np.int64)) for column in ("bytes", "calls")]
+                timestamp, *tags = whose
+                yield Batch(
+                    measurement, pa.RecordBatch.from_arrays([timestamp, *values, *tags], schema=measurement.schema)
+                )
 
-    def _learn(self, drained: Drained, rows: Sequence[int]) -> None:
+    def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""
         self.parts += len(rows)
-        for row in rows:
+        for row in rows.tolist():
             event, behind = drained.events[row], drained.payloads[row]
             path = path_of(behind[: event["path"]], int(event["marks"]) & _IS_CUT)
-            self._moved.learn(event["file"].tobytes(), event.tobytes(), path)
+            self._whose.learn(event["file"].tobytes(), Known(event.tobytes(), path))
 
-    def _counts(self, counted: Counted, rows: list[int], direction: int, schema: pa.Schema) -> pa.RecordBatch:
-        known = [counted.known[row] for row in rows]
-        nobody = bytes(self._event.itemsize)
-        events = np.frombuffer(b"".join(one.event if one else nobody for one in known), self._event).copy()
-        events["file"] = counted.keys[rows]
-        unknown = np.array([one is None for one in known])
+    def _columns(self, counted: Sequence[Counted]) -> list[pa.Array]:
+        """Timestamp and tags."""
+        nobody = bytes(self._access.itemsize)
+        raw = b"".join(one.known.event if one.known else nobody for one in counted)
+        events = np.frombuffer(raw, self._access).copy()
+        events["file"] = np.frombuffer(b"".join(one.key for one in counted), events.dtype["file"])
         at = self.clock(events["process"]["time"])
-        at[unknown] = time.time_ns()
-        columns = processes(events["process"]) | _files(events, [one.path if one else None for one in known])
-        fixed = [
-            pa.array(at, TIMESTAMP),
-            pa.array(counted.moved["bytes"][rows, direction].astype(np.int64)),
-            pa.array(counted.moved["calls"][rows, direction].astype(np.int64)),
-        ]
-        return pa.RecordBatch.from_arrays([*fixed, *columns.values(), _deleted(events)["deleted"]], schema=schema)
+        at[[one.known is None for one in counted]] = time.time_ns()
+        paths = [one.known.path if one.known else None for one in counted]
+        tags = processes(events["process"]) | _files(events, paths) | _deleted(events)
+        return [pa.array(at, TIMESTAMP), *tags.values()]
 
 
 def _paths(events: Events, behind: Sequence[bytes]) -> list[str | None]:
@@ -248,9 +257,7 @@ def _mapped(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
 def _two(events: Events, behind: Sequence[bytes]) -> dict[str, pa.Array]:
     cut = ((events["marks"] & _NEW_IS_CUT) != 0).tolist()
     firsts = events["path"].tolist()
-    return {
-        "new_path": texts([path_of(text[size:], end) for text, size, end in zip(behind, firsts, cut, strict=True)])
-    }
+    return {"new_path": texts([path_of(text[size:], end) for text, size, end in zip(behind, firsts, cut, strict=True)])}
 
 
 def _created(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:

@@ -46,7 +46,7 @@ def check(directories: Iterable[str]) -> None:
 
 def names(directory: str) -> tuple[bytes, ...]:
     """The names of an absolute path from the root on, without `.`, `..` and empty ones."""
-    return tuple(os.fsencode(os.path.normpath(directory)).strip(b"/").split(b"/")) if directory.strip("/.") else ()
+    return tuple(name for name in os.fsencode(os.path.normpath(directory)).split(b"/") if name)
 
 
 class Watched:

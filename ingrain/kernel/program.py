@@ -28,8 +28,8 @@ class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where the object is missing or the kernel refuses
-    it; nothing stays behind then.
+    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where
+    the object is missing or the kernel refuses it; nothing stays behind then.
     """
 
     def __init__(

@@ -1,23 +1,20 @@
 """What strace says that a program did with the files below a folder, in the words of the Files probe.
 
-In: a log of `strace -f -y -s 0`. Out: who did what, as often as it was done; and bytes and calls of each process and file.
+In: a log of `strace -f -y -s 0`. Out: who did what, as often as it was done; bytes and calls of each process and file.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-_CALL = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(?:<(.*)>)?(?: .*)?$")
+_CALL = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(?:<(.*)>(?:\(deleted\))?)?(?: .*)?$")
 _UNFINISHED = re.compile(r"^(\d+) +(.*) <unfinished \.\.\.>$")
 _RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$")
 _FILE = re.compile(r"\d+<([^>]*)>")
 _TEXT = re.compile(r'"([^"]*)"')
-
-_READS = {"read", "readv", "pread64", "preadv", "preadv2"}
-_WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2"}
-_BETWEEN = {"copy_file_range": (0, 1), "splice": (0, 1), "sendfile": (1, 0)}  # which descriptor is read, which written
 
 Done = tuple[str | int, ...]
 
@@ -33,13 +30,43 @@ class Straced:
     writes: Counter[tuple[int, str]] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    pid: int
+    arguments: str
+    result: str
+    result_path: str
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the descriptors."""
+        return _FILE.findall(self.arguments)
+
+    @property
+    def texts(self) -> list[str]:
+        return _TEXT.findall(self.arguments)
+
+    @property
+    def path(self) -> str:
+        """Of what it is about: by name, or by descriptor."""
+        return (self.texts or self.files or [""])[0]
+
+
 def read(log: str, folder: str) -> Straced:
     """What was done below the folder."""
     found = Straced()
     for line in _whole(log):
-        call = _CALL.match(line)
-        if call and folder in line and not call[4].startswith("-"):
-            _note(found, folder, int(call[1]), call[2], call[3], call[4], call[5] or "")
+        matched = _CALL.match(line)
+        if not matched or folder not in line or matched[4].startswith("-"):
+            continue
+        pid, name, arguments, result, result_path = matched.groups()
+        call = _Call(int(pid), arguments, result, result_path or "")
+        for moves in _MOVES.get(name, ()):
+            moves(found, call, folder)
+        if name in _TOLD:
+            for done in _TOLD[name](call):
+                if folder in f"{done[1]}":
+                    found.done[done[0], call.pid, *done[1:]] += 1
     return found
 
 
@@ -57,51 +84,101 @@ def _whole(log: str) -> list[str]:
     return lines
 
 
-def _note(found: Straced, folder: str, pid: int, name: str, arguments: str, result: str, result_path: str) -> None:
-    files, texts = _FILE.findall(arguments), _TEXT.findall(arguments)
-    first = (files or [""])[0]
-    if name in _READS | _WRITES:
-        if first.startswith(folder):
-            bytes_, calls = (found.read, found.reads) if name in _READS else (found.written, found.writes)
-            bytes_[pid, _bare(first)] += int(result)
-            calls[pid, _bare(first)] += 1
-    elif name in _BETWEEN:
-        source, target = _BETWEEN[name]
-        for which, bytes_, calls in ((source, found.read, found.reads), (target, found.written, found.writes)):
-            if files[which].startswith(folder):
-                bytes_[pid, _bare(files[which])] += int(result)
-                calls[pid, _bare(files[which])] += 1
-    elif name in {"open", "openat", "openat2"}:
-        flags = next(word for word in re.split(r", |\{flags=", arguments) if word.startswith("O_"))
-        found.done["file.open", pid, _bare(result_path), "|".join(sorted(flags.split("|")))] += 1
-        if "O_TRUNC" in flags:
-            found.done["file.truncate", pid, result_path] += 1
-    elif name == "mmap" and first.startswith(folder):
-        words = arguments.split(", ")
-        found.done["file.mmap", pid, first, words[2], "MAP_SHARED" in words[3]] += 1
-    elif name.startswith("rename"):
-        found.done["file.rename", pid, texts[0], texts[1]] += 1
-        if "RENAME_EXCHANGE" in arguments:
-            found.done["file.rename", pid, texts[1], texts[0]] += 1
-    elif name in {"link", "linkat"}:
-        found.done["file.link", pid, texts[0], texts[1]] += 1
-    elif name in {"symlink", "symlinkat"}:
-        found.done["file.create", pid, texts[1], "symbolic link"] += 1
-    elif name in {"mkdir", "mkdirat"}:
-        found.done["file.create", pid, texts[0], "directory"] += 1
-    elif name in {"mknod", "mknodat"} and "S_IFIFO" in arguments:
-        found.done["file.create", pid, texts[0], "pipe"] += 1
-    elif name in {"unlink", "unlinkat", "rmdir"}:
-        found.done["file.delete", pid, texts[0]] += 1
-    elif name in {"chmod", "fchmod", "fchmodat"}:
-        mode = re.findall(r"\b0[0-7]+\b", arguments)[-1]
-        found.done["file.chmod", pid, (texts or files)[0], mode] += 1
-    elif name in {"chown", "fchown", "fchownat", "lchown"}:
-        owner, group = re.findall(r", (-?\d+), (-?\d+)", arguments)[0]
-        found.done["file.chown", pid, (texts or files)[0], int(owner), int(group)] += 1
-    elif name in {"truncate", "ftruncate"}:
-        found.done["file.truncate", pid, (texts or files)[0]] += 1
+def _reads(at: int) -> Callable[[Straced, _Call, str], None]:
+    """From the file of the descriptor that is the call's first, second ..."""
+
+    def count(found: Straced, call: _Call, folder: str) -> None:
+        if call.files[at].startswith(folder):
+            found.read[call.pid, _bare(call.files[at])] += int(call.result)
+            found.reads[call.pid, _bare(call.files[at])] += 1
+
+    return count
+
+
+def _writes(at: int) -> Callable[[Straced, _Call, str], None]:
+    def count(found: Straced, call: _Call, folder: str) -> None:
+        if call.files[at].startswith(folder):
+            found.written[call.pid, _bare(call.files[at])] += int(call.result)
+            found.writes[call.pid, _bare(call.files[at])] += 1
+
+    return count
+
+
+def _opened(call: _Call) -> Iterator[Done]:
+    flags = next(word for word in re.split(r", |\{flags=", call.arguments) if word.startswith("O_"))
+    path = _bare(call.result_path)
+    yield "file.open", path, "|".join(sorted(flags.split("|")))
+    if "O_TRUNC" in flags:
+        yield "file.truncate", path
+
+
+def _mapped(call: _Call) -> Iterator[Done]:
+    words = call.arguments.split(", ")
+    if call.files:
+        yield "file.mmap", _bare(call.path), words[2], "MAP_SHARED" in words[3]
+
+
+def _renamed(call: _Call) -> Iterator[Done]:
+    old, new = call.texts
+    yield "file.rename", old, new
+    if "RENAME_EXCHANGE" in call.arguments:
+        yield "file.rename", new, old
+
+
+def _linked(call: _Call) -> Iterator[Done]:
+    yield "file.link", call.texts[0], call.texts[1]
+
+
+def _symlinked(call: _Call) -> Iterator[Done]:
+    yield "file.create", call.texts[1], "symbolic link"
+
+
+def _folder_made(call: _Call) -> Iterator[Done]:
+    yield "file.create", call.path, "directory"
+
+
+def _pipe_made(call: _Call) -> Iterator[Done]:
+    assert "S_IFIFO" in call.arguments
+    yield "file.create", call.path, "pipe"
+
+
+def _deleted(call: _Call) -> Iterator[Done]:
+    yield "file.delete", call.path
+
+
+def _mode_set(call: _Call) -> Iterator[Done]:
+    yield "file.chmod", call.path, re.findall(r", (0[0-7]+)", call.arguments)[-1]
+
+
+def _owner_set(call: _Call) -> Iterator[Done]:
+    owner, group = re.findall(r", (-?\d+), (-?\d+)", call.arguments)[0]
+    yield "file.chown", call.path, int(owner), int(group)
+
+
+def _truncated(call: _Call) -> Iterator[Done]:
+    yield "file.truncate", call.path
 
 
 def _bare(path: str) -> str:
     return path.removesuffix(" (deleted)").removesuffix("/") or "/"
+
+
+_MOVES = {
+    **dict.fromkeys(["read", "readv", "pread64", "preadv", "preadv2"], (_reads(0),)),
+    **dict.fromkeys(["write", "writev", "pwrite64", "pwritev", "pwritev2"], (_writes(0),)),
+    **dict.fromkeys(["copy_file_range", "splice"], (_reads(0), _writes(1))),
+    "sendfile": (_writes(0), _reads(1)),
+}
+_TOLD: dict[str, Callable[[_Call], Iterator[Done]]] = {
+    **dict.fromkeys(["open", "openat", "openat2", "creat"], _opened),
+    "mmap": _mapped,
+    **dict.fromkeys(["rename", "renameat", "renameat2"], _renamed),
+    **dict.fromkeys(["link", "linkat"], _linked),
+    **dict.fromkeys(["symlink", "symlinkat"], _symlinked),
+    **dict.fromkeys(["mkdir", "mkdirat"], _folder_made),
+    **dict.fromkeys(["mknod", "mknodat"], _pipe_made),
+    **dict.fromkeys(["unlink", "unlinkat", "rmdir"], _deleted),
+    **dict.fromkeys(["chmod", "fchmod", "fchmodat", "fchmodat2"], _mode_set),
+    **dict.fromkeys(["chown", "fchown", "fchownat", "lchown"], _owner_set),
+    **dict.fromkeys(["truncate", "ftruncate"], _truncated),
+}
