@@ -194,20 +194,6 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 	return 0;
 }
 
-/* Argument of a function, by its number; 0: none. */
-#define TRACED_0(ctx) 0
-#define TRACED_1(ctx) ctx[0]
-#define TRACED_2(ctx) ctx[1]
-#define TRACED_3(ctx) ctx[2]
-#define TRACED_4(ctx) ctx[3]
-#define TRACED_5(ctx) ctx[4]
-#define PROBED_0(ctx) 0
-#define PROBED_1(ctx) PT_REGS_PARM1(ctx)
-#define PROBED_2(ctx) PT_REGS_PARM2(ctx)
-#define PROBED_3(ctx) PT_REGS_PARM3(ctx)
-#define PROBED_4(ctx) PT_REGS_PARM4(ctx)
-#define PROBED_5(ctx) PT_REGS_PARM5(ctx)
-
 /*
  * A hook of `count` arguments notes what `function` is about to change, if it allows it; `folder`, `dentry`, `other` and
  * `flags` are numbers of its arguments. A kprobe there is too early to know whether it does.

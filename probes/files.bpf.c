@@ -6,25 +6,6 @@
 #include "changes.h"
 #include "uring.h"
 
-enum function {
-	FUNCTION_do_filp_open,
-	FUNCTION_do_file_open,
-	FUNCTION_do_file_open_root,
-	FUNCTION_vm_mmap_pgoff,
-	FUNCTION_vfs_truncate,
-	FUNCTION_do_truncate,
-	FUNCTION_chmod_common,
-	FUNCTION_chown_common,
-	FUNCTION_vfs_read,
-	FUNCTION_vfs_readv,
-	FUNCTION_vfs_write,
-	FUNCTION_vfs_writev,
-	FUNCTION_do_splice,
-	FUNCTION_do_splice_direct,
-	FUNCTION_splice_file_to_pipe,
-	FUNCTION_vfs_copy_file_range,
-};
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct open_flags {
@@ -171,50 +152,27 @@ static __always_inline int owner_changed(void *ctx, struct call *call)
 ON_RETURN(chmod_common, 2, 2, 1, 2, 2, 2, mode_changed)
 ON_RETURN(chown_common, 3, 3, 1, 2, 3, 3, owner_changed)
 
-static __always_inline int read_from(void *ctx, struct call *call)
+ON_MOVE(vfs_read, 4, 1, 0, 1)
+ON_MOVE(vfs_readv, 5, 1, 0, 1)
+ON_MOVE(vfs_write, 4, 0, 1, 1)
+ON_MOVE(vfs_writev, 5, 0, 1, 1)
+/* Where they are no part of what follows, it is sendfile(2). */
+ON_MOVE(do_splice_direct, 6, 1, 3, !is_within(FUNCTION_moving))
+ON_MOVE(splice_file_to_pipe, 5, 1, 0, !is_within(FUNCTION_moving))
+ON_WHOLE_MOVE(do_splice, 6, 1, 3)
+ON_WHOLE_MOVE(vfs_copy_file_range, 6, 1, 3)
+
+SEC("raw_tracepoint/sys_exit")
+int syscall_returns(struct bpf_raw_tracepoint_args *ctx)
 {
-	count_moved(ctx, (void *)call->args[0], READ, call->result);
-	return 0;
+	return all_moved(ctx, ctx->args[1]);
 }
 
-static __always_inline int written_to(void *ctx, struct call *call)
+SEC("raw_tp/io_uring_complete")
+int uring_complete(struct bpf_raw_tracepoint_args *ctx)
 {
-	count_moved(ctx, (void *)call->args[0], WRITTEN, call->result);
-	return 0;
+	return uring_moved(ctx, (void *)ctx->args[1]);
 }
-
-ON_RETURN(vfs_read, 4, 4, 1, 1, 1, 1, read_from)
-ON_RETURN(vfs_readv, 5, 5, 1, 1, 1, 1, read_from)
-ON_RETURN(vfs_write, 4, 4, 1, 1, 1, 1, written_to)
-ON_RETURN(vfs_writev, 5, 5, 1, 1, 1, 1, written_to)
-
-static __always_inline int moved_between(void *ctx, struct call *call)
-{
-	count_moved(ctx, (void *)call->args[0], READ, call->result);
-	count_moved(ctx, (void *)call->args[1], WRITTEN, call->result);
-	return 0;
-}
-
-/* sendfile(2) comes this way, and so may these two. */
-static __always_inline int is_part(void)
-{
-	return is_within(FUNCTION_do_splice) || is_within(FUNCTION_vfs_copy_file_range);
-}
-
-static __always_inline int moved_directly(void *ctx, struct call *call)
-{
-	return is_part() ? 0 : moved_between(ctx, call);
-}
-
-static __always_inline int moved_to_pipe(void *ctx, struct call *call)
-{
-	return is_part() ? 0 : read_from(ctx, call);
-}
-
-ON_RETURN(do_splice_direct, 6, 6, 1, 3, 3, 3, moved_directly)
-ON_RETURN(splice_file_to_pipe, 5, 5, 1, 1, 1, 1, moved_to_pipe)
-ON_BOTH_ENDS(do_splice, 1, 3, moved_between)
-ON_BOTH_ENDS(vfs_copy_file_range, 1, 3, moved_between)
 
 ON_HOOK(security_path_rename, 5, vfs_rename, 1, 2, 4, 5)
 ON_HOOK(security_path_link, 3, vfs_link, 2, 1, 3, 0)
@@ -232,9 +190,3 @@ ON_CHANGE(vfs_mkdir, 3, 4)
 ON_CHANGE(vfs_mknod, 4, 5)
 ON_CHANGE(vfs_unlink, 3, 4)
 ON_CHANGE(vfs_rmdir, 2, 3)
-
-SEC("raw_tp/io_uring_complete")
-int uring_complete(struct bpf_raw_tracepoint_args *ctx)
-{
-	return uring_moved(ctx, (void *)ctx->args[1]);
-}

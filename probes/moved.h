@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "traced.h"
 #include "watched.h"
 
 enum moved_direction {
@@ -111,15 +112,22 @@ static __always_inline struct moved *name_moved(void *ctx, void *active, const s
 	return m;
 }
 
+static __always_inline int is_counted(struct file *file)
+{
+	__u32 kind = BPF_CORE_READ(file, f_inode, i_mode) & KIND_OF_FILE;
+
+	return kind == REGULAR || kind == BLOCK_DEVICE;
+}
+
 static __always_inline void count_moved(void *ctx, struct file *file, enum moved_direction direction, __s64 bytes)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	__u32 kind = BPF_CORE_READ(inode, i_mode) & KIND_OF_FILE, zero = 0;
 	struct file_of key = {};
 	struct moved *m;
+	__u32 zero = 0;
 	void *active;
 
-	if (bytes < 0 || (kind != REGULAR && kind != BLOCK_DEVICE))
+	if (bytes < 0 || !file || !is_counted(file))
 		return;
 	active = bpf_map_lookup_elem(&moved, &zero);
 	if (!active)
@@ -133,3 +141,65 @@ static __always_inline void count_moved(void *ctx, struct file *file, enum moved
 	__sync_fetch_and_add(&m->bytes[direction], bytes);
 	__sync_fetch_and_add(&m->calls[direction], 1);
 }
+
+static __always_inline void has_moved(void *ctx, struct file *from, struct file *to, __s64 bytes)
+{
+	count_moved(ctx, from, READ, bytes);
+	count_moved(ctx, to, WRITTEN, bytes);
+}
+
+static __always_inline int is_moving(struct file *from, struct file *to)
+{
+	if ((from && is_counted(from)) || (to && is_counted(to)))
+		begins(FUNCTION_moving, (__u64)from, (__u64)to, 0, 0);
+	return 0;
+}
+
+static __always_inline int all_moved(void *ctx, __s64 bytes)
+{
+	struct call call;
+
+	if (ends(FUNCTION_moving, bytes, &call))
+		has_moved(ctx, (void *)call.args[0], (void *)call.args[1], bytes);
+	return 0;
+}
+
+/*
+ * A call moves bytes from a file, or to one, or both: `from` and `to` are numbers of the function's arguments, 0: none.
+ *
+ * Such calls may wait for long, and the kernel can follow only some of a function's returns at a time (the maxactive of
+ * its kretprobes), however many wait. So a kprobe notes the files, and what was moved is what the system call returns,
+ * which is the same; the function may be part of another that was noted, with the same files.
+ */
+#define ON_MOVE(function, count, from, to, if_only)                                                             \
+	SEC("fexit/" #function)                                                                                \
+	int function##_fexit(__u64 *ctx)                                                                       \
+	{                                                                                                      \
+		if (in_scope() && (if_only))                                                                   \
+			has_moved(ctx, (void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx),                   \
+				  returned(ctx, count, count));                                                \
+		return 0;                                                                                      \
+	}                                                                                                      \
+	SEC("kprobe/" #function)                                                                               \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	{                                                                                                      \
+		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
+	}
+
+/* The same, of functions within which others of them may be called. */
+#define ON_WHOLE_MOVE(function, count, from, to)                                                               \
+	SEC("fentry/" #function)                                                                               \
+	int function##_fentry(__u64 *ctx)                                                                      \
+	{                                                                                                      \
+		return begins(FUNCTION_moving, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0);                    \
+	}                                                                                                      \
+	SEC("fexit/" #function)                                                                                \
+	int function##_fexit(__u64 *ctx)                                                                       \
+	{                                                                                                      \
+		return all_moved(ctx, returned(ctx, count, count));                                            \
+	}                                                                                                      \
+	SEC("kprobe/" #function)                                                                               \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	{                                                                                                      \
+		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
+	}

@@ -9,6 +9,19 @@
 
 #include <linux/ptrace.h>
 
+/* Functions whose calls are kept until they return. */
+enum function {
+	FUNCTION_do_filp_open,
+	FUNCTION_do_file_open,
+	FUNCTION_do_file_open_root,
+	FUNCTION_vm_mmap_pgoff,
+	FUNCTION_vfs_truncate,
+	FUNCTION_do_truncate,
+	FUNCTION_chmod_common,
+	FUNCTION_chown_common,
+	FUNCTION_moving, /* whichever moves bytes: of one call only the outermost counts */
+};
+
 /* One call of a function. Structs that arguments point to are the caller's, and are there until it has returned. */
 struct call {
 	__u64 args[4];
@@ -108,6 +121,20 @@ static __always_inline int is_error(__s64 result)
 	return (__s32)result < 0 && (__s32)result >= -4095 && (!above || above == (__u32)-1);
 }
 
+/* Argument of a function, by its number; 0: none. */
+#define TRACED_0(ctx) 0
+#define TRACED_1(ctx) ctx[0]
+#define TRACED_2(ctx) ctx[1]
+#define TRACED_3(ctx) ctx[2]
+#define TRACED_4(ctx) ctx[3]
+#define TRACED_5(ctx) ctx[4]
+#define PROBED_0(ctx) 0
+#define PROBED_1(ctx) PT_REGS_PARM1(ctx)
+#define PROBED_2(ctx) PT_REGS_PARM2(ctx)
+#define PROBED_3(ctx) PT_REGS_PARM3(ctx)
+#define PROBED_4(ctx) PT_REGS_PARM4(ctx)
+#define PROBED_5(ctx) PT_REGS_PARM5(ctx)
+
 /*
  * `does(ctx, &call)` when a function returned that has `count` arguments (`count_mapped`: see returned()); `a` to `d` are
  * the numbers, from 1, of those that the call tells.
@@ -127,9 +154,6 @@ static __always_inline int is_error(__s64 result)
 		call.result = returned(ctx, count, count_mapped);                                                    \
 		return does(ctx, &call);                                                                       \
 	}                                                                                                      \
-	ON_PROBED_RETURN(function, a, b, c, d, does)
-
-#define ON_PROBED_RETURN(function, a, b, c, d, does)                                                           \
 	SEC("kprobe/" #function)                                                                               \
 	int function##_kprobe(struct pt_regs *ctx)                                                             \
 	{                                                                                                      \
@@ -143,19 +167,3 @@ static __always_inline int is_error(__s64 result)
 													       \
 		return ends(FUNCTION_##function, PT_REGS_RC(ctx), &call) ? does(ctx, &call) : 0;               \
 	}
-
-/* The same, and meanwhile is_within() is true. */
-#define ON_BOTH_ENDS(function, a, b, does)                                                                     \
-	SEC("fentry/" #function)                                                                               \
-	int function##_fentry(__u64 *ctx)                                                                      \
-	{                                                                                                      \
-		return begins(FUNCTION_##function, ctx[a - 1], ctx[b - 1], 0, 0);                              \
-	}                                                                                                      \
-	SEC("fexit/" #function)                                                                                \
-	int function##_fexit(__u64 *ctx)                                                                       \
-	{                                                                                                      \
-		struct call call;                                                                              \
-													       \
-		return ends(FUNCTION_##function, returned(ctx, 6, 6), &call) ? does(ctx, &call) : 0;           \
-	}                                                                                                      \
-	ON_PROBED_RETURN(function, a, b, b, b, does)
