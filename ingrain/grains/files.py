@@ -55,7 +55,7 @@ MEASUREMENTS = {
             *PROCESS,
             *_FILE,
             _DELETED_TAG,
-            Column("flags", TEXT, "those of open(2), e.g. O_RDWR|O_CREAT; O_EXEC: to run it"),
+            Column("flags", TEXT, "those of open(2) but O_CLOEXEC, e.g. O_RDWR|O_CREAT; O_EXEC: to run it"),
             Column("created", pa.bool_(), "it was not there, and was made"),
         ),
     ),

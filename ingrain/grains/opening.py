@@ -23,7 +23,6 @@ _FLAGS = (
     (os.O_DIRECTORY, "O_DIRECTORY"),
     (os.O_NOFOLLOW, "O_NOFOLLOW"),
     (os.O_NOATIME, "O_NOATIME"),
-    (os.O_CLOEXEC, "O_CLOEXEC"),
     (os.O_PATH, "O_PATH"),
     (0o40, "O_EXEC"),  # __FMODE_EXEC of linux/fs.h: to run it
 )
@@ -41,8 +40,11 @@ _KINDS = {
 
 @lru_cache(maxsize=1024)
 def open_flags(flags: int) -> str:
-    """Of open(2), e.g. `O_RDWR|O_CREAT`; O_LARGEFILE is left out, which nearly every one has."""
-    words = [] if flags & os.O_PATH else [_ACCESS[flags & os.O_ACCMODE]]
+    """Of open(2), e.g. `O_RDWR|O_CREAT`, as strace writes them.
+
+    Without O_LARGEFILE, which nearly every call has, and O_CLOEXEC, which is about the descriptor and not the file.
+    """
+    words = [_ACCESS[flags & os.O_ACCMODE]]
     for bits, name in _FLAGS:
         if flags & bits == bits:
             words.append(name)

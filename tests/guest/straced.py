@@ -107,7 +107,7 @@ def _writes(at: int) -> Callable[[Straced, _Call, str], None]:
 def _opened(call: _Call) -> Iterator[Done]:
     flags = next(word for word in re.split(r", |\{flags=", call.arguments) if word.startswith("O_"))
     path = _bare(call.result_path)
-    yield "file.open", path, "|".join(sorted(flags.split("|")))
+    yield "file.open", path, "|".join(sorted({*flags.split("|")} - {"O_CLOEXEC"}))  # that is the descriptor's
     if "O_TRUNC" in flags:
         yield "file.truncate", path
 

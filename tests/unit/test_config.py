@@ -62,7 +62,7 @@ def test_the_file_of_ingraind_s_announcement_loads_and_says_what_it_says_real() 
     assert loaded.warnings == []
 
 
-@pytest.mark.parametrize("name", ["network-to-statsd.toml", "archive.toml"])
+@pytest.mark.parametrize("name", ["network-to-statsd.toml", "archive.toml", "files.toml"])
 def test_the_other_examples_load_without_a_warning_real(name: str) -> None:
     assert config.load(EXAMPLES / name).warnings == []
 

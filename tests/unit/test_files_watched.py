@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingrain.config import ConfigError, load
@@ -20,6 +20,7 @@ TOML = (
 paths = st.lists(st.sampled_from([b"a", b"b", b"ab"]), max_size=5).map(tuple)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(paths, st.sampled_from([1, 2]), max_size=6), paths)
 def test_following_the_tree_finds_the_nearest_directory_with_a_rule(
     verdicts: dict[tuple[bytes, ...], int], path: tuple[bytes, ...]
@@ -77,5 +78,5 @@ def test_what_cannot_be_watched_is_refused_with_the_reason(lines: str, said: str
 
 
 def test_everything_is_watched_and_nothing_ignored_by_default() -> None:
-    settings = msgspec.convert({}, FilesSettings)
-    assert (settings.monitor_dirs, settings.ignore_dirs) == (["/"], [])
+    made = msgspec.convert({}, FilesSettings)
+    assert (made.monitor_dirs, made.ignore_dirs) == (["/"], [])
