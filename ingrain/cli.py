@@ -20,6 +20,7 @@ from ingrain.__main__ import ENDING
 from ingrain.account import Account
 from ingrain.agent import Agent, AgentError
 from ingrain.config import Config, ConfigError
+from ingrain.grains import GRAINS
 
 _DESCRIPTION = """\
 ingrain sees which names are looked up, which TLS connections are opened, and how much each process sends,
@@ -107,9 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         "doctor",
         help="show which probes can run on this host",
         formatter_class=raw,
-        description="Try every probe on a cgroup made for the trial, and say by which hooks it runs,\n"
-        "or why not and what would mend it. Exit code 1 where no probe runs.",
+        description="Try every probe, or those named, on a cgroup made for the trial, and say by which hooks it\n"
+        "runs, or why not and what would mend it. Exit code 1 where no probe runs.",
     )
+    doctor.add_argument("probes", metavar="PROBE", nargs="*", help=f"only these; there are {', '.join(GRAINS)}")
     doctor.add_argument("--json", action="store_true", help="for machines")
     return parser
 
@@ -124,7 +126,11 @@ def _check(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from ingrain import doctor  # noqa: PLC0415 the other commands do not need it
 
-    host, found = doctor.examine()
+    unknown = sorted(set(options.probes) - set(GRAINS))
+    if unknown:
+        print(f"ingrain: there is no probe {', '.join(unknown)}; there are {', '.join(GRAINS)}", file=sys.stderr)
+        return 2
+    host, found = doctor.examine(options.probes)
     print(doctor.as_json(host, found) if options.json else doctor.text(host, found))
     return 0 if any(one.runs for one in found) else 1
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import textwrap
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 from ingrain import tracing
@@ -47,10 +48,10 @@ class Diagnosis:
     log: str = ""
 
 
-def examine() -> tuple[Host, list[Diagnosis]]:
-    """Look at the host and try every probe."""
+def examine(probes: Collection[str] = ()) -> tuple[Host, list[Diagnosis]]:
+    """Look at the host and try these probes; without any, all that there are."""
     host = look()
-    found = [_try(name, host) for name in GRAINS]
+    found = [_try(name, host) for name in GRAINS if name in probes or not probes]
     return host, found
 
 
@@ -88,9 +89,8 @@ def as_json(host: Host, found: list[Diagnosis]) -> str:
 def _try(name: str, host: Host) -> Diagnosis:
     grain = find_class(GRAINS[name])
     try:
-        if issubclass(grain.Settings, TracingSettings):
-            return Diagnosis(name, runs=True, hooks=_traced(grain))
-        hooks, not_tried = _hung_on_a_cgroup(grain)
+        traces = issubclass(grain.Settings, TracingSettings)
+        hooks, not_tried = _traced(grain) if traces else _hung_on_a_cgroup(grain)
         return Diagnosis(name, runs=True, hooks=hooks, reason=not_tried)
     except KernelError as error:
         return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
@@ -120,20 +120,24 @@ def _hung_on_a_cgroup(grain: type[Grain]) -> tuple[list[str], str]:
             return hooks, ""
 
 
-def _traced(grain: type[Grain]) -> list[str]:
-    """The hooks of a tracing probe, in the first way that this kernel can. Raises the last way's error."""
-    with cgroup.temporary(_name()) as folder:
-        for way in tracing.WAYS:
-            try:
-                skip = tracing.left_out(grain, way)
-                with Program(grain.program, {"self": own_id()}, skip=skip) as program:
-                    tracing.look_at(program, folder)  # no process is there
-                    Buffers(program, grain.event, 64, packets=grain.packets).close()
-                    program.attach()
-                    return sorted(set(program.hooks.values()))
-            except KernelError as error:
-                failure = error
-                log.debug("%s by %s: %s", grain.program, way, error)
+def _traced(grain: type[Grain]) -> tuple[list[str], str]:
+    """The hooks of a tracing probe, in the first way that this kernel can; raises the last way's error."""
+    for way in tracing.WAYS:
+        try:
+            skip = tracing.left_out(grain, way)
+            with Program(grain.program, {"self": own_id()}, skip=skip) as program:
+                Buffers(program, grain.event, 64, packets=grain.packets).close()
+                hooks = sorted(set(program.hooks.values()))
+                try:
+                    with cgroup.temporary(_name()) as folder:
+                        tracing.look_at(program, folder)
+                        program.attach()
+                except PermissionError as error:
+                    return hooks, f"loaded, not tried on a cgroup: {error}"
+                return hooks, ""
+        except KernelError as error:
+            failure = error
+            log.debug("%s by %s: %s", grain.program, way, error)
     raise failure
 
 
@@ -154,7 +158,10 @@ def _mend(error: KernelError, host: Host) -> str:
     if error.errno == errno.EPERM and not host.lockdown.startswith("none"):
         return f"a kernel lockdown may be why (here: {host.lockdown}); boot without it, or with lockdown=integrity"
     if error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES}:
-        return "this kernel lacks a hook or helper that the probe needs; the probes need Linux 5.10 or newer"
+        return (
+            "this kernel lacks a hook or helper that the probe needs (Linux 5.10 has all), or tracefs is not mounted: "
+            "mount -t tracefs tracefs /sys/kernel/tracing"
+        )
     if error.errno == errno.ENOMEM:
         return "free memory, or give the service a larger MemoryMax="
     return "`log` of --json has the verifier's own words, and `dmesg` may have more"

@@ -110,7 +110,7 @@ class Probe:
         """The account so far, the kernel's counts included."""
         counts = self.buffers.counts()
         account, grain = self._account, self.grain
-        account.handed_over, account.lost = counts.handed_over, counts.refused
+        account.handed_over, account.lost = counts.handed_over, counts.refused + self.program.missed()
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
         account.parts, account.further = grain.parts, grain.further

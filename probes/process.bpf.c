@@ -44,10 +44,13 @@ struct scratch {
 	char text[TEXT_BYTES + PATH_BYTES];
 };
 
-/* An event may be larger than the stack. Programs of one kind do not interrupt each other on a CPU. */
+/*
+ * An event may be larger than the stack. Each program has its own: on some kernels one task's may be interrupted by
+ * another's on the same CPU, but never by itself (such runs are left out, and counted as recursion_misses).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
@@ -112,8 +115,8 @@ static __always_inline void read_ancestors(struct scratch *s, struct task_struct
 /* An event without text; 0 where the current process is not to be seen. */
 static __always_inline struct scratch *begin(enum kind kind)
 {
-	__u32 zero = 0;
-	struct scratch *s = in_scope() ? bpf_map_lookup_elem(&scratch, &zero) : 0;
+	__u32 number = kind;
+	struct scratch *s = in_scope() ? bpf_map_lookup_elem(&scratch, &number) : 0;
 
 	if (s) {
 		__builtin_memset(&s->task, 0, sizeof(s->task));

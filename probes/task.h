@@ -64,6 +64,20 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	__u64 ancestor_ids[1]; /* before 6.1 */
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	int pid, tgid;
 	int exit_code;
@@ -75,6 +89,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct fs_struct *fs;
 	const struct cred *cred;
+	struct css_set *cgroups;
 };
 
 #pragma clang attribute pop
@@ -103,6 +118,21 @@ struct {
 	__type(value, struct scope);
 } scope SEC(".maps");
 
+/* Tracing programs have the helper since 5.16; until 6.1 the ids stand in the cgroup itself. */
+static __always_inline __u64 ancestor_cgroup_id(__u32 level)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	__u64 id = 0;
+
+	if (!bpf_core_field_exists(cgroup->ancestor_ids))
+		return bpf_get_current_ancestor_cgroup_id(level);
+	if (level <= (__u32)BPF_CORE_READ(cgroup, level))
+		bpf_probe_read_kernel(&id, sizeof(id), (void *)cgroup + bpf_core_field_offset(cgroup->ancestor_ids) +
+						       (__u64)level * sizeof(id));
+	return id;
+}
+
 /* Whether what the current process does is to be seen: asked first by every program. */
 static __always_inline int in_scope(void)
 {
@@ -112,7 +142,7 @@ static __always_inline int in_scope(void)
 	if (self && bpf_get_current_pid_tgid() >> 32 == self)
 		return 0;
 	s = bpf_map_lookup_elem(&scope, &zero);
-	return s && (!s->cgroup_id || bpf_get_current_ancestor_cgroup_id(s->level) == s->cgroup_id);
+	return s && (!s->cgroup_id || ancestor_cgroup_id(s->level) == s->cgroup_id);
 }
 
 static __always_inline __u64 start_of(struct task_struct *leader)

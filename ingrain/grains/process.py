@@ -94,7 +94,8 @@ class Process(Grain):
             args.append(_args(text[:exe_at]))
             executables.append(path_of(text[exe_at:cwd_at], exe_end))
             cwds.append(path_of(text[cwd_at:rest], cwd_end))
-            lines.append(np.frombuffer(text, self._ancestor, offset=rest))
+            line = text[rest:]
+            lines.append(np.frombuffer(line, self._ancestor, len(line) // self._ancestor.itemsize))
         ancestors = np.concatenate(lines)
         firsts = offsets([len(line) for line in lines])
         parent_ids = pa.array([int(line["pid"][0]) if len(line) else None for line in lines], pa.uint32())

@@ -33,6 +33,13 @@ def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     return buffer
 
 
+def find(fd: int, key: bytes, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """One entry of a hash map: of shape (). Raises KernelError (ENOENT where there is none)."""
+    buffer = np.zeros((), dtype)
+    libbpf.call("bpf_map_lookup_elem", fd, key, buffer.ctypes.data, what="an entry of a map cannot be read")
+    return buffer
+
+
 def get_first(fd: int, count: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     """The first entries of an array map: a row an entry. Needs Linux 5.6."""
     values, keys = np.empty(count, dtype), np.empty(count, np.uint32)
@@ -57,6 +64,25 @@ def put_first(fd: int, values: npt.NDArray[np.void]) -> None:
     size = ctypes.c_uint32(len(values))
     what = "an array map cannot be written in batches"
     libbpf.call("bpf_map_update_batch", fd, keys.ctypes.data, values.ctypes.data, ctypes.byref(size), None, what=what)
+
+
+def remove(fd: int, key: bytes) -> None:
+    """Take one entry out of a map. Raises KernelError (ENOENT where there is none)."""
+    libbpf.call("bpf_map_delete_elem", fd, key, what="a map's entry cannot be deleted")
+
+
+def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
+    """Write one entry. Raises KernelError (EEXIST with NOEXIST where there is one)."""
+    libbpf.call("bpf_map_update_elem", fd, key, value, flags, what="a map cannot be written")
+
+
+def swap(outer: int, inner: int) -> None:
+    """Put the map `inner` into the only slot of the array of maps `outer`.
+
+    When this returns, no program still writes to the map that was there before: the kernel waits for those that run
+    (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+    """
+    put(outer, bytes(4), inner.to_bytes(4, "little"))
 
 
 def take_all(
@@ -96,22 +122,3 @@ def take_all(
         values.append(some[: count.value])
         if last:
             return np.concatenate(keys), np.concatenate(values)
-
-
-def remove(fd: int, key: bytes) -> None:
-    """Take one entry out of a map. Raises KernelError (ENOENT where there is none)."""
-    libbpf.call("bpf_map_delete_elem", fd, key, what="a map's entry cannot be deleted")
-
-
-def put(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
-    """Write one entry. Raises KernelError (EEXIST with NOEXIST where there is one)."""
-    libbpf.call("bpf_map_update_elem", fd, key, value, flags, what="a map cannot be written")
-
-
-def swap(outer: int, inner: int) -> None:
-    """Put the map `inner` into the only slot of the array of maps `outer`.
-
-    When this returns, no program still writes to the map that was there before: the kernel waits for those that run
-    (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
-    """
-    put(outer, bytes(4), inner.to_bytes(4, "little"))

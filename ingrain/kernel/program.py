@@ -95,6 +95,13 @@ class Program:
             raise
         self._links += done
 
+    def missed(self) -> int:
+        """Runs that the kernel left out, because the program was running on that CPU (fdinfo, since Linux 5.12)."""
+        lines = [
+            line for name in self._programs for line in _told(self.fd(name)) if line.startswith("recursion_misses:")
+        ]
+        return sum(int(line.split()[1]) for line in lines)
+
     @property
     def attached(self) -> bool:
         """Whether any of its programs hangs on anything."""
@@ -140,6 +147,10 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _told(fd: int) -> list[str]:
+    return Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
 
 
 def _is_in(hook: str, skip: Collection[str]) -> bool:

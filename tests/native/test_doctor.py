@@ -12,7 +12,8 @@ import pytest
 
 from ingrain.kernel import cgroup
 
-DOCTOR = [sys.executable, "-m", "ingrain", "doctor", "--json"]
+NETWORK = ("DNS", "TLS", "Network")  # tracing probes are tried in the guests: these tests see nothing but a cgroup
+DOCTOR = [sys.executable, "-m", "ingrain", "doctor", "--json", *NETWORK]
 
 
 def doctor(*before: str) -> tuple[int, dict[str, Any]]:
@@ -24,11 +25,21 @@ def doctor(*before: str) -> tuple[int, dict[str, Any]]:
 def test_every_network_probe_runs_here_by_the_hooks_that_are_told() -> None:
     code, found = doctor()
     assert code == 0
+    assert [probe["probe"] for probe in found["probes"]] == list(NETWORK)
     for probe in found["probes"]:
         assert probe["runs"], probe["reason"]
         assert {"cgroup_skb/ingress", "cgroup_skb/egress", "cgroup/sock_create"} <= set(probe["hooks"])
     assert found["host"]["cgroup"] == str(cgroup.mount())
     assert not found["host"]["missing"]
+
+
+def test_only_the_probes_that_are_named_are_tried() -> None:
+    done = subprocess.run([*DOCTOR[:5], "TLS"], capture_output=True, text=True, check=True)
+    assert [probe["probe"] for probe in json.loads(done.stdout)["probes"]] == ["TLS"]
+    wrong = subprocess.run([*DOCTOR[:4], "TSL"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "TSL" in wrong.stderr
+    assert "TLS" in wrong.stderr
 
 
 def test_the_trial_leaves_no_cgroup_behind() -> None:
