@@ -21,8 +21,10 @@ from ingrain.probe import LiveProbe
 
 log = logging.getLogger(__name__)
 
-WAYS = {"fentry": ("kprobe", "kretprobe"), "kprobe": ("fentry", "fexit")}
-"""Way to hang on a function -> the kinds of programs that it does without. The first is the cheaper one."""
+WAYS = {"fentry": ("kprobe", "kretprobe", "raw_tracepoint"), "kprobe": ("fentry", "fexit")}
+"""Way to hang on a function -> the kinds of programs that it does without. The first is the cheaper one.
+
+Raw tracepoints by that long name of their section are those that only kprobes need; others are called `raw_tp`."""
 
 
 class TracingProbe(LiveProbe):

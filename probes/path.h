@@ -20,9 +20,25 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct hlist_bl_node {
+	void *pprev;
+};
+
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
+	struct hlist_bl_node d_hash;
 };
 
 struct vfsmount {

@@ -42,6 +42,7 @@ struct signal_struct {
 
 struct dentry;
 struct vfsmount;
+struct inode;
 
 struct path {
 	struct vfsmount *mnt;
@@ -54,6 +55,8 @@ struct fs_struct {
 
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
+	unsigned int f_flags, f_mode;
 };
 
 struct mm_struct {

@@ -6,11 +6,11 @@ GRAINS: dict[str, str] = {
     "Network": "ingrain.grains.network:Network",
     "Process": "ingrain.grains.process:Process",
     "Container": "ingrain.grains.container:Container",
+    "Files": "ingrain.grains.files:Files",
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
 LATER: tuple[str, ...] = (
-    "Files",
     "Syscall",
     "StatsD",
     "Osquery",

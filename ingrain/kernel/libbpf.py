@@ -54,6 +54,10 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_lookup_batch": (c_int, (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
     "bpf_map_update_batch": (c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
+    "bpf_map_lookup_and_delete_batch": (
+        c_int,
+        (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
+    ),
     "bpf_prog_test_run_opts": (c_int, (c_int, c_void_p)),
     "perf_buffer__new_raw": (c_void_p, (c_int, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p)),
     "perf_buffer__free": (None, (c_void_p,)),

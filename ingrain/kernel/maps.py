@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 
 import numpy as np
 import numpy.typing as npt
 
 from ingrain.kernel import libbpf
+from ingrain.kernel.libbpf import KernelError
 
 NOEXIST = 1
+_BATCH = 1024
 
 
 def per_cpu(fd: int, index: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
@@ -80,3 +83,42 @@ def swap(outer: int, inner: int) -> None:
     (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
     """
     put(outer, bytes(4), inner.to_bytes(4, "little"))
+
+
+def take_all(
+    fd: int, key: np.dtype[np.void], value: np.dtype[np.void]
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """All keys and values of a hash map, which is empty afterwards: a row an entry. Needs Linux 5.6.
+
+    The map must have no writer meanwhile; `swap` sees to that.
+    """
+    keys, values = [np.empty(0, key)], [np.empty(0, value)]
+    size = _BATCH
+    position = (ctypes.c_uint64 * 8)()
+    while True:
+        some_keys, some = np.empty(size, key), np.empty(size, value)
+        count = ctypes.c_uint32(size)
+        last = False
+        try:
+            libbpf.call(
+                "bpf_map_lookup_and_delete_batch",
+                fd,
+                None if len(keys) == 1 else ctypes.addressof(position),
+                ctypes.addressof(position),
+                some_keys.ctypes.data,
+                some.ctypes.data,
+                ctypes.byref(count),
+                None,
+                what="a map cannot be read in batches",
+            )
+        except KernelError as error:
+            if error.errno == errno.ENOSPC:  # a bucket larger than the batch: again, with more room
+                size *= 2
+                continue
+            if error.errno != errno.ENOENT:
+                raise
+            last = True
+        keys.append(some_keys[: count.value])
+        values.append(some[: count.value])
+        if last:
+            return np.concatenate(keys), np.concatenate(values)

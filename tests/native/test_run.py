@@ -165,11 +165,11 @@ def test_a_probe_that_this_build_lacks_is_reported_and_the_rest_runs(
     run: Runner, start: Start, group: Path, tmp_path: Path
 ) -> None:
     one, other = Talker(start, "one"), Talker(start, "other")
-    toml = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Files"\nmonitor_dirs = ["/"]\n'
+    toml = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Osquery"\n'
     toml += probe(group, "Network", "out") + '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
     with run(toml) as running:
         chatter(one, other, 3)
-    assert "probe Files cannot run: this build has no Files probe" in running.said
+    assert "probe Osquery cannot run: this build has no Osquery probe" in running.said
     assert sum("connection.out" in line for line in running.printed.splitlines()) == 3
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ingrain import backends, config, grains, steps
 from ingrain.config import Config, ConfigError
 from ingrain.config.problems import Problem
+from ingrain.grains.files import FilesSettings
 from ingrain.steps.buffer import BufferSettings
 from ingrain.steps.regex import Pattern, RegexSettings
 from ingrain.steps.whitelist import WhitelistSettings
@@ -51,22 +52,17 @@ def mistakes(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
 def test_the_file_of_ingraind_s_announcement_loads_and_says_what_it_says_real() -> None:
     loaded = config.load(EXAMPLES / "ingraind-announcement.toml")
     assert [(probe.type, probe.pipelines) for probe in loaded.probes] == [("Files", ["s3"]), ("TLS", ["s3"])]
-    assert loaded.probes[0].settings is None
+    assert loaded.probes[0].settings == FilesSettings(monitor_dirs=["/"])
     assert (loaded.pipelines["s3"].name, loaded.pipelines["s3"].backend) == ("s3", "S3")
     pattern = Pattern(key="process", regex=r"conn\d+", replace_with="docker_conn_proxy")
     assert loaded.pipelines["s3"].steps == [
         ("Whitelist", WhitelistSettings(allow=["process", "s_ip", "d_port", "path"])),
         ("Regex", RegexSettings(patterns=[pattern])),
     ]
-    assert [(warning.line, warning.key) for warning in loaded.warnings] == [
-        (8, "probe[0].config.type"),
-        (18, "pipeline.s3.steps[0].allow[3]"),
-    ]
-    assert "no Files probe" in loaded.warnings[0].message
-    assert '"path". It may be one of Files' in loaded.warnings[1].message
+    assert loaded.warnings == []
 
 
-@pytest.mark.parametrize("name", ["network-to-statsd.toml", "archive.toml"])
+@pytest.mark.parametrize("name", ["network-to-statsd.toml", "archive.toml", "files.toml"])
 def test_the_other_examples_load_without_a_warning_real(name: str) -> None:
     assert config.load(EXAMPLES / name).warnings == []
 
@@ -243,7 +239,7 @@ def test_a_pipeline_that_nothing_feeds_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_pipeline_that_only_a_later_probe_feeds_is_a_warning_and_its_keys_are_not_judged(tmp_path: Path) -> None:
     text = (
-        MINIMAL.replace('"TLS"', '"Files"\nmonitor_dirs = 7')
+        MINIMAL.replace('"TLS"', '"Osquery"\nmonitor_dirs = 7')
         + '[[pipeline.s3.steps]]\ntype = "Whitelist"\nallow = ["path"]'
     )
     loaded = load(tmp_path, text)
@@ -293,12 +289,12 @@ def test_the_graph_shows_probes_steps_and_backend_in_order_with_what_is_not_defa
     pattern = r'{ key = "process", regex = "conn\\d+", replace_with = "docker_conn_proxy" }'
     text = steps_of(whitelist, f'type = "Regex"\npatterns = [{pattern}, {pattern}]', 'type = "Buffer"\ninterval_s = 10')
     text = text.replace('"TLS"', '"TLS"\ninterface = "eth0"\nbuffer_kb = 512')
-    text += '[[probe]]\npipelines = ["s3", "b c"]\n[probe.config]\ntype = "Files"\n'
+    text += '[[probe]]\npipelines = ["s3", "b c"]\n[probe.config]\ntype = "Osquery"\n'
     text += '[pipeline."b c".config]\nbackend = "S3"\n'
     assert config.describe(load(tmp_path, text)) == (
         "pipeline s3\n"
         '  probe    TLS        interface = "eth0"\n'
-        "  probe    Files      (this build does not have it)\n"
+        "  probe    Osquery    (this build does not have it)\n"
         '  step     Whitelist  allow = ["process", "s_ip"]\n'
         "  step     Regex      patterns = [\n"
         f"                        {pattern},\n"
@@ -308,7 +304,7 @@ def test_the_graph_shows_probes_steps_and_backend_in_order_with_what_is_not_defa
         "  backend  S3\n"
         "\n"
         'pipeline "b c"\n'
-        "  probe    Files  (this build does not have it)\n"
+        "  probe    Osquery  (this build does not have it)\n"
         "  backend  S3"
     )
 

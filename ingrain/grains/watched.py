@@ -1,0 +1,153 @@
+"""Which directories Files watches and which it ignores: as the rules that the kernel half follows (probes/watched.h).
+
+In: directories of the configuration. Out: a tree of names, which finds a directory by its path in any mount namespace,
+and places, which find it by what it is, wherever else it is mounted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ingrain.kernel import maps
+from ingrain.kernel.program import Program
+
+NAME_BYTES = 255  # NAME_MAX of linux/limits.h
+DEPTH_MAX = 128  # of probes/watched.h
+DIRECTORIES_MAX = 1024
+"""In each list: their names fit into the kernel half's maps (16,384 names, 4,096 places) as long as they are usual."""
+
+_NAMES_MAX, _PLACES_MAX = 16384, 4096  # max_entries of `names` and `places` of probes/watched.h
+_WATCH, _IGNORE = 1, 2  # enum verdict of probes/watched.h
+
+Verdicts = dict[tuple[bytes, ...], int]
+"""Names from the root on -> what is said of the directory."""
+
+
+def check(directories: Iterable[str]) -> None:
+    """Raise ValueError where something cannot be a directory's path; the message says what one is."""
+    listed = list(directories)
+    if len(listed) > DIRECTORIES_MAX:
+        raise ValueError(f"{len(listed)} directories are too many; at most {DIRECTORIES_MAX} can be listed")
+    for directory in listed:
+        if not directory.startswith("/"):
+            raise ValueError(f"{directory!r} is not an absolute path; a directory begins with a slash")
+        if "\0" in directory or "\n" in directory:
+            raise ValueError(f"{directory!r} holds a zero byte or a newline")
+        parts = names(directory)
+        if len(parts) > DEPTH_MAX:
+            raise ValueError(f"{directory!r} has {len(parts)} names; at most {DEPTH_MAX} can be told apart")
+        if any(len(part) > NAME_BYTES for part in parts):
+            raise ValueError(f"{directory!r} has a name of more than {NAME_BYTES} bytes, which no file system has")
+
+
+def names(directory: str) -> tuple[bytes, ...]:
+    """The names of an absolute path from the root on, without `.`, `..` and empty ones."""
+    return tuple(name for name in os.fsencode(os.path.normpath(directory)).split(b"/") if name)
+
+
+class Watched:
+    """The rules in a program's maps. Raises KernelError; ValueError where they have more names than there is room."""
+
+    def __init__(self, program: Program, monitor: Iterable[str], ignore: Iterable[str]) -> None:
+        self._program = program
+        self._listed = [(directory, _WATCH) for directory in monitor] + [(one, _IGNORE) for one in ignore]
+        self._names_put: set[tuple[bytes, int]] = set()
+        self._places_put: dict[bytes, int] = {}
+        self._readings = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again where the directories are now, and have verdicts that were kept forgotten."""
+        self._readings += 1
+        verdicts: Verdicts = {}
+        for directory, verdict in self._listed:
+            for path in (directory, os.path.realpath(directory)):
+                verdicts[names(path)] = verdict
+        deeper = self._put_names(verdicts)
+        places = self._put_places()
+        rules = np.zeros((), self._program.dtype("rules"))
+        for inode in places:
+            rules["inodes"] |= np.uint64(1 << inode % 64)
+        rules["root"] = verdicts.get((), 0)
+        rules["deeper"] = deeper
+        rules["reading"] = self._readings
+        maps.put(self._program.maps["rules"], bytes(4), rules.tobytes())
+
+    def _put_names(self, verdicts: Verdicts) -> bool:
+        """Whether there are any."""
+        tree = tree_of(verdicts)
+        if len(tree) > _NAMES_MAX:
+            raise ValueError(f"the directories have {len(tree)} names; there is room for {_NAMES_MAX}")
+        name, rule = np.zeros((), self._program.dtype("name")), np.zeros((), self._program.dtype("rule"))
+        for (above, text), (number, verdict) in tree.items():
+            name["above"], name["name"] = above, text
+            rule["number"], rule["verdict"] = number, verdict
+            entry = (name.tobytes() + rule.tobytes(), verdict)
+            if entry not in self._names_put:
+                maps.put(self._program.maps["names"], name.tobytes(), rule.tobytes())
+                self._names_put.add(entry)
+        return bool(tree)
+
+    def _put_places(self) -> list[int]:
+        """Inodes of the directories that are there."""
+        place = np.zeros((), self._program.dtype("place"))
+        found: dict[bytes, int] = {}
+        there: list[int] = []
+        deeper = [one for one in self._listed if names(one[0])]  # the root is by its path in every namespace
+        devices = _devices() if deeper else {}
+        for directory, verdict in deeper:
+            inode, device = _identity(directory, devices)
+            if inode and len(found) < _PLACES_MAX:
+                place["inode"], place["device"] = inode, device
+                found[place.tobytes()] = verdict
+                there.append(inode)
+        for gone in self._places_put.keys() - found.keys():
+            maps.remove(self._program.maps["places"], gone)
+        for key, verdict in found.items():
+            if self._places_put.get(key) != verdict:
+                maps.put(self._program.maps["places"], key, verdict.to_bytes(4, "little"))
+        self._places_put = found
+        return there
+
+
+def tree_of(verdicts: Verdicts) -> dict[tuple[int, bytes], tuple[int, int]]:
+    """Number of the directory above (the root's is 0) and a name -> its own number, and what is said of it (or 0)."""
+    tree: dict[tuple[int, bytes], tuple[int, int]] = {}
+    for path in sorted(verdicts):
+        above = 0
+        for depth, name in enumerate(path, 1):
+            if (above, name) not in tree:
+                tree[above, name] = (len(tree) + 1, verdicts.get(path[:depth], 0))
+            above = tree[above, name][0]
+    return tree
+
+
+def _identity(directory: str, devices: Mapping[str, int]) -> tuple[int, int]:
+    """Inode and device of a directory, as the kernel knows them; zeros if there is none.
+
+    stat(2) may tell another device than the file system's (btrfs has one a subvolume): that is in mountinfo (proc(5)).
+    """
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return 0, 0
+    try:
+        about = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        mount = next((line.split()[1] for line in about.splitlines() if line.startswith("mnt_id:")), "")
+        return (os.fstat(descriptor).st_ino, devices[mount]) if mount in devices else (0, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _devices() -> dict[str, int]:
+    """Mount id -> its file system's device, as the kernel keeps it (linux/kdev_t.h)."""
+    devices = {}
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        mount, _parent, numbers = line.split(" ", 3)[:3]
+        major, _, minor = numbers.partition(":")
+        devices[mount] = int(major) << 20 | int(minor)
+    return devices

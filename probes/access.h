@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The event of Files: who did what to which file; its paths stand behind it. And where it is made.
+ */
+#pragma once
+
+#include "path.h"
+
+enum kind {
+	OPENED,
+	MAPPED,
+	RENAMED,
+	LINKED,
+	CREATED,
+	DELETED,
+	MODE,
+	OWNER,
+	TRUNCATED,
+	NAMED, /* whose the counts are, of what is read and written */
+};
+
+enum mark {
+	IS_CUT = 1,
+	IS_DELETED = 2, /* there is no entry for it any more, or there never was */
+	IS_NEW = 4,
+	NEW_IS_CUT = 8, /* the new path */
+};
+
+/* The first two tell files of one inode apart: a mount, and an entry of a directory. */
+struct file_of {
+	__u64 mnt, dentry, inode;
+	__u64 start; /* of the process */
+	__u32 pid;
+	__u32 device;
+};
+
+struct access {
+	struct process process;
+	struct file_of file;
+	__u64 size;      /* TRUNCATED: what it has now */
+	__u32 kind;
+	__u32 marks;
+	__u32 detail[2]; /* OPENED: flags. MAPPED: protection, flags. CREATED, MODE: mode. OWNER: user, group */
+	__u32 path;      /* bytes of the path's names; those of the new path follow */
+	__u32 unused;
+	__u32 captured;  /* of both */
+	__u32 payload;   /* 0 */
+};
+
+EVENT(access);
+
+#define WALK_MAX 2048 /* a power of two: the names that have room in PATH_BYTES */
+#define NOWHERE 2     /* enum end: in no directory, as a pipe or a memory file */
+
+struct name {
+	__u64 above; /* number of the directory that it is in; the root's is 0 */
+	char name[NAME_BYTES];
+};
+
+/* A walk is done in map memory: of what stands there the verifier knows nothing, so its turns are alike to it. */
+struct walk {
+	__u64 mount, dentry; /* where it is; */
+	__u64 root;          /* of the mount */
+	__u32 size;          /* of the text so far */
+	__u32 bytes;         /* of this path's names in it, */
+	__u32 count;         /* how many they are, */
+	__u32 end;
+	__u32 place;         /* verdict of the nearest directory that is known by what it is, */
+	__u32 place_at;      /* and how many names are below it */
+	__u32 best, best_at; /* the same of the nearest that is known by its path */
+	__u32 node;          /* number of the last that was found by its path, */
+	__u32 left;          /* and how many names are below it */
+	struct name key;
+	__u16 begins[WALK_MAX]; /* where in the text each name begins */
+};
+
+struct slot {
+	struct walk walk;
+	struct access access;
+	char text[TEXT_BYTES + NAME_BYTES];
+};
+
+#define SLOTS 4
+
+/*
+ * Events are larger than the stack. On a kernel that preempts tracing programs, one that begins within another on the
+ * same CPU has the next slot.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} turn SEC(".maps");
+
+/* An event about nothing yet. */
+static __always_inline struct slot *next_slot(__u32 *which)
+{
+	__u32 zero = 0, *next = bpf_map_lookup_elem(&turn, &zero);
+	struct slot *s;
+
+	if (!next)
+		return 0;
+	*which = (*next)++ % SLOTS;
+	s = bpf_map_lookup_elem(&slots, which);
+	if (s) {
+		__builtin_memset(&s->access, 0, sizeof(s->access));
+		s->walk.size = 0;
+	}
+	return s;
+}
+
+/* Which file, of this process. */
+static __always_inline void identify(struct file_of *file, struct vfsmount *mnt, struct dentry *dentry,
+				     struct inode *inode)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	file->mnt = (__u64)mnt;
+	file->dentry = (__u64)dentry;
+	file->inode = BPF_CORE_READ(inode, i_ino);
+	file->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	file->start = start_of(BPF_CORE_READ(task, group_leader));
+	file->pid = bpf_get_current_pid_tgid() >> 32;
+}
+
+/* As the kernel itself tells it in /proc: d_unlinked() of linux/dcache.h. */
+static __always_inline __u32 marks_of(const struct walk *w, struct dentry *dentry)
+{
+	__u32 marks = w->end == CUT ? IS_CUT : 0;
+
+	if (!BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry)
+		marks |= IS_DELETED;
+	return marks;
+}
+
+/* Hands over a slot's event, which is whole but for when and who; gives the kernel's error. */
+static __always_inline long tell(void *ctx, struct slot *s, enum kind kind)
+{
+	struct access *a = &s->access;
+	long error;
+
+	read_process(&a->process);
+	a->kind = kind;
+	a->captured = s->walk.size;
+	error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, a,
+				      sizeof(*a) + (a->captured & (TEXT_BYTES - 1)));
+	count_output(error);
+	return error;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bytes that processes read from files and write to them: counted here, per process and file, in one of two maps, of
+ * which the user side reads the other.
+ *
+ * The first time in an interval, what process and file are is handed over as an event, by whose `file` the user side
+ * knows the counts. What there is no room for is counted as uncounted.
+ */
+#pragma once
+
+#include "traced.h"
+#include "watched.h"
+
+enum moved_direction {
+	READ,
+	WRITTEN,
+};
+
+struct moved {
+	__u64 bytes[2];
+	__u64 calls[2];
+	__u64 named; /* whether its event was handed over; if not, the next call tries again */
+};
+
+struct moves {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct file_of);
+	__type(value, struct moved);
+} moved_a SEC(".maps"), moved_b SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct moves);
+} moved SEC(".maps") = { .values = { [0] = &moved_a } };
+
+struct entry_of {
+	__u64 mnt, dentry, inode;
+};
+
+/* Files that are not to be seen, and the reading since which that is known. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct entry_of);
+	__type(value, __u64);
+} unseen SEC(".maps");
+
+#define KIND_OF_FILE 0170000 /* S_IFMT */
+#define REGULAR 0100000
+#define BLOCK_DEVICE 0060000
+
+static __always_inline int is_unseen(const struct entry_of *entry)
+{
+	__u64 *known = bpf_map_lookup_elem(&unseen, entry);
+	__u32 zero = 0;
+	struct rules *r = bpf_map_lookup_elem(&rules, &zero);
+
+	return known && r && *known == r->reading;
+}
+
+static __always_inline void is_not_seen(const struct entry_of *entry)
+{
+	__u32 zero = 0;
+	struct rules *r = bpf_map_lookup_elem(&rules, &zero);
+
+	if (r)
+		bpf_map_update_elem(&unseen, entry, &r->reading, BPF_ANY);
+}
+
+static __always_inline void count_uncounted(__u64 bytes)
+{
+	struct counts *c = counted();
+
+	if (c) {
+		__sync_fetch_and_add(&c->uncounted, 1);
+		__sync_fetch_and_add(&c->uncounted_bytes, bytes);
+	}
+}
+
+/* Makes sure that there are counts for a file, and that the user side knows whose; 0 where it is not to be seen. */
+static __always_inline struct moved *name_moved(void *ctx, void *active, const struct file_of *key, __u64 bytes)
+{
+	struct entry_of entry = { .mnt = key->mnt, .dentry = key->dentry, .inode = key->inode };
+	struct moved nothing = {}, *m;
+	struct slot *s;
+	__u32 which;
+
+	if (is_unseen(&entry))
+		return 0;
+	s = next_slot(&which);
+	if (!s)
+		return 0;
+	walk_from(s, key->mnt, key->dentry);
+	if (!walk(which)) {
+		is_not_seen(&entry);
+		return 0;
+	}
+	bpf_map_update_elem(active, key, &nothing, BPF_NOEXIST); /* or another thread of the process was first */
+	m = bpf_map_lookup_elem(active, key);
+	if (!m) {
+		count_uncounted(bytes);
+		return 0;
+	}
+	s->access.file = *key;
+	s->access.path = s->walk.bytes;
+	s->access.marks = marks_of(&s->walk, (void *)key->dentry);
+	if (!tell(ctx, s, NAMED))
+		m->named = 1;
+	return m;
+}
+
+static __always_inline int is_counted(struct file *file)
+{
+	__u32 kind = BPF_CORE_READ(file, f_inode, i_mode) & KIND_OF_FILE;
+
+	return kind == REGULAR || kind == BLOCK_DEVICE;
+}
+
+static __always_inline void count_moved(void *ctx, struct file *file, enum moved_direction direction, __s64 bytes)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct file_of key = {};
+	struct moved *m;
+	__u32 zero = 0;
+	void *active;
+
+	if (bytes < 0 || !file || !is_counted(file))
+		return;
+	active = bpf_map_lookup_elem(&moved, &zero);
+	if (!active)
+		return;
+	identify(&key, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), inode);
+	m = bpf_map_lookup_elem(active, &key);
+	if (!m || !m->named)
+		m = name_moved(ctx, active, &key, bytes);
+	if (!m)
+		return;
+	__sync_fetch_and_add(&m->bytes[direction], bytes);
+	__sync_fetch_and_add(&m->calls[direction], 1);
+}
+
+static __always_inline void has_moved(void *ctx, struct file *from, struct file *to, __s64 bytes)
+{
+	count_moved(ctx, from, READ, bytes);
+	count_moved(ctx, to, WRITTEN, bytes);
+}
+
+static __always_inline int is_moving(struct file *from, struct file *to)
+{
+	if ((from && is_counted(from)) || (to && is_counted(to)))
+		begins(FUNCTION_moving, (__u64)from, (__u64)to, 0, 0);
+	return 0;
+}
+
+static __always_inline int all_moved(void *ctx, __s64 bytes)
+{
+	struct call call;
+
+	if (ends(FUNCTION_moving, bytes, &call))
+		has_moved(ctx, (void *)call.args[0], (void *)call.args[1], bytes);
+	return 0;
+}
+
+/*
+ * A call moves bytes from a file, or to one, or both: `from` and `to` are numbers of the function's arguments, 0: none.
+ *
+ * Such calls may wait for long, and the kernel can follow only some of a function's returns at a time (the maxactive of
+ * its kretprobes), however many wait. So a kprobe notes the files, and what was moved is what the system call returns,
+ * which is the same; the function may be part of another that was noted, with the same files.
+ */
+#define ON_MOVE(function, count, from, to, if_only)                                                             \
+	SEC("fexit/" #function)                                                                                \
+	int function##_fexit(__u64 *ctx)                                                                       \
+	{                                                                                                      \
+		if (in_scope() && (if_only))                                                                   \
+			has_moved(ctx, (void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx),                   \
+				  returned(ctx, count, count));                                                \
+		return 0;                                                                                      \
+	}                                                                                                      \
+	SEC("kprobe/" #function)                                                                               \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	{                                                                                                      \
+		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
+	}
+
+/* The same, of functions within which others of them may be called. */
+#define ON_WHOLE_MOVE(function, count, from, to)                                                               \
+	SEC("fentry/" #function)                                                                               \
+	int function##_fentry(__u64 *ctx)                                                                      \
+	{                                                                                                      \
+		return begins(FUNCTION_moving, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0);                    \
+	}                                                                                                      \
+	SEC("fexit/" #function)                                                                                \
+	int function##_fexit(__u64 *ctx)                                                                       \
+	{                                                                                                      \
+		return all_moved(ctx, returned(ctx, count, count));                                            \
+	}                                                                                                      \
+	SEC("kprobe/" #function)                                                                               \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	{                                                                                                      \
+		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
+	}

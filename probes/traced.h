@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Functions of the kernel that are traced when they return, with up to four of their arguments and what they gave; each in
+ * both ways. fexit has all of that at hand. A kretprobe has not the arguments: a kprobe keeps them until then.
+ */
+#pragma once
+
+#include "task.h"
+
+#include <linux/ptrace.h>
+
+/* Functions whose calls are kept until they return. */
+enum function {
+	FUNCTION_do_filp_open,
+	FUNCTION_do_file_open,
+	FUNCTION_do_file_open_root,
+	FUNCTION_vm_mmap_pgoff,
+	FUNCTION_vfs_truncate,
+	FUNCTION_do_truncate,
+	FUNCTION_chmod_common,
+	FUNCTION_chown_common,
+	FUNCTION_moving, /* whichever moves bytes: of one call only the outermost counts */
+};
+
+/* One call of a function. Structs that arguments point to are the caller's, and are there until it has returned. */
+struct call {
+	__u64 args[4];
+	__s64 result;
+};
+
+struct call_of {
+	__u32 thread;
+	__u32 function;
+};
+
+/* Calls that have not returned. A kretprobe can be missed, so what it would have taken out must be able to fall out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct call_of);
+	__type(value, struct call);
+} calls SEC(".maps");
+
+static __always_inline struct call_of call_of(__u32 function)
+{
+	struct call_of key = { .thread = bpf_get_current_pid_tgid(), .function = function };
+
+	return key;
+}
+
+static __always_inline int begins(__u32 function, __u64 a, __u64 b, __u64 c, __u64 d)
+{
+	struct call_of key = call_of(function);
+	struct call call = { .args = { a, b, c, d } };
+
+	if (in_scope())
+		bpf_map_update_elem(&calls, &key, &call, BPF_ANY);
+	return 0;
+}
+
+/* Whether this thread is within the function, where begins() was told of it. */
+static __always_inline int is_within(__u32 function)
+{
+	struct call_of key = call_of(function);
+
+	return bpf_map_lookup_elem(&calls, &key) != 0;
+}
+
+static __always_inline int ends(__u32 function, __s64 result, struct call *call)
+{
+	struct call_of key = call_of(function);
+	struct call *begun = bpf_map_lookup_elem(&calls, &key);
+
+	if (!begun)
+		return 0;
+	*call = *begun;
+	call->result = result;
+	bpf_map_delete_elem(&calls, &key);
+	return 1;
+}
+
+struct vfsmount___userns {
+	void *mnt_userns;
+} __attribute__((preserve_access_index));
+
+struct vfsmount___idmap {
+	void *mnt_idmap;
+} __attribute__((preserve_access_index));
+
+/* Whether mounts can map user ids: then some functions of the file system have one argument more, the first. */
+static __always_inline int maps_ids(void)
+{
+	struct vfsmount___userns *userns = 0;
+	struct vfsmount___idmap *idmap = 0;
+
+	return bpf_core_field_exists(userns->mnt_userns) || bpf_core_field_exists(idmap->mnt_idmap);
+}
+
+/*
+ * What the function of an fexit program gave. Where the kernel has no helper for that, it stands behind the function's
+ * arguments: `count`, or `count_mapped` where mounts map ids. It is read as memory, to be a plain number.
+ */
+static __always_inline __s64 returned(__u64 *ctx, int count, int count_mapped)
+{
+	__u64 value = 0;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_func_ret))
+		bpf_get_func_ret(ctx, &value);
+	else if (maps_ids())
+		bpf_probe_read_kernel(&value, sizeof(value), ctx + count_mapped);
+	else
+		bpf_probe_read_kernel(&value, sizeof(value), ctx + count);
+	return value;
+}
+
+/* Whether it is an error, of a function that gives an int, a long or a pointer: what is above an int, is not written. */
+static __always_inline int is_error(__s64 result)
+{
+	__u32 above = (__u64)result >> 32;
+
+	return (__s32)result < 0 && (__s32)result >= -4095 && (!above || above == (__u32)-1);
+}
+
+/* Argument of a function, by its number; 0: none. */
+#define TRACED_0(ctx) 0
+#define TRACED_1(ctx) ctx[0]
+#define TRACED_2(ctx) ctx[1]
+#define TRACED_3(ctx) ctx[2]
+#define TRACED_4(ctx) ctx[3]
+#define TRACED_5(ctx) ctx[4]
+#define PROBED_0(ctx) 0
+#define PROBED_1(ctx) PT_REGS_PARM1(ctx)
+#define PROBED_2(ctx) PT_REGS_PARM2(ctx)
+#define PROBED_3(ctx) PT_REGS_PARM3(ctx)
+#define PROBED_4(ctx) PT_REGS_PARM4(ctx)
+#define PROBED_5(ctx) PT_REGS_PARM5(ctx)
+
+/*
+ * `does(ctx, &call)` when a function returned that has `count` arguments (`count_mapped`: see returned()); `a` to `d` are
+ * the numbers, from 1, of those that the call tells.
+ */
+#define ON_RETURN(function, count, count_mapped, a, b, c, d, does)                                                   \
+	SEC("fexit/" #function)                                                                                \
+	int function##_fexit(__u64 *ctx)                                                                       \
+	{                                                                                                      \
+		struct call call;                                                                              \
+													       \
+		if (!in_scope())                                                                               \
+			return 0;                                                                              \
+		call.args[0] = ctx[a - 1];                                                                     \
+		call.args[1] = ctx[b - 1];                                                                     \
+		call.args[2] = ctx[c - 1];                                                                     \
+		call.args[3] = ctx[d - 1];                                                                     \
+		call.result = returned(ctx, count, count_mapped);                                                    \
+		return does(ctx, &call);                                                                       \
+	}                                                                                                      \
+	SEC("kprobe/" #function)                                                                               \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	{                                                                                                      \
+		return begins(FUNCTION_##function, PT_REGS_PARM##a(ctx), PT_REGS_PARM##b(ctx),                 \
+			      PT_REGS_PARM##c(ctx), PT_REGS_PARM##d(ctx));                                     \
+	}                                                                                                      \
+	SEC("kretprobe/" #function)                                                                            \
+	int function##_kretprobe(struct pt_regs *ctx)                                                          \
+	{                                                                                                      \
+		struct call call;                                                                              \
+													       \
+		return ends(FUNCTION_##function, PT_REGS_RC(ctx), &call) ? does(ctx, &call) : 0;               \
+	}

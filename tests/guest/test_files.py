@@ -1,0 +1,297 @@
+"""Files on a kernel that traces: beside strace, in containers, and with names that nobody expects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Start, Watch
+
+from guest import straced
+
+HERE = Path(__file__).parent
+Making = Callable[..., Watch]
+Row = dict[str, Any]
+
+
+def settings(*, monitor: list[Path | str] | None = None, ignore: list[Path | str] | None = None, more: str = "") -> str:
+    """The probe's lines of a configuration."""
+    lines = [] if monitor is None else [f"monitor_dirs = {[str(one) for one in monitor]}"]
+    lines += [] if ignore is None else [f"ignore_dirs = {[str(one) for one in ignore]}"]
+    return "\n".join([*lines, more])
+
+
+def run(start: Start, *command: str | Path, **more: Any) -> str:
+    """A program in the test's cgroup, to its end; what it printed."""
+    program = start(*command, stderr=subprocess.PIPE, **more)
+    out, err = program.communicate(timeout=250)
+    assert program.returncode == 0, err
+    return out
+
+
+def shell(start: Start, script: str) -> str:
+    return run(start, "sh", "-euc", script)
+
+
+def whole(watch: Watch) -> None:
+    """Nothing was lost, and the account adds up."""
+    (probe,) = watch.account.probes
+    assert (probe.lost, probe.corrupt, probe.malformed, probe.failed, probe.failed_polls) == (0, 0, 0, 0, 0)
+    assert probe.uncounted == 0
+    assert probe.handed_over == probe.received == probe.told + probe.parts
+
+
+def done(watch: Watch) -> Counter[straced.Done]:
+    """What the probe told, in the words of `straced`."""
+    told: Counter[straced.Done] = Counter()
+    columns: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+        "file.open": lambda row: ("|".join(sorted(row["flags"].split("|"))),),
+        "file.mmap": lambda row: (row["protection"], row["shared"]),
+        "file.rename": lambda row: (row["new_path"],),
+        "file.link": lambda row: (row["new_path"],),
+        "file.create": lambda row: (row["kind"],),
+        "file.delete": lambda _row: (),
+        "file.chmod": lambda row: (row["mode"],),
+        "file.chown": lambda row: (-1 if row["owner"] is None else row["owner"], row["group"]),
+        "file.truncate": lambda _row: (),
+    }
+    for measurement, rest in columns.items():
+        for row in watch.rows(measurement):
+            told[measurement, row["process_id"], row["path"], *rest(row)] += row["value"]
+    return told
+
+
+def sums(rows: list[Row], column: str) -> Counter[tuple[int, str]]:
+    total: Counter[tuple[int, str]] = Counter()
+    for row in rows:
+        total[row["process_id"], row["path"]] += row[column]
+    return total
+
+
+@pytest.mark.parametrize("hooks", ["fentry", "kprobe"])
+def test_what_is_told_is_what_strace_saw_of_the_same_script(
+    hooks: str, watch: Making, start: Start, tmp_path: Path
+) -> None:
+    folder = (tmp_path / "files").resolve()
+    folder.mkdir()
+    watching = watch("Files", extra=settings(monitor=[folder], more=f'hooks = "{hooks}"'))
+    with watching():
+        run(
+            start, "strace", "-f", "-y", "-s", "0", "-o", tmp_path / "log",
+            sys.executable, "-I", "-S", HERE / "accesses.py", folder,
+        )  # fmt: skip
+    seen = straced.read((tmp_path / "log").read_text(), str(folder))
+    assert len(seen.done) > 30
+    assert done(watching) == seen.done
+    assert sums(watching.rows("file.read"), "value") == seen.read
+    assert sums(watching.rows("file.read"), "calls") == seen.reads
+    assert sums(watching.rows("file.write"), "value") == seen.written
+    assert sums(watching.rows("file.write"), "calls") == seen.writes
+    (hidden,) = [row for row in watching.rows("file.open") if "O_TMPFILE" in row["flags"]]
+    assert hidden["deleted"]
+    created = {Path(row["path"]).name for row in watching.rows("file.open") if row["created"]}
+    assert created - {Path(hidden["path"]).name} == {"one", "two", "appended", "third", "file"}
+    whole(watching)
+
+
+def test_who_accessed_etc_passwd_is_answered_from_the_archive(watch: Making, start: Start, tmp_path: Path) -> None:
+    """By the shell, cat, a child with the descriptor, mmap, a container, a bind mount, and a rename onto it."""
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    for place in (elsewhere, root / "etc", root / "bin", root / "old"):
+        place.mkdir(parents=True)
+    copy = tmp_path / "etc"
+    copy.mkdir()
+    (copy / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc" / "passwd").write_text("contained\n")
+    busybox = subprocess.run(["sh", "-c", "command -v busybox"], check=True, capture_output=True, text=True).stdout
+    (root / "bin" / "busybox").write_bytes(Path(busybox.strip()).read_bytes())
+    (root / "bin" / "busybox").chmod(0o755)
+    python = f"{sys.executable} -I -S"
+    ways = {
+        "shell": "exec 3< /etc/passwd; read line <&3; echo $$",
+        "cat": "cat /etc/passwd > /dev/null & echo $!; wait",
+        "child": f"""{python} -c '
+import os
+file = os.open("/etc/passwd", os.O_RDONLY)
+child = os.fork()
+if not child:
+    os.read(file, 10)
+    os._exit(0)
+os.waitpid(child, 0)
+print(child)'""",
+        "mmap": f"""{python} -c '
+import mmap, os
+mmap.mmap(os.open("/etc/passwd", os.O_RDONLY), 0, prot=mmap.PROT_READ)[:]
+print(os.getpid())'""",
+        "bind": f"mount --bind /etc {elsewhere}; cat {elsewhere}/passwd > /dev/null & echo $!; wait",
+        "rename": "cp /etc/passwd /etc/new; mv /etc/new /etc/passwd & echo $!; wait",
+        "container": f"""
+mount -t tmpfs none {root}/old; mount --bind {root} {root}; cd {root}; pivot_root . old
+/bin/busybox sh -c 'echo $$; exec /bin/busybox cat /etc/passwd > /gone'""",
+    }
+    watching = watch("Files", extra=settings(monitor=["/etc"]))
+    pids = {}
+    began = time.time_ns()
+    # A mount namespace of their own each, in which /etc is the copy, but where it is to be known by what it is.
+    with watching():
+        for way, script in ways.items():
+            inside = script if way == "bind" else f"mount --bind {copy} /etc\n{script}"
+            pids[way] = int(run(start, "unshare", "--mount", "sh", "-euc", inside).split()[-1])
+    ended = time.time_ns()
+    rows = {name: watching.rows(name) for name in ("file.open", "file.read", "file.mmap", "file.rename", "file.write")}
+
+    def of(way: str, measurement: str) -> set[str]:
+        return {row["path"] for row in rows[measurement] if row["process_id"] == pids[way]}
+
+    for way in ("shell", "cat", "container"):
+        assert "/etc/passwd" in of(way, "file.open") & of(way, "file.read"), way
+    assert of("child", "file.open") == set()
+    assert of("child", "file.read") == {"/etc/passwd"}
+    assert "/etc/passwd" in of("mmap", "file.mmap")
+    assert f"{elsewhere}/passwd" in of("bind", "file.open") & of("bind", "file.read")
+    (renamed,) = rows["file.rename"]
+    assert (renamed["process_id"], renamed["path"]) == (pids["rename"], "/etc/new")
+    assert renamed["new_path"] == "/etc/passwd"
+    assert all(began <= row["timestamp"] <= ended for measured in rows.values() for row in measured)
+    whole(watching)
+
+
+@pytest.mark.parametrize("by", ["path", "identity"])
+def test_the_nearest_directory_with_a_rule_decides(by: str, watch: Making, start: Start, tmp_path: Path) -> None:
+    """watch top, ignore top/a, watch top/a/b, ignore top/a/b/c; of siblings with longer names nothing is said."""
+    top = tmp_path / "top"
+    (top / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "topper").mkdir()
+    (top / "ab").mkdir()
+    seen_at = tmp_path / "mounted" if by == "identity" else top
+    seen_at.mkdir(exist_ok=True)
+    watching = watch("Files", extra=settings(monitor=[top, top / "a" / "b"], ignore=[top / "a", top / "a/b/c"]))
+    touched = ["0", "a/1", "a/b/2", "a/b/c/3", "ab/4"]
+    script = f"mount --bind {top} {seen_at}\n" if by == "identity" else ""
+    script += "".join(f": > {seen_at}/{one}\n" for one in touched) + f": > {tmp_path}/topper/5\n"
+    script += "".join(f"echo text >> {seen_at}/{one}\n" for one in touched) + f"echo text >> {tmp_path}/topper/5\n"
+    script += f"mv {seen_at}/a/1 {seen_at}/a/b/c/1; mv {seen_at}/a/b/2 {seen_at}/a/2; rm {seen_at}/a/b/c/1"
+    with watching():
+        run(start, "unshare", "--mount", "sh", "-euc", script)
+    expected = {f"{seen_at}/{one}" for one in ("0", "a/b/2", "ab/4")}
+    assert {row["path"] for row in watching.rows("file.open")} == expected
+    assert {row["path"]: row["value"] for row in watching.rows("file.write")} == dict.fromkeys(expected, 5)
+    (renamed,) = watching.rows("file.rename")
+    assert (renamed["path"], renamed["new_path"]) == (f"{seen_at}/a/b/2", f"{seen_at}/a/2")
+    assert watching.rows("file.delete") == []
+    whole(watching)
+
+
+def test_many_small_reads_are_a_handful_of_records_with_every_byte(watch: Making, start: Start, tmp_path: Path) -> None:
+    size = 64 << 20
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(size)
+    watching = watch("Files", extra=settings(monitor=[tmp_path]))
+    with watching():
+        reader = start("dd", f"if={big}", "of=/dev/null", "bs=4096", "status=none")
+        assert reader.wait(250) == 0
+    rows = [row for row in watching.rows("file.read") if row["process_id"] == reader.pid]
+    assert {row["path"] for row in rows} == {str(big)}
+    assert sum(row["value"] for row in rows) == size
+    assert sum(row["calls"] for row in rows) == size // 4096 + 1  # the last finds the end
+    assert len(rows) < 250
+    assert len({row["process_uid"] for row in rows}) == 1
+    whole(watching)
+
+
+HOSTILE = [
+    b"new\nline",
+    b"\x1b[31mred\x1b[0m",
+    b"not utf-8 \xff\xfe",
+    b"\\backslash",
+    "rtl \u202e".encode(),
+    b"n" * 255,
+    b"x|c\nfoo:1",
+    b" ",
+    "\N{SNOWMAN}".encode() * 85,
+]
+
+
+def test_any_name_is_told_as_it_is_and_harmless(watch: Making, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "names").mkdir()
+    folder = os.fsencode(tmp_path / "names")
+    script = (
+        f"import os\nfor name in {HOSTILE!r}:\n os.close(os.open({folder!r} + b'/' + name, os.O_CREAT | os.O_WRONLY))"
+    )
+    watching = watch("Files", extra=settings(monitor=[tmp_path / "names"]))
+    with watching():
+        run(start, sys.executable, "-I", "-S", "-c", script)
+    names = [row["path"].removeprefix(os.fsdecode(folder) + "/") for row in watching.rows("file.open")]
+    assert names == [
+        "new\\x0aline",
+        "\\x1b[31mred\\x1b[0m",
+        "not utf-8 \\xff\\xfe",
+        "\\\\backslash",
+        "rtl \\u202e",
+        "n" * 255,
+        "x|c\\x0afoo:1",
+        " ",
+        "\N{SNOWMAN}" * 85,
+    ]
+    whole(watching)
+
+
+def test_paths_are_whole_up_to_4096_bytes_and_marked_beyond(watch: Making, start: Start, tmp_path: Path) -> None:
+    """Folders within each other, each entered from the one above: no system call takes such a path."""
+    script = f"""
+import os
+os.chdir({str(tmp_path)!r})
+base = len(os.getcwd())
+os.close(os.open("first", os.O_CREAT | os.O_WRONLY))
+length = base
+while length + 201 <= 4000:
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+    length += 201
+last = "f" * (4096 - 1 - length)
+for name in (last, last + "g"):
+    if len(name) <= 255:
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+for _ in range(1500):
+    os.mkdir("x")
+    os.chdir("x")
+os.close(os.open("deep", os.O_CREAT | os.O_WRONLY))
+print(length)
+"""
+    watching = watch("Files", extra=settings(monitor=["/"], ignore=["/proc", "/usr", "/lib", "/etc", "/work"]))
+    with watching():
+        length = int(run(start, sys.executable, "-I", "-S", "-c", script))
+    rows = {Path(row["path"]).name: row for row in watching.rows("file.open") if row["created"]}
+    assert not rows["first"]["path_cut"]
+    last = "f" * (4096 - 1 - length)
+    assert len(rows[last]["path"]) == 4096
+    assert not rows[last]["path_cut"]
+    assert rows[last]["path"].startswith(str(tmp_path))
+    assert rows[last + "g"]["path_cut"]
+    assert rows[last + "g"]["path"].startswith(".../")
+    assert rows["deep"]["path_cut"]
+    assert rows["deep"]["path"].endswith("/x/x/x/deep")
+    whole(watching)
+
+
+def test_reads_of_processes_that_have_ended_keep_their_process(watch: Making, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "small").write_text("twelve bytes")
+    watching = watch("Files", extra=settings(monitor=[tmp_path], more="interval_ms = 60000"))
+    with watching():
+        printed = shell(start, f"for i in 1 2 3; do cat {tmp_path}/small & echo; echo $!; wait; done")
+    pids = [int(line) for line in printed.replace("twelve bytes", "").split()]
+    rows = watching.rows("file.read")
+    assert sorted((row["process_id"], row["process"], row["value"]) for row in rows) == [
+        (pid, "cat", 12) for pid in sorted(pids)
+    ]
+    opened = {row["process_id"]: row["process_uid"] for row in watching.rows("file.open")}
+    assert {row["process_id"]: row["process_uid"] for row in rows} == opened
+    whole(watching)
