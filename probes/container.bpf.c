@@ -466,15 +466,21 @@ static __always_inline void emit(void *ctx, struct scratch *s, struct stream *st
 	s->output.captured = 0;
 }
 
-/* Moves what fits of a segment to the event's text; 0 where nothing could be moved. */
-static __noinline int move_segment(struct scratch *s)
+/*
+ * Moves what fits of a segment to the event's text; 0 where nothing could be moved. This and the next are not static:
+ * the verifier looks at them once, and not at each turn of the loops that call them.
+ */
+__noinline int move_segment(__u32 program)
 {
-	__u32 fill = s->output.captured & (TEXT_BYTES - 1), size = TEXT_BYTES - fill;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &program);
+	__u32 fill, size;
 	void *at;
 	long error;
 
-	if (!s->size && !next_segment(s))
+	if (!s || (!s->size && !next_segment(s)))
 		return 0;
+	fill = s->output.captured & (TEXT_BYTES - 1);
+	size = TEXT_BYTES - fill;
 	if (size > s->size)
 		size = s->size;
 	if (size > s->left)
@@ -492,10 +498,7 @@ static __noinline int move_segment(struct scratch *s)
 	return 1;
 }
 
-/*
- * Moves some segments, until the event's text is full; 0 where there is nothing more. Not static: the verifier looks at
- * it once, not at each turn of the loop that calls it.
- */
+/* Moves some segments, until the event's text is full; 0 where there is nothing more. */
 __noinline int gather(__u32 program)
 {
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &program);
@@ -503,7 +506,7 @@ __noinline int gather(__u32 program)
 	if (!s)
 		return 0;
 	for (int i = 0; i < SEGMENTS_AT_ONCE; i++) {
-		if (!s->left || !move_segment(s))
+		if (!s->left || !move_segment(program))
 			return 0;
 		if (s->output.captured == TEXT_BYTES)
 			break;
