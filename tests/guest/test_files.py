@@ -266,7 +266,7 @@ for _ in range(1500):
 os.close(os.open("deep", os.O_CREAT | os.O_WRONLY))
 print(length)
 """
-    watching = watch("Files", extra=settings(monitor=["/"], ignore=["/proc", "/usr", "/lib", "/etc", "/work"]))
+    watching = watch("Files", extra=settings(monitor=["/"], ignore=["/proc"], more="buffer_kb = 16384"))
     with watching():
         length = int(run(start, sys.executable, "-I", "-S", "-c", script))
     rows = {Path(row["path"]).name: row for row in watching.rows("file.open") if row["created"]}
