@@ -295,3 +295,20 @@ def test_reads_of_processes_that_have_ended_keep_their_process(watch: Making, st
     opened = {row["process_id"]: row["process_uid"] for row in watching.rows("file.open")}
     assert {row["process_id"]: row["process_uid"] for row in rows} == opened
     whole(watching)
+
+
+def test_io_uring_and_file_handles_are_no_way_around(watch: Making, start: Start, tmp_path: Path) -> None:
+    watching = watch("Files", extra=settings(monitor=[tmp_path]))
+    with watching():
+        pid, written, *read = map(
+            int, run(start, sys.executable, "-I", "-S", HERE / "uring.py", tmp_path / "u").split()
+        )
+    assert (written, read) == (1000, [700, 9])
+    opened = [row["flags"] for row in watching.rows("file.open") if row["path"] == f"{tmp_path}/u"]
+    assert opened == ["O_RDWR|O_CREAT", "O_WRONLY"]
+    names_requests = b"io_cqe" in Path("/sys/kernel/btf/vmlinux").read_bytes()  # since Linux 5.19: probes/uring.h
+    key = (pid, f"{tmp_path}/u")
+    assert sums(watching.rows("file.write"), "value") == ({key: 1000} if names_requests else {})
+    assert sums(watching.rows("file.read"), "value") == ({key: 709} if names_requests else {})
+    assert sums(watching.rows("file.read"), "calls") == ({key: 2} if names_requests else {})
+    whole(watching)
