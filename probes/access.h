@@ -162,11 +162,10 @@ static __always_inline __u32 marks_of(const struct walk *w, struct dentry *dentr
 static __always_inline long tell(void *ctx, struct slot *s, enum kind kind)
 {
 	struct access *a = &s->access;
-	__u32 size = s->walk.size;
+	__u64 size = s->walk.size;
 	long error;
 
-	barrier_var(size);
-	if (size > TWO_PATHS)
+	if (size > TWO_PATHS) /* the verifier does not know that it cannot be */
 		size = TWO_PATHS;
 	read_process(&a->process);
 	a->kind = kind;

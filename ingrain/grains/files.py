@@ -199,6 +199,10 @@ class Files(Grain):
                     measurement, pa.RecordBatch.from_arrays([timestamp, *values, *tags], schema=measurement.schema)
                 )
 
+    def finish(self) -> None:
+        """Counts need not wait for their event any more."""
+        self._whose.finish()
+
     def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""
         self.parts += len(rows)
