@@ -7,11 +7,13 @@ BIN := .venv/bin
 
 # To build and to show: the compiler for the probes, libbpf, and the real servers and clients of the demo.
 PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-base bind9-dnsutils openssl
+# For guests: QEMU, what unpacks kernels and loads their modules, and what makes real containers in them.
+GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux podman crun conmon busybox-static
 # To test and measure: programs that see the same traffic, BCC as a peer of the bench, and the tools that fetch real
 # StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
 # already is used.
-TEST_PACKAGES := $(PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool python3-bpfcc git \
-	$(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
+	python3-bpfcc git $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,7 +27,13 @@ test: lint ## run the tests
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	tests/native/install.sh
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	$(BIN)/pytest
+
+test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest
+	.ci/packages $(TEST_PACKAGES)
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch all
+	$(BIN)/pytest tests/guest --kernels=all
 
 lint: $(BIN)/ingrain ## format, rules and types
 	$(BIN)/ruff format --check
@@ -50,4 +58,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/*)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test lint bench wheel clean
+.PHONY: help setup demo test test-kernels lint bench wheel clean

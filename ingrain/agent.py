@@ -6,13 +6,18 @@ Up: pipelines, kernel programs, owners, probes, reader. Down: detach, drain, flu
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 from ingrain import memory, tracing
 from ingrain.account import Account
 from ingrain.config import Config
+from ingrain.containers import Containers
 from ingrain.grains import GRAINS
 from ingrain.grains.common import NetworkSettings, TracingSettings
+from ingrain.grains.grain import Grain
 from ingrain.grains.lookups import Lookups
+from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.reader import Reader, Source
@@ -40,6 +45,7 @@ class Agent:
         self._owners: Owners | None = None
         self.pipelines: dict[str, Pipeline] = {}
         self._lookups = Lookups() if any(probe.type == "DNS" for probe in config.probes) else None
+        self._containers: Containers | None = None
         self.probes: list[LiveProbe] = []
 
     def start(self) -> None:
@@ -50,6 +56,7 @@ class Agent:
         """
         memory.frugal()
         self.pipelines = build(self._config, GRAINS)
+        self._find_containers()
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
         for probe in sorted(self._config.probes, key=lambda probe: probe.type == "DNS"):
             try:
@@ -71,7 +78,9 @@ class Agent:
         if self.probes:
             self._reader.stop()
         for probe in self.probes:
-            probe.grain.finish()
+            probe.finish()
+        if self._containers:
+            self._containers.stop()
         finish(self.pipelines, FINISH_SECONDS)
         account = self.account()
         for probe in self.probes:
@@ -87,12 +96,25 @@ class Agent:
             {name: pipeline.stations for name, pipeline in self.pipelines.items()},
         )
 
+    def _find_containers(self) -> None:
+        """Know containers before their first records come.
+
+        HOST_ROOT is the folder where an agent that is in a container itself has the host's root file system.
+        """
+        try:
+            containers = Containers(cgroup.mount(), Path(os.environ.get("HOST_ROOT") or "/"))
+        except OSError as error:
+            log.warning("records will not tell containers: %s", error)
+            return
+        containers.start()
+        self._containers = containers
+
     def _start_probe(self, kind: str, settings: object, pipelines: list[str]) -> None:
         if kind not in GRAINS:
             raise ProbeError(f"this build has no {kind} probe")
         into = [self.pipelines[name] for name in pipelines]
         probe = (
-            tracing.start(find_class(GRAINS[kind]), settings, into)
+            tracing.start(lambda: self._grain(kind), settings, into)
             if isinstance(settings, TracingSettings)
             else self._network(kind, settings, into)  # type: ignore[arg-type] # its Settings
         )
@@ -101,12 +123,15 @@ class Agent:
         hooks = ", ".join(sorted(set(probe.program.hooks.values())))
         log.info("probe %s sees %s by %s", kind, probe.cgroup, hooks)
 
+    def _grain(self, kind: str) -> Grain:
+        grain: Grain = find_class(GRAINS[kind])()
+        grain.lookups, grain.containers = self._lookups, self._containers
+        return grain
+
     def _network(self, kind: str, settings: NetworkSettings, pipelines: list[Pipeline]) -> NetworkProbe:
         if self._owners is None:
             self._owners = Owners()
-        grain = find_class(GRAINS[kind])()
-        grain.lookups = self._lookups
-        probe = NetworkProbe(grain, settings, self._owners, pipelines)
+        probe = NetworkProbe(self._grain(kind), settings, self._owners, pipelines)
         try:
             probe.attach()
         except BaseException:

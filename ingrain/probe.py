@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
+from ingrain.containers import Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
@@ -22,6 +23,10 @@ from ingrain.kernel.records import Drained
 from ingrain.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+
+
+LAST_WAIT_S = 0.5
+"""How long the last records wait for the name of a new container when the agent ends."""
 
 
 class ProbeError(RuntimeError):
@@ -105,6 +110,7 @@ class Probe:
             self.program.close()
             raise
         self._account = ProbeAccount(self.name)
+        self._waiting = Waiting(grain.containers) if grain.containers else None
 
     def account(self) -> ProbeAccount:
         """The account so far, the kernel's counts included."""
@@ -142,7 +148,23 @@ class Probe:
             self._account.failed_polls += 1
             raise
 
+    def release(self) -> None:
+        """Offer the records that waited for the name of their container, and need not any more."""
+        if self._waiting:
+            self._give_all(self._waiting.release())
+
+    def finish(self) -> None:
+        """Offer all that waits: no more records will come."""
+        self.grain.finish()
+        if self._waiting and self.grain.containers:
+            self.grain.containers.wait(LAST_WAIT_S)
+            self._give_all(self._waiting.release_all())
+
     def _offer(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            self._give_all(self._waiting.pass_on(batch) if self._waiting else (batch,))
+
+    def _give_all(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self._account.records += len(batch)
             for pipeline in self._pipelines:
@@ -192,7 +214,7 @@ class LiveProbe(Probe, ABC):
 
     def source(self) -> Source:
         """What the reader reads."""
-        return Source(self.name, self.buffers, self.drained, self.poll, self._interval)
+        return Source(self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release)
 
 
 class NetworkProbe(LiveProbe):

@@ -78,7 +78,7 @@ class Replay:
             error = raised
         self._drain()
         for probe in self._probes:
-            probe.grain.finish()
+            probe.finish()
         finish(self._pipelines, FINISH_SECONDS)
         told = asdict(capture.counts) | {"not_taken": self._not_taken}
         account = Account(

@@ -63,6 +63,20 @@ struct {
 	__type(value, __u64);
 } victims SEC(".maps");
 
+struct once {
+	__u64 start;
+	__u32 pid;
+	__u32 unused;
+};
+
+/* Processes whose end was told: of threads that end at the same time, several may find that none goes on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct once);
+	__type(value, __u8);
+} ended SEC(".maps");
+
 static __always_inline void hand_over_task(void *ctx, struct scratch *s)
 {
 	count_output(bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, s,
@@ -156,10 +170,14 @@ int BPF_PROG(process_exit)
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct signal_struct *signal = BPF_CORE_READ(task, signal);
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct once once = { .start = start_of(leader), .pid = pid };
 	struct scratch *s;
+	__u8 told = 1;
 	__u64 *killed;
 
-	if (BPF_CORE_READ(signal, live.counter)) /* threads of it go on */
+	if (BPF_CORE_READ(signal, live.counter) || !in_scope()) /* threads of it go on */
+		return 0;
+	if (bpf_map_update_elem(&ended, &once, &told, BPF_NOEXIST))
 		return 0;
 	s = begin(EXIT);
 	if (!s)

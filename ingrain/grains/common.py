@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Column
+from ingrain.containers import COLUMNS, Containers, nothing
 from ingrain.grains.addresses import addresses
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
@@ -27,6 +28,7 @@ PROCESS = (
     Column("process_uid", pa.uint64(), "tells it from all others, also when its id is used again"),
     Column("uid", pa.uint32(), "its user id"),
     Column("cgroup_id", pa.uint64(), "id of its cgroup v2, so of its container; of a socket's its own"),
+    *COLUMNS,
 )
 """Tags of every record: whose it is."""
 
@@ -40,8 +42,8 @@ COMMON = (
     Column("direction", TEXT, "out: the process sent it; in: the process received it"),
 )
 """Tags of every network record, whose process is the one that owns the socket. Process, process_id, process_uid and uid
-are null where it is not known; they, cgroup_id and direction are null in records of a capture's packets, which belong
-to no socket."""
+are null where it is not known; they, cgroup, container and direction are null in records of a capture's packets, which
+belong to no socket."""
 
 _PROTOCOLS = pa.array(["tcp", "udp"])
 _DIRECTIONS = pa.array(["out", "in"])
@@ -78,9 +80,9 @@ class TracingSettings(ProbeSettings, frozen=True):
     hooks: Literal["auto", "fentry", "kprobe"] = "auto"
 
 
-def common(flows: Events) -> dict[str, pa.Array]:
-    """The `COMMON` columns of a structured array of `struct flow`."""
-    return processes(flows) | {
+def common(flows: Events, containers: Containers | None) -> dict[str, pa.Array]:
+    """The `COMMON` columns of a structured array of `struct flow`. containers: tells whose cgroups they are."""
+    return processes(flows, containers) | {
         "s_ip": addresses(flows["s_ip"]),
         "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
         "d_ip": addresses(flows["d_ip"]),
@@ -92,8 +94,12 @@ def common(flows: Events) -> dict[str, pa.Array]:
     }
 
 
-def processes(events: Events) -> dict[str, pa.Array]:
-    """The `PROCESS` columns of a structured array that has `pid`, `start`, `uid`, `comm` and `cgroup_id`."""
+def processes(events: Events, containers: Containers | None) -> dict[str, pa.Array]:
+    """The `PROCESS` columns of a structured array that has `pid`, `start`, `uid`, `comm` and `cgroup_id`.
+
+    containers: tells whose cgroups they are.
+    """
+    cgroup_ids = np.ascontiguousarray(events["cgroup_id"])
     mask = _where(events["pid"] == 0)
     process = names(events["comm"])
     if mask is not None:
@@ -103,7 +109,8 @@ def processes(events: Events) -> dict[str, pa.Array]:
         "process_id": pa.array(np.ascontiguousarray(events["pid"]), mask=mask),
         "process_uid": uids(events["pid"], events["start"]),
         "uid": pa.array(np.ascontiguousarray(events["uid"]), mask=mask),
-        "cgroup_id": pa.array(np.ascontiguousarray(events["cgroup_id"]), mask=_where(events["cgroup_id"] == 0)),
+        "cgroup_id": pa.array(cgroup_ids, mask=_where(cgroup_ids == 0)),
+        **(containers.columns(cgroup_ids) if containers else nothing(len(events))),
     }
 
 

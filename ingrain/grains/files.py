@@ -173,9 +173,8 @@ class Files(Grain):
                 continue
             events = select(drained.events, kinds == kind)
             behind = [drained.payloads[row] for row in rows.tolist()]
-            columns = (
-                processes(events["process"]) | _files(events, _paths(events, behind)) | _TOLD[kind](events, behind)
-            )
+            columns = processes(events["process"], self.containers) | _files(events, _paths(events, behind))
+            columns |= _TOLD[kind](events, behind)
             yield Batch(
                 measurement,
                 pa.RecordBatch.from_arrays(
@@ -220,7 +219,7 @@ class Files(Grain):
         at = self.clock(events["process"]["time"])
         at[[one.known is None for one in counted]] = time.time_ns()
         paths = [one.known.path if one.known else None for one in counted]
-        tags = processes(events["process"]) | _files(events, paths) | _deleted(events)
+        tags = processes(events["process"], self.containers) | _files(events, paths) | _deleted(events)
         return [pa.array(at, TIMESTAMP), *tags.values()]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingrain.batch import Batch, Measurement
+from ingrain.containers import Containers
 from ingrain.grains.lookups import Lookups
 from ingrain.kernel import clock
 from ingrain.kernel.program import Program
@@ -53,6 +54,8 @@ class Grain(ABC):
         """What the configuration says; the defaults until a probe is made of this grain."""
         self.lookups: Lookups | None = None
         """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
+        self.containers: Containers | None = None
+        """Which container a cgroup is, where there are cgroups."""
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:

@@ -98,7 +98,11 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
     def _batch(self, measurement: Measurement, kind: int, found: _Found[Message, Beside], drained: Drained) -> Batch:
         flows = drained.events["flow"][found.rows]
-        columns = {"timestamp": timestamps(flows, self.clock), "value": ones(len(flows)), **common(flows)}
+        columns = {
+            "timestamp": timestamps(flows, self.clock),
+            "value": ones(len(flows)),
+            **common(flows, self.containers),
+        }
         numbers = pa.array(found.numbers, pa.int64())
         for name, column in self.columns(found.messages).items():
             columns[name] = column.take(numbers)

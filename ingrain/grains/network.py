@@ -69,7 +69,11 @@ class Network(Grain):
             for direction, measurement in enumerate(CONNECTION):
                 begun = select(flows, flows["direction"] == direction)
                 if len(begun):
-                    columns = [timestamps(begun, self.clock), ones(len(begun)), *common(begun).values()]
+                    columns = [
+                        timestamps(begun, self.clock),
+                        ones(len(begun)),
+                        *common(begun, self.containers).values(),
+                    ]
                     yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
 
     def poll(self) -> Iterator[Batch]:
@@ -83,7 +87,7 @@ class Network(Grain):
                     pa.array(np.full(len(moved), now), TIMESTAMP),
                     pa.array(moved["bytes"][:, direction].astype(np.int64)),
                     pa.array(moved["packets"][:, direction].astype(np.int64)),
-                    *common(_seen_as(moved["flow"], direction)).values(),
+                    *common(_seen_as(moved["flow"], direction), self.containers).values(),
                 ]
                 yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
 

@@ -76,7 +76,7 @@ class Process(Grain):
             if not len(rows):
                 continue
             events = select(drained.events, kinds == kind)
-            columns = processes(events["process"])
+            columns = processes(events["process"], self.containers)
             if kind == _EXEC:
                 columns |= self._started(events, [drained.payloads[row] for row in rows.tolist()])
             elif kind == _EXIT:

@@ -79,11 +79,12 @@ def temporary(name: str) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove it as soon as its last process is gone."""
+    """Remove it and all below it as soon as the last process is gone."""
     deadline = time.monotonic() + _REMOVE_S
     while True:
         try:
-            folder.rmdir()
+            for below, _folders, _files in os.walk(folder, topdown=False):
+                Path(below).rmdir()
         except OSError:
             if time.monotonic() > deadline:
                 raise

@@ -16,6 +16,7 @@ CAPABILITIES = {
     "CAP_BPF": (39, "load programs and make maps"),
     "CAP_PERFMON": (38, "open the perf buffers, and let programs read kernel memory"),
     "CAP_NET_ADMIN": (12, "load and attach network programs to cgroups"),
+    "CAP_DAC_READ_SEARCH": (2, "look cgroups up by their id, and read what engines know of their containers"),
     "CAP_SYS_PTRACE": (19, "find the owners of sockets that are older than the agent"),
 }
 """What the agent needs: name -> (bit of linux/capability.h, what for)."""

@@ -20,7 +20,10 @@ TICK = 0.1
 
 @dataclass(slots=True)
 class Source:
-    """One probe to read. `drained` gets what was in its buffers; `poll` is called every `interval` seconds."""
+    """One probe to read. `drained` gets what was in its buffers; `poll` is called every `interval` seconds.
+
+    tick: called each time that all buffers were read, so every `TICK` seconds at least.
+    """
 
     name: str
     buffers: Buffers
@@ -28,6 +31,7 @@ class Source:
     poll: Callable[[], None] | None = None
     interval: float = 1.0
     due: float = field(default=0.0)
+    tick: Callable[[], None] | None = None
 
 
 class Reader:
@@ -63,7 +67,8 @@ class Reader:
         self._thread.join()
         self._read()
         for source in self._sources:
-            self._poll(source)
+            if source.poll:
+                self._call(source, source.poll)
         self._epoll.close()
 
     def _run(self) -> None:
@@ -74,7 +79,9 @@ class Reader:
             for source in self._sources:
                 if source.poll and now >= source.due:
                     source.due = max(source.due + source.interval, now)
-                    self._poll(source)
+                    self._call(source, source.poll)
+                if source.tick:
+                    self._call(source, source.tick)
 
     def _read(self) -> None:
         found = []
@@ -90,10 +97,8 @@ class Reader:
             except Exception as error:  # noqa: BLE001 as above
                 self._failed(source, error)
 
-    def _poll(self, source: Source) -> None:
-        if source.poll is None:
-            return
+    def _call(self, source: Source, function: Callable[[], None]) -> None:
         try:
-            source.poll()
+            function()
         except Exception as error:  # noqa: BLE001 as above
             self._failed(source, error)

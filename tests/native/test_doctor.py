@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ingrain.kernel import cgroup
+from ingrain.kernel import cgroup, host
 
 NETWORK = ("DNS", "TLS", "Network")  # tracing probes are tried in the guests: these tests see nothing but a cgroup
 DOCTOR = [sys.executable, "-m", "ingrain", "doctor", "--json", *NETWORK]
@@ -65,7 +65,7 @@ def test_without_capabilities_it_says_which_are_missing_and_what_for() -> None:
     code, found = doctor("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     assert code == 1
     assert found["host"]["held"] == []
-    assert found["host"]["missing"] == ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_PTRACE"]
+    assert found["host"]["missing"] == list(host.CAPABILITIES)
     for probe in found["probes"]:
         assert not probe["runs"]
         assert "CAP_BPF" in probe["mend"]

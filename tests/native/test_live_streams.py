@@ -25,7 +25,10 @@ pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.joi
 
 DNS_PORT, TLS_PORT, PLAIN_PORT = 5400, 9443, 9500
 MEASUREMENTS = ("dns.query", "dns.answer", "tls.handshake.clienthello", "tls.handshake.serverhello")
-ONLY_AT_SOCKETS = ("process", "process_id", "uid", "cgroup_id", "direction", "timestamp", "latency_ns")
+ONLY_AT_SOCKETS = (
+    "process", "process_id", "process_uid", "uid", "cgroup_id", "container_id", "container", "image", "pod",
+    "namespace", "direction", "timestamp", "latency_ns",
+)  # fmt: skip
 
 CLIENT = """
 import ctypes, socket, ssl, sys

@@ -18,7 +18,9 @@ from frames import ACK, CLIENT, FIN, SERVER, SYN, Tape, answer, pcap, pieces, qu
 
 RESOLVER = (bytes([192, 0, 2, 53]), 53)
 MEASUREMENTS = ("dns.query", "dns.answer", "tls.handshake.clienthello", "tls.handshake.serverhello")
-CAPTURE_ONLY = ("process", "process_id", "uid", "cgroup_id", "direction")
+CAPTURE_ONLY = (
+    "process", "process_id", "uid", "cgroup_id", "container_id", "container", "image", "pod", "namespace", "direction",
+)  # fmt: skip
 
 Row = dict[str, Any]
 

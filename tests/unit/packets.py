@@ -19,6 +19,7 @@ from ingrain.kernel.records import Drained
 
 TCP, UDP = 6, 17
 OUT, IN, UNKNOWN = 0, 1, 2
+NO_CONTAINER = dict.fromkeys(("container_id", "container", "image", "pod", "namespace"))
 BEGIN = (1 << 32) - 100
 """Sequence number at which streams begin: soon before the numbers begin anew."""
 

@@ -10,7 +10,7 @@ import pytest
 from dns_messages import answer, query
 from hypothesis import given
 from hypothesis import strategies as st
-from packets import IN, OUT, drained, rows
+from packets import IN, NO_CONTAINER, OUT, drained, rows
 
 from ingrain.batch import TEXT
 from ingrain.grains.dns import DNS
@@ -32,13 +32,13 @@ def test_a_query_and_an_answer_become_records_with_their_process_and_ends() -> N
     asked, answered = rows(*grain.decode(drained("dns", payloads, DIG, SERVER)))
     assert {key: asked[key] for key in asked if key != "timestamp"} == {
         "measurement": "dns.query", "value": 1,
-        "process": "dig", "process_id": 4711, "process_uid": None, "uid": 1000, "cgroup_id": 77,
+        "process": "dig", "process_id": 4711, "process_uid": None, "uid": 1000, "cgroup_id": 77, **NO_CONTAINER,
         "s_ip": "192.0.2.9", "s_port": 40000, "d_ip": "192.0.2.53", "d_port": 5300, "proto": "udp", "direction": "out",
         "q_name": "www.a.test", "q_type": "AAAA",
     }  # fmt: skip
     assert {key: answered[key] for key in answered if key != "timestamp"} == {
         "measurement": "dns.answer", "value": 1,
-        "process": "dnsmasq", "process_id": 53, "process_uid": None, "uid": 0, "cgroup_id": 78,
+        "process": "dnsmasq", "process_id": 53, "process_uid": None, "uid": 0, "cgroup_id": 78, **NO_CONTAINER,
         "s_ip": "2001:db8::9", "s_port": 40001, "d_ip": "2001:db8::53", "d_port": 53, "proto": "udp", "direction": "in",
         "q_name": "www.a.test", "q_type": "A", "rcode": "NOERROR",
         "truncated": False, "query_seen": False, "latency_ns": 0,

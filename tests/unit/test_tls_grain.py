@@ -21,7 +21,7 @@ from hellos import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from packets import IN, OUT, drained, rows
+from packets import IN, NO_CONTAINER, OUT, drained, rows
 
 from ingrain.batch import TEXT
 from ingrain.grains.tls import TLS
@@ -48,7 +48,7 @@ def test_hellos_become_records_with_their_process_and_ends() -> None:
     offered, chosen = rows(*TLS().decode(drained("tls", payloads, NGINX, CURL)))
     assert {key: offered[key] for key in offered if key != "timestamp"} == {
         "measurement": "tls.handshake.clienthello", "value": 1,
-        "process": "curl", "process_id": 4711, "process_uid": None, "uid": 1000, "cgroup_id": 77,
+        "process": "curl", "process_id": 4711, "process_uid": None, "uid": 1000, "cgroup_id": 77, **NO_CONTAINER,
         "s_ip": "192.0.2.9", "s_port": 40000, "d_ip": "192.0.2.44", "d_port": 9443, "proto": "tcp", "direction": "out",
         "sni": "www.a.test", "alpn": ["h2", "http/1.1"], "client_version": "TLS 1.3",
         "ciphersuites": [
@@ -61,7 +61,7 @@ def test_hellos_become_records_with_their_process_and_ends() -> None:
     }  # fmt: skip
     assert {key: chosen[key] for key in chosen if key != "timestamp"} == {
         "measurement": "tls.handshake.serverhello", "value": 1,
-        "process": "nginx", "process_id": 80, "process_uid": None, "uid": 33, "cgroup_id": 78,
+        "process": "nginx", "process_id": 80, "process_uid": None, "uid": 33, "cgroup_id": 78, **NO_CONTAINER,
         "s_ip": "2001:db8::9", "s_port": 40001, "d_ip": "2001:db8::44", "d_port": 443,
         "proto": "tcp", "direction": "in",
         "tls_version": "TLS 1.3", "ciphersuite": "TLS_CHACHA20_POLY1305_SHA256", "retry": False,

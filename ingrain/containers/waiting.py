@@ -1,0 +1,92 @@
+"""Records that wait for the name of their container, so that nothing else has to.
+
+Nearly all containers are known before their first record is read, and nothing is kept here then. Where one is not, its
+records, and no others, are kept until it is, for as long and as many as the bounds allow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingrain.batch import Batch
+from ingrain.containers.thread import Containers
+
+HOLD_S = 2.0
+"""How long records wait at the most; a name that takes longer to find comes too late for them."""
+
+HOLD_BYTES = 8 << 20
+"""How much of a probe's waits at the most; what comes then is told as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    since: float
+    size: int
+    batch: Batch
+
+
+class Waiting:
+    """Records of one probe that wait."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+        self._held: deque[_Held] = deque()
+        self._size = 0
+
+    def pass_on(self, batch: Batch) -> Iterator[Batch]:
+        """The records that need not wait; the others are kept."""
+        lacking = self._containers.lacking
+        if not lacking or "cgroup_id" not in batch.records.schema.names:
+            yield batch
+            return
+        waits = pc.is_in(batch.records.column("cgroup_id"), pa.array(lacking, pa.uint64()))
+        part, rest = batch.records.filter(waits), batch.records.filter(pc.invert(waits))
+        if rest.num_rows:
+            yield batch.with_records(rest)
+        if not part.num_rows:
+            return
+        held = _Held(time.monotonic(), part.get_total_buffer_size(), batch.with_records(part))
+        if self._size + held.size > HOLD_BYTES:
+            yield self._as_it_is(held)
+            return
+        self._held.append(held)
+        self._size += held.size
+
+    def release(self) -> Iterator[Batch]:
+        """Those whose containers are known now, and those that have waited long enough."""
+        if not self._held:
+            return
+        self._containers.settle()
+        now = time.monotonic()
+        for _ in range(len(self._held)):
+            held = self._held.popleft()
+            if now - held.since > HOLD_S or self._containers.lacking.isdisjoint(
+                held.batch.records.column("cgroup_id").to_pylist()
+            ):
+                yield self._end(held)
+            else:
+                self._held.append(held)
+
+    def release_all(self) -> Iterator[Batch]:
+        """All of them: no more records will come."""
+        while self._held:
+            yield self._end(self._held.popleft())
+
+    def _end(self, held: _Held) -> Batch:
+        self._size -= held.size
+        return self._as_it_is(held)
+
+    def _as_it_is(self, held: _Held) -> Batch:
+        """With what is known of their containers now; nobody waits for the rest any more."""
+        records = held.batch.records
+        cgroup_ids = records.column("cgroup_id").to_numpy()
+        self._containers.give_up(cgroup_ids)
+        for name, column in self._containers.columns(cgroup_ids).items():
+            records = records.set_column(records.schema.get_field_index(name), name, column)
+        return held.batch.with_records(records)

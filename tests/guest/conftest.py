@@ -1,0 +1,23 @@
+"""What tests in guests have: the kernel they run on, containers, and what native tests have."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import group, namespace, start, watch
+
+from guest.containers import podman
+from guest.plugin import names
+
+__all__ = ["group", "namespace", "podman", "start", "watch"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel(request: pytest.FixtureRequest) -> str:
+    """Its name, `6.1` for instance, or `native`."""
+    return str(request.param)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs on every kernel, and its id begins with it."""
+    metafunc.parametrize("kernel", names(metafunc.config), indirect=True, scope="session")

@@ -1,0 +1,176 @@
+"""The half of the plugin that works on the host: boots a guest for each kernel, and replays what its pytest tells.
+
+A test of which its guest does not tell is a failure, with the end of the guest's console.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from guest.boot import SHARED, Guest, GuestError, boot
+from guest.inside import RESULTS, SELECTED
+from guest.kernels import NATIVE
+from guest.results import Lines, Report, Results
+
+KERNEL, FOLDER = "INGRAIN_GUEST_KERNEL", "INGRAIN_GUEST_FOLDER"
+"""Variables of the environment that tell a pytest that it is inside: of which kernel, and what is shared."""
+
+BOOT_S = 900.0
+"""How long a guest may take until its pytest has begun: some 40 s where the machine is its own, minutes on a busy one.
+A kernel that panics ends at once; this is for one that says nothing."""
+TEST_S = 300.0
+"""How long a test may take in a guest that sets no limit of its own (`pytest.mark.timeout`)."""
+GRACE_S = 60.0
+"""What a guest has beyond a test's limit to tell that it was reached."""
+
+_limit = pytest.StashKey[float]()
+
+
+def kernel_of(item: pytest.Item) -> str | None:
+    """The kernel that a test is to run on; None where it is no test of a guest."""
+    parameters = getattr(item, "callspec", None)
+    name = parameters.params.get("kernel") if parameters and "guest" in item.path.parent.parts else None
+    return None if name == NATIVE else name
+
+
+class Lost(Exception):  # noqa: N818 it is a guest that is lost, and what the tests' failures say
+    """A guest is of no use any more; the message says why."""
+
+
+class Session:
+    """A guest that runs all selected tests of one kernel. limits: of each test, by its node id."""
+
+    def __init__(self, guest: Guest, limits: Mapping[str, float]) -> None:
+        self._guest = guest
+        self._limits = limits
+        self._results = Results()
+        self._lines = Lines(guest.shared / RESULTS)
+        self._heard = time.monotonic()
+        self._lost = ""
+
+    def reports(self, nodeid: str) -> Iterator[Report]:
+        """Of a test, as they come. Raises Lost where not all will."""
+        while True:
+            dead = self._guest.ended is not None  # what is read after this is all there will be
+            if messages := self._lines.read():
+                self._heard = time.monotonic()
+            for message in messages:
+                self._results.add(message)
+            yield from self._results.take(nodeid)
+            if self._results.finished(nodeid):
+                return
+            self._check(nodeid, dead=dead)
+            time.sleep(0.1)
+
+    def _check(self, nodeid: str, *, dead: bool) -> None:
+        """Is there hope for this test?"""
+        silent = time.monotonic() - self._heard
+        if not self._lost:
+            if self._results.ended:
+                why = self._results.uncollected(nodeid) or "it was not among those that were collected there"
+                raise Lost(f"the guest ran its tests and not this one: {why}")
+            if dead:
+                state = f"died with {self._guest.ended}" if self._results.kernel else "did not boot"
+                self._lost = f"the guest {state}"
+            elif not self._results.kernel and silent > BOOT_S:
+                self._lost = f"the guest did not boot within {BOOT_S:.0f} s"
+            elif self._results.kernel and silent > self._limits[nodeid] + GRACE_S:
+                self._lost = f"the guest hangs: nothing was heard of it for {silent:.0f} s, during {nodeid}"
+            else:
+                return
+        raise Lost(f"{self._lost}\n\nThe last lines of its console:\n{self._guest.last_lines()}")
+
+    def end(self, seconds: float) -> None:
+        """Give it time to power off by itself, then turn it off."""
+        if not self._lost:
+            self._guest.wait(seconds)
+        self._guest.end()
+
+
+class Outside:
+    """Registered on the host. start: makes a guest, as boot() does."""
+
+    def __init__(self, config: pytest.Config, start: Callable[..., Guest] = boot) -> None:
+        self._config = config
+        self._start = start
+        self._at = ""
+        self._session: Session | None = None
+        self._trouble = ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Guests' tests come last, kernel by kernel; their limits are kept in the guest, not here."""
+        order: dict[str | None, int] = {None: -1}
+        for item in items:
+            kernel = kernel_of(item)
+            order.setdefault(kernel, len(order))
+            if kernel is not None:
+                own = item.get_closest_marker("timeout")
+                item.stash[_limit] = float(own.args[0]) if own and own.args else TEST_S
+                item.add_marker(pytest.mark.timeout(0), append=False)
+        items.sort(key=lambda item: order[kernel_of(item)])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Replay what the guest tells of a test."""
+        kernel = kernel_of(item)
+        if kernel is None:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports(kernel, item):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """No guest outlives the run."""
+        self._leave(0 if session.shouldfail or session.shouldstop else 30)
+
+    def pytest_unconfigure(self) -> None:
+        """Nor an interrupted one."""
+        self._leave(0)
+
+    def _reports(self, kernel: str, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        if kernel != self._at:
+            self._leave(30)
+            self._enter(kernel, item.session)
+        if self._session is None:
+            yield failure(item, self._trouble)
+            return
+        try:
+            for report in self._session.reports(item.nodeid):
+                yield self._config.hook.pytest_report_from_serializable(config=self._config, data=report)
+        except Lost as lost:
+            yield failure(item, str(lost))
+
+    def _enter(self, kernel: str, session: pytest.Session) -> None:
+        limits = {item.nodeid: item.stash[_limit] for item in session.items if kernel_of(item) == kernel}
+        said = self._config.option
+        options = [f"--tb={said.tbstyle}", *["-v"] * max(said.verbose, 0), *["--showlocals"] * said.showlocals]
+        files = sorted({nodeid.partition("::")[0] for nodeid in limits})
+        command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={TEST_S:.0f}", *options, *files]
+        environment = {KERNEL: kernel, FOLDER: str(SHARED)}
+        self._at = kernel
+        try:
+            guest = self._start(kernel, command, environment, {SELECTED: json.dumps([*limits])})
+            self._session = Session(guest, limits)
+        except GuestError as error:
+            self._trouble = str(error)
+
+    def _leave(self, seconds: float) -> None:
+        if self._session:
+            self._session.end(seconds)
+        self._session = None
+        self._at = ""
+
+
+def failure(item: pytest.Item, why: str) -> pytest.TestReport:
+    """A report of a test of which its guest does not tell."""
+    return pytest.TestReport(
+        nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", longrepr=why, when="call"
+    )
