@@ -6,6 +6,36 @@
 
 #include "path.h"
 
+/* What is traced: a program each, or one in each way. */
+enum function {
+	FUNCTION_do_filp_open,
+	FUNCTION_do_file_open,
+	FUNCTION_do_file_open_root,
+	FUNCTION_vm_mmap_pgoff,
+	FUNCTION_vfs_truncate,
+	FUNCTION_do_truncate,
+	FUNCTION_chmod_common,
+	FUNCTION_chown_common,
+	FUNCTION_vfs_rename,
+	FUNCTION_vfs_link,
+	FUNCTION_vfs_symlink,
+	FUNCTION_vfs_mkdir,
+	FUNCTION_vfs_mknod,
+	FUNCTION_vfs_unlink,
+	FUNCTION_vfs_rmdir,
+	FUNCTION_vfs_read,
+	FUNCTION_vfs_readv,
+	FUNCTION_vfs_write,
+	FUNCTION_vfs_writev,
+	FUNCTION_do_splice,
+	FUNCTION_do_splice_direct,
+	FUNCTION_splice_file_to_pipe,
+	FUNCTION_vfs_copy_file_range,
+	FUNCTION_system_call, /* any, when it returns */
+	FUNCTION_uring,       /* a request of io_uring, when it is complete */
+	FUNCTIONS,
+};
+
 enum kind {
 	OPENED,
 	MAPPED,
@@ -49,6 +79,7 @@ struct access {
 
 EVENT(access);
 
+#define TWO_PATHS (2 * PATH_BYTES)
 #define WALK_MAX 2048 /* a power of two: the names that have room in PATH_BYTES */
 #define NOWHERE 2     /* enum end: in no directory, as a pipe or a memory file */
 
@@ -77,39 +108,25 @@ struct walk {
 struct slot {
 	struct walk walk;
 	struct access access;
-	char text[TEXT_BYTES + NAME_BYTES];
+	char text[TWO_PATHS + NAME_BYTES];
 };
 
-#define SLOTS 4
-
 /*
- * Events are larger than the stack. On a kernel that preempts tracing programs, one that begins within another on the
- * same CPU has the next slot.
+ * Events are larger than the stack. Each program has its own slot: on some kernels one may be interrupted by others on
+ * the same CPU, but never by itself (such runs are left out, and counted as recursion_misses).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLOTS);
+	__uint(max_entries, FUNCTIONS);
 	__type(key, __u32);
 	__type(value, struct slot);
 } slots SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} turn SEC(".maps");
-
 /* An event about nothing yet. */
-static __always_inline struct slot *next_slot(__u32 *which)
+static __always_inline struct slot *new_event(__u32 function)
 {
-	__u32 zero = 0, *next = bpf_map_lookup_elem(&turn, &zero);
-	struct slot *s;
+	struct slot *s = bpf_map_lookup_elem(&slots, &function);
 
-	if (!next)
-		return 0;
-	*which = (*next)++ % SLOTS;
-	s = bpf_map_lookup_elem(&slots, which);
 	if (s) {
 		__builtin_memset(&s->access, 0, sizeof(s->access));
 		s->walk.size = 0;
@@ -145,13 +162,15 @@ static __always_inline __u32 marks_of(const struct walk *w, struct dentry *dentr
 static __always_inline long tell(void *ctx, struct slot *s, enum kind kind)
 {
 	struct access *a = &s->access;
+	__u64 size = s->walk.size;
 	long error;
 
+	if (size > TWO_PATHS) /* the verifier does not know that it cannot be */
+		size = TWO_PATHS;
 	read_process(&a->process);
 	a->kind = kind;
-	a->captured = s->walk.size;
-	error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, a,
-				      sizeof(*a) + (a->captured & (TEXT_BYTES - 1)));
+	a->captured = size;
+	error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, a, sizeof(*a) + size);
 	count_output(error);
 	return error;
 }

@@ -11,18 +11,8 @@
 #include "traced.h"
 #include "watched.h"
 
-enum changing {
-	CHANGING_vfs_rename,
-	CHANGING_vfs_link,
-	CHANGING_vfs_symlink,
-	CHANGING_vfs_mkdir,
-	CHANGING_vfs_mknod,
-	CHANGING_vfs_unlink,
-	CHANGING_vfs_rmdir,
-};
-
 struct change {
-	__u32 function; /* enum changing: the one that is to come */
+	__u32 function; /* the one that is to come */
 	__u32 depth;    /* calls of it within each other */
 	__u64 mnt;
 	__u64 dentry;   /* of the file */
@@ -65,32 +55,32 @@ static __always_inline void note(__u32 function, struct path *folder, struct den
 	c.flags = flags;
 	c.inode = BPF_CORE_READ(inode, i_ino);
 	c.device = BPF_CORE_READ(inode, i_sb, s_dev);
-	if (function == CHANGING_vfs_rename)
+	if (function == FUNCTION_vfs_rename)
 		bpf_probe_read_kernel_str(c.name, sizeof(c.name), BPF_CORE_READ(dentry, d_name.name));
 	bpf_map_update_elem(&changes, &thread, &c, BPF_ANY);
 }
 
-/* An event about a change, its first path being that of this entry. `seen` grows where it is to be seen. */
-static __always_inline struct slot *first_path(const struct change *c, __u64 dentry, const char *name, __u32 *which,
+/* An event about a change, its first path being that of this entry; `seen`: whether it is to be seen. */
+static __always_inline struct slot *first_path(__u32 function, const struct change *c, __u64 dentry, const char *name,
 					       int *seen)
 {
-	struct slot *s = next_slot(which);
+	struct slot *s = new_event(function);
 
 	if (!s)
 		return 0;
 	walk_from(s, c->mnt, dentry);
 	if (name)
 		append_name(s, name);
-	*seen = walk(*which);
+	*seen = walk(function);
 	s->access.path = s->walk.bytes;
 	s->access.marks = s->walk.end == CUT ? IS_CUT : 0;
 	return s;
 }
 
-static __always_inline void second_path(struct slot *s, __u32 which, __u64 mnt, __u64 dentry, int *seen)
+static __always_inline void second_path(struct slot *s, __u32 function, __u64 mnt, __u64 dentry, int *seen)
 {
 	walk_from(s, mnt, dentry);
-	*seen |= walk(which);
+	*seen |= walk(function);
 	if (s->walk.end == CUT)
 		s->access.marks |= NEW_IS_CUT;
 }
@@ -109,51 +99,48 @@ static __always_inline void tell_change(void *ctx, struct slot *s, const struct 
 	tell(ctx, s, kind);
 }
 
-static __always_inline void tell_entry(void *ctx, const struct change *c, enum kind kind)
+static __always_inline void tell_entry(void *ctx, __u32 function, const struct change *c, enum kind kind)
 {
 	struct slot *s;
-	__u32 which;
 	int seen;
 
-	s = first_path(c, c->dentry, 0, &which, &seen);
+	s = first_path(function, c, c->dentry, 0, &seen);
 	if (s && seen)
 		tell_change(ctx, s, c, c->dentry, kind);
 }
 
-static __always_inline void tell_linked(void *ctx, const struct change *c)
+static __always_inline void tell_linked(void *ctx, __u32 function, const struct change *c)
 {
 	struct slot *s;
-	__u32 which;
 	int seen;
 
-	s = first_path(c, c->dentry, 0, &which, &seen);
+	s = first_path(function, c, c->dentry, 0, &seen);
 	if (!s)
 		return;
-	second_path(s, which, c->mnt, c->other, &seen);
+	second_path(s, function, c->mnt, c->other, &seen);
 	if (seen)
 		tell_change(ctx, s, c, c->dentry, LINKED);
 }
 
 #define EXCHANGES 2 /* RENAME_EXCHANGE of linux/fs.h */
 
-static __always_inline void tell_renamed(void *ctx, const struct change *c)
+static __always_inline void tell_renamed(void *ctx, __u32 function, const struct change *c)
 {
 	struct slot *s;
-	__u32 which;
 	int seen;
 
-	s = first_path(c, c->folder, c->name, &which, &seen);
+	s = first_path(function, c, c->folder, c->name, &seen);
 	if (!s)
 		return;
-	second_path(s, which, c->mnt, c->dentry, &seen);
+	second_path(s, function, c->mnt, c->dentry, &seen);
 	if (seen)
 		tell_change(ctx, s, c, c->dentry, RENAMED);
 	if (!(c->flags & EXCHANGES))
 		return;
-	s = first_path(c, c->dentry, 0, &which, &seen); /* the other one was where this is now */
+	s = first_path(function, c, c->dentry, 0, &seen); /* the other one was where this is now */
 	if (!s)
 		return;
-	second_path(s, which, c->mnt, c->other, &seen);
+	second_path(s, function, c->mnt, c->other, &seen);
 	if (seen)
 		tell_change(ctx, s, c, c->other, RENAMED);
 }
@@ -176,18 +163,18 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 		return 0;
 	if (!is_error(result)) {
 		switch (function) {
-		case CHANGING_vfs_rename:
-			tell_renamed(ctx, c);
+		case FUNCTION_vfs_rename:
+			tell_renamed(ctx, function, c);
 			break;
-		case CHANGING_vfs_link:
-			tell_linked(ctx, c);
+		case FUNCTION_vfs_link:
+			tell_linked(ctx, function, c);
 			break;
-		case CHANGING_vfs_unlink:
-		case CHANGING_vfs_rmdir:
-			tell_entry(ctx, c, DELETED);
+		case FUNCTION_vfs_unlink:
+		case FUNCTION_vfs_rmdir:
+			tell_entry(ctx, function, c, DELETED);
 			break;
 		default:
-			tell_entry(ctx, c, CREATED);
+			tell_entry(ctx, function, c, CREATED);
 		}
 	}
 	bpf_map_delete_elem(&changes, &thread);
@@ -195,15 +182,15 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 }
 
 /*
- * A hook of `count` arguments notes what `function` is about to change, if it allows it; `folder`, `dentry`, `other` and
- * `flags` are numbers of its arguments. A kprobe there is too early to know whether it does.
+ * A hook of `count` arguments notes what `function` is about to change, if it allows it; `folder`, `dentry`, `other`
+ * and `flags` are numbers of its arguments. A kprobe there is too early to know whether it does.
  */
 #define ON_HOOK(hook, count, function, folder, dentry, other, flags)                                           \
 	SEC("fexit/" #hook)                                                                                    \
 	int hook##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
 		if (in_scope() && !(__s32)returned(ctx, count, count))                                                \
-			note(CHANGING_##function, (void *)TRACED_##folder(ctx), (void *)TRACED_##dentry(ctx),  \
+			note(FUNCTION_##function, (void *)TRACED_##folder(ctx), (void *)TRACED_##dentry(ctx),  \
 			     (void *)TRACED_##other(ctx), TRACED_##flags(ctx));                                \
 		return 0;                                                                                      \
 	}                                                                                                      \
@@ -211,7 +198,7 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 	int hook##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
 		if (in_scope())                                                                                \
-			note(CHANGING_##function, (void *)PROBED_##folder(ctx), (void *)PROBED_##dentry(ctx),  \
+			note(FUNCTION_##function, (void *)PROBED_##folder(ctx), (void *)PROBED_##dentry(ctx),  \
 			     (void *)PROBED_##other(ctx), PROBED_##flags(ctx));                                \
 		return 0;                                                                                      \
 	}
@@ -220,20 +207,20 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 	SEC("fentry/" #function)                                                                               \
 	int function##_fentry(__u64 *ctx __attribute__((unused)))                                             \
 	{                                                                                                      \
-		return change_begins(CHANGING_##function);                                                     \
+		return change_begins(FUNCTION_##function);                                                     \
 	}                                                                                                      \
 	SEC("fexit/" #function)                                                                                \
 	int function##_fexit(__u64 *ctx)                                                                       \
 	{                                                                                                      \
-		return change_ends(ctx, CHANGING_##function, returned(ctx, count, count_mapped));              \
+		return change_ends(ctx, FUNCTION_##function, returned(ctx, count, count_mapped));              \
 	}                                                                                                      \
 	SEC("kprobe/" #function)                                                                               \
 	int function##_kprobe(struct pt_regs *ctx __attribute__((unused)))                                     \
 	{                                                                                                      \
-		return change_begins(CHANGING_##function);                                                     \
+		return change_begins(FUNCTION_##function);                                                     \
 	}                                                                                                      \
 	SEC("kretprobe/" #function)                                                                            \
 	int function##_kretprobe(struct pt_regs *ctx)                                                          \
 	{                                                                                                      \
-		return change_ends(ctx, CHANGING_##function, PT_REGS_RC(ctx));                                 \
+		return change_ends(ctx, FUNCTION_##function, PT_REGS_RC(ctx));                                 \
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Who opens, maps, truncates, renames, links, makes and deletes files, and changes their mode and owner, as events; what
- * is read and written is counted (moved.h). Only what succeeded is told, and only in directories that are watched.
+ * Who opens, maps, truncates, renames, links, makes and deletes files, and changes their mode and owner, as events;
+ * what is read and written is counted (moved.h). Only what succeeded is told, and only in directories that are watched.
  */
 #include "changes.h"
 #include "uring.h"
@@ -19,16 +19,14 @@ struct inode___sized {
 #pragma clang attribute pop
 
 /* An event about a file at a path; 0 where it is not to be seen. */
-static __always_inline struct slot *see(struct vfsmount *mnt, struct dentry *dentry)
+static __always_inline struct slot *see(__u32 function, struct vfsmount *mnt, struct dentry *dentry)
 {
-	struct slot *s;
-	__u32 which;
+	struct slot *s = new_event(function);
 
-	s = next_slot(&which);
 	if (!s)
 		return 0;
 	walk_from(s, (__u64)mnt, (__u64)dentry);
-	if (!walk(which))
+	if (!walk(function))
 		return 0;
 	identify(&s->access.file, mnt, dentry, BPF_CORE_READ(dentry, d_inode));
 	s->access.path = s->walk.bytes;
@@ -36,21 +34,22 @@ static __always_inline struct slot *see(struct vfsmount *mnt, struct dentry *den
 	return s;
 }
 
-static __always_inline struct slot *see_file(struct file *file)
+static __always_inline struct slot *see_file(__u32 function, struct file *file)
 {
-	return see(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry));
+	return see(function, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry));
 }
 
-static __always_inline struct slot *see_path(struct path *path)
+static __always_inline struct slot *see_path(__u32 function, struct path *path)
 {
-	return see(BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry));
+	return see(function, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry));
 }
 
 #define FMODE_CREATED (1 << 20) /* linux/fs.h */
 
-static __always_inline int tell_opened(void *ctx, struct file *file, __u32 flags)
+static __always_inline int tell_opened(void *ctx, struct call *call, __u32 flags)
 {
-	struct slot *s = see_file(file);
+	struct file *file = (void *)call->result;
+	struct slot *s = is_error(call->result) ? 0 : see_file(call->function, file);
 
 	if (!s)
 		return 0;
@@ -66,7 +65,7 @@ static __always_inline int opened(void *ctx, struct call *call)
 {
 	struct open_flags *how = (void *)call->args[0];
 
-	return is_error(call->result) ? 0 : tell_opened(ctx, (void *)call->result, BPF_CORE_READ(how, open_flag));
+	return tell_opened(ctx, call, BPF_CORE_READ(how, open_flag));
 }
 
 /* By a handle (open_by_handle_at(2)), or by the kernel. */
@@ -74,16 +73,16 @@ static __always_inline int opened_below(void *ctx, struct call *call)
 {
 	struct file *file = (void *)call->result;
 
-	return is_error(call->result) ? 0 : tell_opened(ctx, file, BPF_CORE_READ(file, f_flags));
+	return is_error(call->result) ? 0 : tell_opened(ctx, call, BPF_CORE_READ(file, f_flags));
 }
 
-ON_RETURN(do_filp_open, 3, 3, 3, 3, 3, 3, opened)
-ON_RETURN(do_file_open, 3, 3, 3, 3, 3, 3, opened)
-ON_RETURN(do_file_open_root, 4, 3, 1, 1, 1, 1, opened_below)
+ON_RETURN(do_filp_open, 3, 3, 3, 0, 0, 0, opened)
+ON_RETURN(do_file_open, 3, 3, 3, 0, 0, 0, opened)
+ON_RETURN(do_file_open_root, 4, 3, 1, 0, 0, 0, opened_below)
 
 static __always_inline int mapped(void *ctx, struct call *call)
 {
-	struct slot *s = call->args[0] && !is_error(call->result) ? see_file((void *)call->args[0]) : 0;
+	struct slot *s = call->args[0] && !is_error(call->result) ? see_file(call->function, (void *)call->args[0]) : 0;
 
 	if (!s)
 		return 0;
@@ -93,7 +92,7 @@ static __always_inline int mapped(void *ctx, struct call *call)
 	return 0;
 }
 
-ON_RETURN(vm_mmap_pgoff, 6, 6, 1, 4, 5, 5, mapped)
+ON_RETURN(vm_mmap_pgoff, 6, 6, 1, 4, 5, 0, mapped)
 
 static __always_inline int tell_truncated(void *ctx, struct slot *s, struct dentry *dentry)
 {
@@ -110,7 +109,9 @@ static __always_inline int truncated(void *ctx, struct call *call)
 {
 	struct path *path = (void *)call->args[0];
 
-	return is_error(call->result) ? 0 : tell_truncated(ctx, see_path(path), BPF_CORE_READ(path, dentry));
+	if (is_error(call->result))
+		return 0;
+	return tell_truncated(ctx, see_path(call->function, path), BPF_CORE_READ(path, dentry));
 }
 
 /* Of a file that is open, or is being opened; where it is not, vfs_truncate() calls this. */
@@ -120,15 +121,15 @@ static __always_inline int truncated_open(void *ctx, struct call *call)
 
 	if (!file || is_error(call->result))
 		return 0;
-	return tell_truncated(ctx, see_file(file), BPF_CORE_READ(file, f_path.dentry));
+	return tell_truncated(ctx, see_file(call->function, file), BPF_CORE_READ(file, f_path.dentry));
 }
 
-ON_RETURN(vfs_truncate, 2, 2, 1, 1, 1, 1, truncated)
-ON_RETURN(do_truncate, 4, 5, 4, 5, 5, 5, truncated_open)
+ON_RETURN(vfs_truncate, 2, 2, 1, 0, 0, 0, truncated)
+ON_RETURN(do_truncate, 4, 5, 4, 5, 0, 0, truncated_open)
 
 static __always_inline int mode_changed(void *ctx, struct call *call)
 {
-	struct slot *s = is_error(call->result) ? 0 : see_path((void *)call->args[0]);
+	struct slot *s = is_error(call->result) ? 0 : see_path(call->function, (void *)call->args[0]);
 
 	if (!s)
 		return 0;
@@ -139,7 +140,7 @@ static __always_inline int mode_changed(void *ctx, struct call *call)
 
 static __always_inline int owner_changed(void *ctx, struct call *call)
 {
-	struct slot *s = is_error(call->result) ? 0 : see_path((void *)call->args[0]);
+	struct slot *s = is_error(call->result) ? 0 : see_path(call->function, (void *)call->args[0]);
 
 	if (!s)
 		return 0;
@@ -149,23 +150,23 @@ static __always_inline int owner_changed(void *ctx, struct call *call)
 	return 0;
 }
 
-ON_RETURN(chmod_common, 2, 2, 1, 2, 2, 2, mode_changed)
-ON_RETURN(chown_common, 3, 3, 1, 2, 3, 3, owner_changed)
+ON_RETURN(chmod_common, 2, 2, 1, 2, 0, 0, mode_changed)
+ON_RETURN(chown_common, 3, 3, 1, 2, 3, 0, owner_changed)
 
 ON_MOVE(vfs_read, 4, 1, 0, 1)
 ON_MOVE(vfs_readv, 5, 1, 0, 1)
 ON_MOVE(vfs_write, 4, 0, 1, 1)
 ON_MOVE(vfs_writev, 5, 0, 1, 1)
 /* Where they are no part of what follows, it is sendfile(2). */
-ON_MOVE(do_splice_direct, 6, 1, 3, !is_within(FUNCTION_moving))
-ON_MOVE(splice_file_to_pipe, 5, 1, 0, !is_within(FUNCTION_moving))
+ON_MOVE(do_splice_direct, 6, 1, 3, !is_within(MOVING))
+ON_MOVE(splice_file_to_pipe, 5, 1, 0, !is_within(MOVING))
 ON_WHOLE_MOVE(do_splice, 6, 1, 3)
 ON_WHOLE_MOVE(vfs_copy_file_range, 6, 1, 3)
 
 SEC("raw_tracepoint/sys_exit")
 int syscall_returns(struct bpf_raw_tracepoint_args *ctx)
 {
-	return all_moved(ctx, ctx->args[1]);
+	return all_moved(ctx, FUNCTION_system_call, ctx->args[1]);
 }
 
 SEC("raw_tp/io_uring_complete")

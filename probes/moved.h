@@ -81,20 +81,20 @@ static __always_inline void count_uncounted(__u64 bytes)
 }
 
 /* Makes sure that there are counts for a file, and that the user side knows whose; 0 where it is not to be seen. */
-static __always_inline struct moved *name_moved(void *ctx, void *active, const struct file_of *key, __u64 bytes)
+static __always_inline struct moved *name_moved(void *ctx, __u32 function, void *active, const struct file_of *key,
+						__u64 bytes)
 {
 	struct entry_of entry = { .mnt = key->mnt, .dentry = key->dentry, .inode = key->inode };
 	struct moved nothing = {}, *m;
 	struct slot *s;
-	__u32 which;
 
 	if (is_unseen(&entry))
 		return 0;
-	s = next_slot(&which);
+	s = new_event(function);
 	if (!s)
 		return 0;
 	walk_from(s, key->mnt, key->dentry);
-	if (!walk(which)) {
+	if (!walk(function)) {
 		is_not_seen(&entry);
 		return 0;
 	}
@@ -119,7 +119,8 @@ static __always_inline int is_counted(struct file *file)
 	return kind == REGULAR || kind == BLOCK_DEVICE;
 }
 
-static __always_inline void count_moved(void *ctx, struct file *file, enum moved_direction direction, __s64 bytes)
+static __always_inline void count_moved(void *ctx, __u32 function, struct file *file, enum moved_direction direction,
+					__s64 bytes)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct file_of key = {};
@@ -135,32 +136,35 @@ static __always_inline void count_moved(void *ctx, struct file *file, enum moved
 	identify(&key, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), inode);
 	m = bpf_map_lookup_elem(active, &key);
 	if (!m || !m->named)
-		m = name_moved(ctx, active, &key, bytes);
+		m = name_moved(ctx, function, active, &key, bytes);
 	if (!m)
 		return;
 	__sync_fetch_and_add(&m->bytes[direction], bytes);
 	__sync_fetch_and_add(&m->calls[direction], 1);
 }
 
-static __always_inline void has_moved(void *ctx, struct file *from, struct file *to, __s64 bytes)
+static __always_inline void has_moved(void *ctx, __u32 function, struct file *from, struct file *to, __s64 bytes)
 {
-	count_moved(ctx, from, READ, bytes);
-	count_moved(ctx, to, WRITTEN, bytes);
+	count_moved(ctx, function, from, READ, bytes);
+	count_moved(ctx, function, to, WRITTEN, bytes);
 }
+
+/* Calls of these functions that are under way have one key: of those within each other, the outermost counts. */
+#define MOVING FUNCTION_system_call
 
 static __always_inline int is_moving(struct file *from, struct file *to)
 {
 	if ((from && is_counted(from)) || (to && is_counted(to)))
-		begins(FUNCTION_moving, (__u64)from, (__u64)to, 0, 0);
+		begins(MOVING, (__u64)from, (__u64)to, 0, 0);
 	return 0;
 }
 
-static __always_inline int all_moved(void *ctx, __s64 bytes)
+static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 {
 	struct call call;
 
-	if (ends(FUNCTION_moving, bytes, &call))
-		has_moved(ctx, (void *)call.args[0], (void *)call.args[1], bytes);
+	if (ends(MOVING, bytes, &call))
+		has_moved(ctx, function, (void *)call.args[0], (void *)call.args[1], bytes);
 	return 0;
 }
 
@@ -171,35 +175,35 @@ static __always_inline int all_moved(void *ctx, __s64 bytes)
  * its kretprobes), however many wait. So a kprobe notes the files, and what was moved is what the system call returns,
  * which is the same; the function may be part of another that was noted, with the same files.
  */
-#define ON_MOVE(function, count, from, to, if_only)                                                             \
-	SEC("fexit/" #function)                                                                                \
-	int function##_fexit(__u64 *ctx)                                                                       \
+#define ON_MOVE(name, count, from, to, if_only)                                                                \
+	SEC("fexit/" #name)                                                                                    \
+	int name##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
 		if (in_scope() && (if_only))                                                                   \
-			has_moved(ctx, (void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx),                   \
+			has_moved(ctx, FUNCTION_##name, (void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx),  \
 				  returned(ctx, count, count));                                                \
 		return 0;                                                                                      \
 	}                                                                                                      \
-	SEC("kprobe/" #function)                                                                               \
-	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	SEC("kprobe/" #name)                                                                                   \
+	int name##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
 		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
 	}
 
 /* The same, of functions within which others of them may be called. */
-#define ON_WHOLE_MOVE(function, count, from, to)                                                               \
-	SEC("fentry/" #function)                                                                               \
-	int function##_fentry(__u64 *ctx)                                                                      \
+#define ON_WHOLE_MOVE(name, count, from, to)                                                                   \
+	SEC("fentry/" #name)                                                                                   \
+	int name##_fentry(__u64 *ctx)                                                                          \
 	{                                                                                                      \
-		return begins(FUNCTION_moving, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0);                    \
+		return begins(MOVING, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0);                             \
 	}                                                                                                      \
-	SEC("fexit/" #function)                                                                                \
-	int function##_fexit(__u64 *ctx)                                                                       \
+	SEC("fexit/" #name)                                                                                    \
+	int name##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
-		return all_moved(ctx, returned(ctx, count, count));                                            \
+		return all_moved(ctx, FUNCTION_##name, returned(ctx, count, count));                           \
 	}                                                                                                      \
-	SEC("kprobe/" #function)                                                                               \
-	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	SEC("kprobe/" #name)                                                                                   \
+	int name##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
 		return is_moving((void *)PROBED_##from(ctx), (void *)PROBED_##to(ctx));                        \
 	}

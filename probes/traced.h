@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Functions of the kernel that are traced when they return, with up to four of their arguments and what they gave; each in
- * both ways. fexit has all of that at hand. A kretprobe has not the arguments: a kprobe keeps them until then.
+ * Functions of the kernel that are traced when they return, with up to four of their arguments and what they gave; each
+ * in both ways. fexit has all of that at hand. A kretprobe has not the arguments: a kprobe keeps them until then.
  */
 #pragma once
 
@@ -9,23 +9,12 @@
 
 #include <linux/ptrace.h>
 
-/* Functions whose calls are kept until they return. */
-enum function {
-	FUNCTION_do_filp_open,
-	FUNCTION_do_file_open,
-	FUNCTION_do_file_open_root,
-	FUNCTION_vm_mmap_pgoff,
-	FUNCTION_vfs_truncate,
-	FUNCTION_do_truncate,
-	FUNCTION_chmod_common,
-	FUNCTION_chown_common,
-	FUNCTION_moving, /* whichever moves bytes: of one call only the outermost counts */
-};
-
 /* One call of a function. Structs that arguments point to are the caller's, and are there until it has returned. */
 struct call {
 	__u64 args[4];
 	__s64 result;
+	__u32 function; /* enum function of whoever includes this */
+	__u32 unused;
 };
 
 struct call_of {
@@ -75,6 +64,7 @@ static __always_inline int ends(__u32 function, __s64 result, struct call *call)
 		return 0;
 	*call = *begun;
 	call->result = result;
+	call->function = function;
 	bpf_map_delete_elem(&calls, &key);
 	return 1;
 }
@@ -113,7 +103,7 @@ static __always_inline __s64 returned(__u64 *ctx, int count, int count_mapped)
 	return value;
 }
 
-/* Whether it is an error, of a function that gives an int, a long or a pointer: what is above an int, is not written. */
+/* Whether it is an error, of a function that gives an int, a long or a pointer: what is above an int is not written. */
 static __always_inline int is_error(__s64 result)
 {
 	__u32 above = (__u64)result >> 32;
@@ -136,34 +126,34 @@ static __always_inline int is_error(__s64 result)
 #define PROBED_5(ctx) PT_REGS_PARM5(ctx)
 
 /*
- * `does(ctx, &call)` when a function returned that has `count` arguments (`count_mapped`: see returned()); `a` to `d` are
- * the numbers, from 1, of those that the call tells.
+ * `does(ctx, &call)` when a function returned that has `count` arguments (`count_mapped`: see returned()); `a` to `d`
+ * are the numbers, from 1, of those that the call tells.
  */
-#define ON_RETURN(function, count, count_mapped, a, b, c, d, does)                                                   \
-	SEC("fexit/" #function)                                                                                \
-	int function##_fexit(__u64 *ctx)                                                                       \
+#define ON_RETURN(name, count, count_mapped, a, b, c, d, does)                                                 \
+	SEC("fexit/" #name)                                                                                    \
+	int name##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
-		struct call call;                                                                              \
+		struct call call = { .function = FUNCTION_##name };                                            \
 													       \
 		if (!in_scope())                                                                               \
 			return 0;                                                                              \
-		call.args[0] = ctx[a - 1];                                                                     \
-		call.args[1] = ctx[b - 1];                                                                     \
-		call.args[2] = ctx[c - 1];                                                                     \
-		call.args[3] = ctx[d - 1];                                                                     \
-		call.result = returned(ctx, count, count_mapped);                                                    \
+		call.args[0] = TRACED_##a(ctx);                                                                \
+		call.args[1] = TRACED_##b(ctx);                                                                \
+		call.args[2] = TRACED_##c(ctx);                                                                \
+		call.args[3] = TRACED_##d(ctx);                                                                \
+		call.result = returned(ctx, count, count_mapped);                                              \
 		return does(ctx, &call);                                                                       \
 	}                                                                                                      \
-	SEC("kprobe/" #function)                                                                               \
-	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	SEC("kprobe/" #name)                                                                                   \
+	int name##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
-		return begins(FUNCTION_##function, PT_REGS_PARM##a(ctx), PT_REGS_PARM##b(ctx),                 \
-			      PT_REGS_PARM##c(ctx), PT_REGS_PARM##d(ctx));                                     \
+		return begins(FUNCTION_##name, PROBED_##a(ctx), PROBED_##b(ctx), PROBED_##c(ctx),              \
+			      PROBED_##d(ctx));                                                                \
 	}                                                                                                      \
-	SEC("kretprobe/" #function)                                                                            \
-	int function##_kretprobe(struct pt_regs *ctx)                                                          \
+	SEC("kretprobe/" #name)                                                                                \
+	int name##_kretprobe(struct pt_regs *ctx)                                                              \
 	{                                                                                                      \
 		struct call call;                                                                              \
 													       \
-		return ends(FUNCTION_##function, PT_REGS_RC(ctx), &call) ? does(ctx, &call) : 0;               \
+		return ends(FUNCTION_##name, PT_REGS_RC(ctx), &call) ? does(ctx, &call) : 0;                   \
 	}

@@ -37,21 +37,26 @@ enum uring_operation {
 
 static __always_inline int uring_moved(void *ctx, struct io_kiocb *request)
 {
+	struct file *file;
+	__s64 bytes;
+
 	if (!bpf_core_field_exists(request->cqe) || !in_scope())
 		return 0;
+	file = BPF_CORE_READ(request, file);
+	bytes = BPF_CORE_READ(request, cqe.res);
 	switch (BPF_CORE_READ(request, opcode)) {
 	case URING_READV:
 	case URING_READ_FIXED:
 	case URING_READ:
 	case URING_READ_MULTISHOT:
 	case URING_READV_FIXED:
-		count_moved(ctx, BPF_CORE_READ(request, file), READ, BPF_CORE_READ(request, cqe.res));
+		count_moved(ctx, FUNCTION_uring, file, READ, bytes);
 		break;
 	case URING_WRITEV:
 	case URING_WRITE_FIXED:
 	case URING_WRITE:
 	case URING_WRITEV_FIXED:
-		count_moved(ctx, BPF_CORE_READ(request, file), WRITTEN, BPF_CORE_READ(request, cqe.res));
+		count_moved(ctx, FUNCTION_uring, file, WRITTEN, bytes);
 		break;
 	}
 	return 0;

@@ -88,10 +88,13 @@ static __always_inline void look_at_place(struct walk *w, struct rules *r, struc
 static __always_inline int append_name(struct slot *s, const void *from)
 {
 	struct walk *w = &s->walk;
-	__u32 at = w->size & (TEXT_BYTES - 1);
-	long name = bpf_probe_read_kernel_str(s->text + at, NAME_BYTES, from);
+	__u32 at = w->size & (TWO_PATHS - 1);
+	long name;
 
-	if (name <= 0 || w->bytes + name > PATH_BYTES || w->count >= WALK_MAX)
+	if (w->bytes >= PATH_BYTES || w->count >= WALK_MAX)
+		return 0;
+	name = bpf_probe_read_kernel_str(s->text + at, NAME_BYTES, from);
+	if (name <= 0 || w->bytes + name > PATH_BYTES)
 		return 0;
 	w->begins[w->count & (WALK_MAX - 1)] = at;
 	w->count++;
@@ -164,7 +167,7 @@ __noinline int go_down(__u32 which)
 		w->key.above = w->node;
 		__builtin_memset(w->key.name, 0, NAME_BYTES);
 		bpf_probe_read_kernel_str(w->key.name, NAME_BYTES,
-					  s->text + (w->begins[at & (WALK_MAX - 1)] & (TEXT_BYTES - 1)));
+					  s->text + (w->begins[at & (WALK_MAX - 1)] & (TWO_PATHS - 1)));
 		rule = bpf_map_lookup_elem(&names, &w->key);
 		if (!rule)
 			return 0;
@@ -178,9 +181,7 @@ __noinline int go_down(__u32 which)
 	return 1;
 }
 
-/*
- * Appends a path to a slot's text, from where walk_from() was told; gives whether it is to be seen.
- */
+/* Appends a path to the text of a function's event, from where walk_from() was told; gives whether it is to be seen. */
 __noinline int walk(__u32 which)
 {
 	struct slot *s = bpf_map_lookup_elem(&slots, &which);

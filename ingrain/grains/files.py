@@ -173,11 +173,8 @@ class Files(Grain):
                 continue
             events = select(drained.events, kinds == kind)
             behind = [drained.payloads[row] for row in rows.tolist()]
-            columns = (
-                processes(events["process"], self.containers)
-                | _files(events, _paths(events, behind))
-                | _TOLD[kind](events, behind)
-            )
+            columns = processes(events["process"], self.containers) | _files(events, _paths(events, behind))
+            columns |= _TOLD[kind](events, behind)
             yield Batch(
                 measurement,
                 pa.RecordBatch.from_arrays(
@@ -200,6 +197,10 @@ class Files(Grain):
                 yield Batch(
                     measurement, pa.RecordBatch.from_arrays([timestamp, *values, *tags], schema=measurement.schema)
                 )
+
+    def finish(self) -> None:
+        """Counts need not wait for their event any more."""
+        self._whose.finish()
 
     def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""

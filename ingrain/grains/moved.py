@@ -41,6 +41,7 @@ class Whose:
     def __init__(self) -> None:
         self._interval = 0
         self._bytes = 0
+        self._ending = False
         self._known: dict[bytes, tuple[Known, int]] = {}
         self._waiting: list[tuple[bytes, bytes, int]] = []
 
@@ -63,13 +64,17 @@ class Whose:
         fresh = [(key, moved, self._interval if named else -_INTERVALS) for key, moved, named in counted]
         for key, moved, since in [*waiting, *fresh]:
             known = self._known.get(key)
-            if known is None and since + _INTERVALS > self._interval:
+            if known is None and since + _INTERVALS > self._interval and not self._ending:
                 self._waiting.append((key, moved, since))
             else:
                 told.append(Counted(key, moved, known[0] if known else None))
         for key in [key for key, (_known, since) in self._known.items() if since + _INTERVALS < self._interval]:
             self._forget(key)
         return told
+
+    def finish(self) -> None:
+        """No more events will come: what waits is told with the next call of `join`."""
+        self._ending = True
 
     def _forget(self, key: bytes) -> None:
         known, _since = self._known.pop(key, (None, 0))

@@ -15,6 +15,10 @@ import pytest
 from conftest import Start, Watch
 
 from guest import straced
+from guest.containers import Podman
+from ingrain.kernel import cgroup
+
+pytestmark = pytest.mark.timeout(900)  # a test loads 40 programs, and an emulated processor verifies them slowly
 
 HERE = Path(__file__).parent
 Making = Callable[..., Watch]
@@ -266,7 +270,7 @@ for _ in range(1500):
 os.close(os.open("deep", os.O_CREAT | os.O_WRONLY))
 print(length)
 """
-    watching = watch("Files", extra=settings(monitor=["/"], ignore=["/proc", "/usr", "/lib", "/etc", "/work"]))
+    watching = watch("Files", extra=settings(monitor=["/"], ignore=["/proc"], more="buffer_kb = 16384"))
     with watching():
         length = int(run(start, sys.executable, "-I", "-S", "-c", script))
     rows = {Path(row["path"]).name: row for row in watching.rows("file.open") if row["created"]}
@@ -294,4 +298,44 @@ def test_reads_of_processes_that_have_ended_keep_their_process(watch: Making, st
     ]
     opened = {row["process_id"]: row["process_uid"] for row in watching.rows("file.open")}
     assert {row["process_id"]: row["process_uid"] for row in rows} == opened
+    whole(watching)
+
+
+def test_io_uring_and_file_handles_are_no_way_around(watch: Making, start: Start, tmp_path: Path) -> None:
+    watching = watch("Files", extra=settings(monitor=[tmp_path]))
+    with watching():
+        pid, written, *read = map(
+            int, run(start, sys.executable, "-I", "-S", HERE / "uring.py", tmp_path / "u").split()
+        )
+    assert (written, read) == (1000, [700, 9])
+    opened = [row["flags"] for row in watching.rows("file.open") if row["path"] == f"{tmp_path}/u"]
+    assert opened == ["O_RDWR|O_CREAT", "O_WRONLY"]
+    names_requests = b"io_cqe" in Path("/sys/kernel/btf/vmlinux").read_bytes()  # since Linux 5.19: probes/uring.h
+    key = (pid, f"{tmp_path}/u")
+    assert sums(watching.rows("file.write"), "value") == ({key: 1000} if names_requests else {})
+    assert sums(watching.rows("file.read"), "value") == ({key: 709} if names_requests else {})
+    assert sums(watching.rows("file.read"), "calls") == ({key: 2} if names_requests else {})
+    whole(watching)
+
+
+def test_a_container_s_own_etc_is_etc_and_the_record_has_its_name(tmp_path: Path, podman: Podman) -> None:
+    """A real one, whose root is a folder of the host: there, its /etc has another path, and is not watched."""
+    parent = "libpod_parent"  # the cgroup that podman's are below
+    (cgroup.mount() / parent).mkdir(exist_ok=True)
+    watching = Watch(
+        f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "Files"\ncgroup = "{parent}"\n'
+        f"{settings(monitor=['/etc'])}\n"
+        f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\n',
+        tmp_path,
+    )
+    script = "cat /etc/passwd; echo guest >> /etc/passwd; echo elsewhere > /tmp/passwd"
+    with watching(), podman.run("accounts", script) as container:
+        assert podman.wait(container) == 0
+    opened = [row for row in watching.rows("file.open") if row["path"].endswith("/passwd")]
+    assert [(row["process"], row["path"], row["container"]) for row in opened] == [
+        ("cat", "/etc/passwd", "accounts"),
+        ("sh", "/etc/passwd", "accounts"),
+    ]
+    (written,) = [row for row in watching.rows("file.write") if row["path"].endswith("/passwd")]
+    assert (written["path"], written["value"], written["container_id"]) == ("/etc/passwd", 6, container.id)
     whole(watching)

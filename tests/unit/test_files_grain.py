@@ -140,6 +140,13 @@ def test_counts_whose_event_was_lost_are_told_at_once_without_it() -> None:
     assert joined(Whose(), (b"key", b"1", False)) == [Counted(b"key", b"1", None)]
 
 
+def test_counts_that_wait_at_the_end_are_told() -> None:
+    whose = Whose()
+    assert joined(whose, (b"key", b"1", True)) == []
+    whose.finish()
+    assert joined(whose, (b"other", b"2", True)) == [Counted(b"key", b"1", None), Counted(b"other", b"2", None)]
+
+
 def test_what_is_remembered_of_files_is_bounded() -> None:
     whose = Whose()
     for number in range(20_000):
