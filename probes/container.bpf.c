@@ -107,12 +107,12 @@ enum program {
 
 struct scratch {
 	struct output output;
+	char text[3 * TEXT_BYTES]; /* handed over with what stands before it */
 	struct data data;
 	__u64 at; /* where the rest of a segment is, */
 	__u64 size;
 	__u32 segment;
 	__u32 left; /* bytes of the write that are to be read */
-	char text[3 * TEXT_BYTES];
 };
 
 struct {

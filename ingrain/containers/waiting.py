@@ -21,18 +21,19 @@ HOLD_S = 2.0
 """How long records wait at the most; a name that takes longer to find comes too late for them."""
 
 HOLD_BYTES = 8 << 20
-"""How much of a probe's waits at the most; what comes then is told as it is."""
+"""How much of a probe's waits at the most; beyond it the oldest are told as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     since: float
     size: int
+    cgroup_ids: frozenset[int]
     batch: Batch
 
 
 class Waiting:
-    """Records of one probe that wait."""
+    """Records of one probe that wait. Those of a container keep their order."""
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
@@ -40,8 +41,9 @@ class Waiting:
         self._size = 0
 
     def pass_on(self, batch: Batch) -> Iterator[Batch]:
-        """The records that need not wait; the others are kept."""
-        lacking = self._containers.lacking
+        """The records that need not wait, behind those that no longer have to; the others are kept."""
+        lacking = self._containers.lacking.copy()  # when the batch was made: what is found now is not in it
+        yield from self.release()
         if not lacking or "cgroup_id" not in batch.records.schema.names:
             yield batch
             return
@@ -51,12 +53,12 @@ class Waiting:
             yield batch.with_records(rest)
         if not part.num_rows:
             return
-        held = _Held(time.monotonic(), part.get_total_buffer_size(), batch.with_records(part))
-        if self._size + held.size > HOLD_BYTES:
-            yield self._as_it_is(held)
-            return
+        cgroup_ids = frozenset(part.column("cgroup_id").unique().to_pylist())
+        held = _Held(time.monotonic(), part.get_total_buffer_size(), cgroup_ids, batch.with_records(part))
         self._held.append(held)
         self._size += held.size
+        while self._size > HOLD_BYTES:
+            yield self._end(self._held.popleft())
 
     def release(self) -> Iterator[Batch]:
         """Those whose containers are known now, and those that have waited long enough."""
@@ -66,9 +68,7 @@ class Waiting:
         now = time.monotonic()
         for _ in range(len(self._held)):
             held = self._held.popleft()
-            if now - held.since > HOLD_S or self._containers.lacking.isdisjoint(
-                held.batch.records.column("cgroup_id").to_pylist()
-            ):
+            if now - held.since > HOLD_S or self._containers.lacking.isdisjoint(held.cgroup_ids):
                 yield self._end(held)
             else:
                 self._held.append(held)

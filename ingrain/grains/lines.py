@@ -65,7 +65,8 @@ class Assembler:
 
     def __init__(self, dtype: np.dtype[np.void]) -> None:
         self._nothing = np.empty(0, dtype)
-        self._came: dict[int, tuple[int, int]] = {}  # stream -> bytes that came of it, and that were lost
+        # stream -> bytes that came of it, bytes that were lost, and the time of its last event
+        self._came: dict[int, tuple[int, int, int]] = {}
         self._rests: dict[int, _Rest] = {}
         self._held, self._held_texts = self._nothing, list[bytes]()
 
@@ -105,7 +106,11 @@ class Assembler:
         return self.release(_NEVER)
 
     def _in_order(self, events: Events, now: int) -> tuple[Flags, Flags]:
-        """Which events follow on what came before them, and before which of them bytes are missing."""
+        """Which events follow on what came before them, and before which of them bytes are missing.
+
+        The times of those that do are made to follow on each other, too.
+        """
+        times = events["process"]["time"]
         covers = events["covers"].astype(np.int64)
         lost = events["lost"].astype(np.int64)
         # How many bytes of its stream were handed over before it: the others of them are lost.
@@ -115,7 +120,7 @@ class Assembler:
         broken[1:] = lost[1:] > lost[:-1]
         for stream, first, last in _runs(events["stream"]):
             here = slice(first, last)
-            came_before, lost_before = self._came.pop(stream, (0, 0))
+            came_before, lost_before, time_before = self._came.pop(stream, (0, 0, 0))
             broken[first] = lost[first] > lost_before
             if (before[here] <= came_before + came[here] - came[first]).all():
                 came_before += int(covers[here].sum())
@@ -131,7 +136,11 @@ class Assembler:
                     came_before += int(covers[i])
             if last > first:
                 lost_before = max(lost_before, int(lost[last - 1]))
-            self._came[stream] = came_before, lost_before
+                # CPUs' clocks may differ, and writers may meet: what stands later in the stream is not told as earlier.
+                times[first] = max(int(times[first]), time_before)
+                np.maximum.accumulate(times[first:last], out=times[first:last])
+                time_before = int(times[last - 1])
+            self._came[stream] = came_before, lost_before, time_before
         while len(self._came) > _STREAMS_MAX:
             del self._came[next(iter(self._came))]
         return ready, broken

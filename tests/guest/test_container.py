@@ -270,17 +270,19 @@ def test_every_line_of_the_engine_s_log_is_told(podman: Podman, tmp_path: Path) 
     """Of a container that runs already, and one that starts while the agent runs; and one may be chosen by its id."""
     (podman.root / "tmp" / "text").write_text("".join(f"a line of a file, {n}\n" for n in range(500)))
     go = podman.root / "tmp" / "go"
+    begin = podman.root / "tmp" / "begin"  # of its own: who writes to one that is still open is read by nobody
     os.mkfifo(go)
+    os.mkfifo(begin)
     with podman.run("before", SCRIPT) as before:
         seen = everything(tmp_path, [before.id[:12]])
         with seen():
             go.write_text("go\n")
             assert podman.wait(before) == 0
             cgroups = {before.name: 0}
-            script = "echo the first line; read go < /tmp/go;" + SCRIPT
+            script = "echo the first line; read go < /tmp/begin;" + SCRIPT
             with podman.run("meanwhile", script) as meanwhile:
                 cgroups[meanwhile.name] = cgroup.identifier(cgroup.find(meanwhile.cgroup))
-                go.write_text("go\n")
+                begin.write_text("go\n")
                 go.write_text("go\n")
                 assert podman.wait(meanwhile) == 0
         for stream in ("stdout", "stderr"):

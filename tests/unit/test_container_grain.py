@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from packets import layout
 
 from ingrain.batch import Batch
-from ingrain.grains import container as module
 from ingrain.grains.container import Container, ContainerSettings
 from ingrain.grains.selection import Selection, container_of
-from ingrain.kernel import cgroup
+from ingrain.kernel import cgroup, maps
 from ingrain.kernel.records import Drained
 from ingrain.text import bytes_of, safe
 
@@ -93,6 +92,18 @@ def test_what_is_left_is_told_at_the_end() -> None:
     assert not rows(made.poll())
 
 
+def test_lines_of_a_stream_are_told_in_its_order_although_cpus_clocks_differ() -> None:
+    made = grain()
+    early, late, third = event(b"one\n"), event(b"two\n", position=4), event(b"three\n", position=8)
+    early[0]["process"]["time"], late[0]["process"]["time"], third[0]["process"]["time"] = 5000, 3000, 4000
+    batches = [*made.decode(drained([late, early])), *made.decode(drained([third]))]
+    stamps = [stamp.value for batch in batches for stamp in batch.records.column("timestamp")]
+    told = [line for batch in batches for line in batch.records.column("line").to_pylist()]
+    assert told == ["one", "two", "three"]
+    assert len(stamps) == 3
+    assert len(set(stamps)) == 1
+
+
 def test_control_characters_and_escapes_do_no_harm_and_are_not_lost() -> None:
     line = b"\x1b]0;owned\x07 \xff\xfe \\x41 \xc2\x9b \xe2\x80\xae caf\xc3\xa9\t\0"
     (row,) = rows(grain().decode(drained([event(line + b"\n")])))["container.stdout"]
@@ -107,7 +118,7 @@ def test_any_bytes_come_back_from_their_safe_text(raw: bytes) -> None:
 
 
 def test_more_lines_than_go_into_a_batch_come_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_AT_A_TIME", 10)
+    monkeypatch.setattr("ingrain.grains.container._AT_A_TIME", 10)
     batches = list(grain().decode(drained([event(b"".join(b"%d\n" % number for number in range(35)))])))
     assert [len(batch) for batch in batches] == [10, 10, 10, 5]
     assert [row["line"] for row in rows(iter(batches))["container.stdout"]] == [str(number) for number in range(35)]
@@ -150,8 +161,8 @@ def test_others_are_left_out_and_the_kernel_half_is_told_to_forget_them(monkeypa
         stream["id"] = 2 if key == (11).to_bytes(8, "little") else 77
         return stream
 
-    monkeypatch.setattr(module.maps, "find", find)
-    monkeypatch.setattr(module.maps, "remove", lambda _fd, key: forgotten.append(key))
+    monkeypatch.setattr(maps, "find", find)
+    monkeypatch.setattr(maps, "remove", lambda _fd, key: forgotten.append(key))
     found = rows(
         made.decode(
             drained(

@@ -108,6 +108,18 @@ def test_what_has_waited_too_long_is_told_as_it_is_and_counted_and_what_comes_th
     assert place.containers.late == 1
 
 
+def test_records_of_a_container_keep_their_order(place: Found) -> None:
+    one = place.cgroup(1)
+    first, second = place.batch(one), place.batch(one, one)
+    assert told(place.waiting.pass_on(first)) == []
+    place.found.set()
+    place.containers.wait(20)
+    third = place.batch(one, one, one)
+    in_order = [*place.waiting.pass_on(second), *place.waiting.pass_on(third)]
+    assert [len(batch) for batch in in_order] == [1, 2, 3]
+    assert told(iter(in_order)) == [(n, "name1") for batch in in_order for n in range(len(batch))]
+
+
 def test_what_waits_is_bounded(place: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [place.cgroup(number) for number in range(20)]
     monkeypatch.setattr(waiting, "HOLD_BYTES", 10 * place.batch(ids[0]).records.get_total_buffer_size())
