@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 # To build and to show: the compiler for the probes, libbpf, and the real servers and clients of the demo.
 PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-base bind9-dnsutils openssl
-# For guests: QEMU, what unpacks kernels and loads their modules, and what makes real containers in them.
+# For containers and guests: QEMU, what unpacks kernels and loads their modules, and what makes real containers in them.
 GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux podman crun conmon busybox-static
 # To test and measure: programs that see the same traffic, BCC as a peer of the bench, and the tools that fetch real
 # StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
@@ -20,8 +20,9 @@ help: ## show this
 
 setup: $(BIN)/ingrain ## install what is needed and leave .venv/bin/ingrain
 
-demo: $(BIN)/ingrain ## show it all: real traffic in, what the agent saw out
-	$(BIN)/python -m ingrain.demo
+demo: $(BIN)/ingrain ## show it all: what real programs and containers do, beside what the agent saw
+	.ci/packages $(GUEST_PACKAGES)
+	PYTHONPATH=tests $(BIN)/python -m ingrain.demo
 
 test: lint ## run the tests
 	.ci/packages $(TEST_PACKAGES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ingrain.demo.workload import Deeds
+from ingrain.demo.deeds import Deeds
 
 Row = dict[str, Any]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 _ENDS = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
 _REPLY = 100_000
+_SO_RCVBUFFORCE, _ROOM = 33, 8 << 20  # for all datagrams of the demo: what a full queue drops, its reader cannot count
 _PR_SET_NAME = 15
 
 
@@ -25,7 +26,7 @@ def serve() -> None:
     addresses: dict[str, tuple[str, int]] = {}
     for version, (family, host) in _ENDS.items():
         tcp, udp = socket.socket(family, socket.SOCK_STREAM), socket.socket(family, socket.SOCK_DGRAM)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
         for proto, sock in (("TCP", tcp), ("UDP", udp)):
             sock.bind((host, 0))
             addresses[f"{proto} {version}"] = sock.getsockname()[:2]

@@ -18,7 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-Deeds = Counter[tuple[str, str]]
+from ingrain.demo.agent import DemoError
+from ingrain.demo.deeds import Deeds
 
 NEEDED = {"dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "openssl": "openssl"}
 """Programs that the workload runs, and the Debian packages that have them."""
@@ -48,10 +49,6 @@ _CIPHERS = {
 """OpenSSL's own names of TLS 1.2 ciphers, by IANA's; those of TLS 1.3 are the same."""
 
 Enter = Callable[[], None]
-
-
-class WorkloadError(RuntimeError):
-    """One of the workload's programs did not do what it was asked to."""
 
 
 class Workload:
@@ -90,7 +87,7 @@ class Workload:
                 said, _ = dig.communicate(timeout=20)
                 found = re.search(r"status: (\w+)", said)
                 if not found or found[1] != expected:
-                    raise WorkloadError(f"dig {name} {kind} said {said!r}")
+                    raise DemoError(f"dig {name} {kind} said {said!r}")
                 self.deeds["dig", f"asked for {name} {kind}"] += 1
                 self.deeds["dig", f"was told {name} {kind} {found[1]}"] += 1
                 self.deeds["dnsmasq", f"told {name} {kind} {found[1]}"] += 1
@@ -120,7 +117,7 @@ class Workload:
                 said, _ = client.communicate("", timeout=20)
                 found = re.search(r"Cipher is (\S+)", said)
                 if not found or found[1] == "(NONE)":
-                    raise WorkloadError(f"openssl s_client {option} said {said!r}")
+                    raise DemoError(f"openssl s_client {option} said {said!r}")
                 agreed = f"{version} {_CIPHERS.get(found[1], found[1])}"
                 self.deeds["openssl", f"offered TLS to {name}"] += 1
                 self.deeds["openssl", f"was given {agreed}"] += 1
@@ -176,7 +173,7 @@ def _end(program: subprocess.Popen[Any]) -> None:
 def _line(program: subprocess.Popen[str]) -> str:
     line = program.stdout.readline() if program.stdout else ""
     if not line:
-        raise WorkloadError("a process of the workload ended at once")
+        raise DemoError("a process of the workload ended at once")
     return line
 
 
@@ -213,6 +210,6 @@ def _until(condition: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         if time.monotonic() > deadline:
-            raise WorkloadError(failure)
+            raise DemoError(failure)
         time.sleep(0.02)
     time.sleep(0.05)
