@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 
@@ -92,14 +92,19 @@ class Session:
 
 
 class Outside:
-    """Registered on the host. start: makes a guest, as boot() does."""
+    """Registered on the host. start: makes a guest, as boot() does.
+
+    A guest keeps one processor busy: that of the first kernel runs while this machine's own tests do, and from then on
+    always that of the next kernel beside the one of which is told.
+    """
 
     def __init__(self, config: pytest.Config, start: Callable[..., Guest] = boot) -> None:
         self._config = config
         self._start = start
+        self._kernels: list[str] = []  # of which nothing was told so far
         self._at = ""
-        self._session: Session | None = None
-        self._trouble = ""
+        self._sessions: dict[str, Session] = {}
+        self._trouble: dict[str, str] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -113,6 +118,12 @@ class Outside:
                 item.stash[_limit] = float(own.args[0]) if own and own.args else TEST_S
                 item.add_marker(pytest.mark.timeout(0), append=False)
         items.sort(key=lambda item: order[kernel_of(item)])
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Begin with the first kernel."""
+        if not self._config.option.collectonly:
+            self._kernels = list(dict.fromkeys(filter(None, map(kernel_of, session.items))))
+            self._enter(self._kernels[:1], session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -137,36 +148,42 @@ class Outside:
 
     def _reports(self, kernel: str, item: pytest.Item) -> Iterator[pytest.TestReport]:
         if kernel != self._at:
-            self._leave(30)
-            self._enter(kernel, item.session)
-        if self._session is None:
-            yield failure(item, self._trouble)
+            self._leave(30, self._at)
+            self._at = kernel
+            self._kernels.remove(kernel)
+            self._enter([kernel, *self._kernels[:1]], item.session)
+        if kernel in self._trouble:
+            yield failure(item, self._trouble[kernel])
             return
         try:
-            for report in self._session.reports(item.nodeid):
+            for report in self._sessions[kernel].reports(item.nodeid):
                 yield self._config.hook.pytest_report_from_serializable(config=self._config, data=report)
         except Lost as lost:
             yield failure(item, str(lost))
 
-    def _enter(self, kernel: str, session: pytest.Session) -> None:
+    def _enter(self, names: Iterable[str], session: pytest.Session) -> None:
+        """Boot guests with these kernels, where there are none yet."""
+        for kernel in names:
+            if kernel not in self._sessions and kernel not in self._trouble:
+                try:
+                    self._sessions[kernel] = self._begin(kernel, session)
+                except GuestError as error:
+                    self._trouble[kernel] = str(error)
+
+    def _begin(self, kernel: str, session: pytest.Session) -> Session:
         limits = {item.nodeid: item.stash[_limit] for item in session.items if kernel_of(item) == kernel}
         said = self._config.option
         options = [f"--tb={said.tbstyle}", *["-v"] * max(said.verbose, 0), *["--showlocals"] * said.showlocals]
         files = sorted({nodeid.partition("::")[0] for nodeid in limits})
         command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={TEST_S:.0f}", *options, *files]
         environment = {KERNEL: kernel, FOLDER: str(SHARED)}
-        self._at = kernel
-        try:
-            guest = self._start(kernel, command, environment, {SELECTED: json.dumps([*limits])})
-            self._session = Session(guest, limits)
-        except GuestError as error:
-            self._trouble = str(error)
+        return Session(self._start(kernel, command, environment, {SELECTED: json.dumps([*limits])}), limits)
 
-    def _leave(self, seconds: float) -> None:
-        if self._session:
-            self._session.end(seconds)
-        self._session = None
-        self._at = ""
+    def _leave(self, seconds: float, *names: str) -> None:
+        """Turn guests off: these, or all."""
+        for kernel in names or tuple(self._sessions):
+            if session := self._sessions.pop(kernel, None):
+                session.end(seconds)
 
 
 def failure(item: pytest.Item, why: str) -> pytest.TestReport:

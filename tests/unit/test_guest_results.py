@@ -25,7 +25,7 @@ class Process:
     '''The command as a process of this machine, in the place of a guest.'''
     def __init__(self, name, command, environment, files):
         Path("booted").write_text(name)
-        self.shared = Path("shared").absolute()
+        self.shared = Path(f"shared-{name}").absolute()
         self.shared.mkdir()
         for file, text in files.items():
             (self.shared / file).write_text(text)
@@ -41,6 +41,7 @@ class Process:
         self._it.wait()
 
 COMMAND = []
+KERNELS = ["9.9"]
 def pytest_configure(config):
     inside = outside.KERNEL in os.environ
     folder = Path(os.environ[outside.FOLDER]) if inside else None
@@ -51,7 +52,8 @@ def kernel(request): return request.param
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("kernel", ["9.9"], indirect=True, scope="session")
+    names = [os.environ[outside.KERNEL]] if outside.KERNEL in os.environ else KERNELS
+    metafunc.parametrize("kernel", names, indirect=True, scope="session")
 """
 
 Run = Callable[..., str]
@@ -61,11 +63,13 @@ Run = Callable[..., str]
 def run(tmp_path: Path) -> Run:
     """Run tests of a guest whose place a process takes; what pytest printed."""
 
-    def _run(code: str, *options: str, command: str = "[]") -> str:
+    def _run(code: str, *options: str, command: str = "[]", kernels: str = '["9.9"]') -> str:
         folder = tmp_path / "guest"
         folder.mkdir()
         (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\n")
-        (folder / "conftest.py").write_text(CONFTEST.replace("COMMAND = []", f"COMMAND = {command}"))
+        (folder / "conftest.py").write_text(
+            CONFTEST.replace("COMMAND = []", f"COMMAND = {command}").replace('["9.9"]', kernels)
+        )
         (folder / "test_it.py").write_text(f"import os, pytest, signal\nINSIDE = {INSIDE}\n{code}")
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *options]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
@@ -151,6 +155,39 @@ def test_one(n, request): assert [item.name for item in request.session.items] =
 def test_the_first_failure_ends_the_run_where_it_is_asked_to(run: Run) -> None:
     printed = run("def test_1(): assert 0\ndef test_2(): pass\n", "-x")
     assert outcomes(printed) == {"test_1[9.9]": "FAILED"}
+
+
+UNTIL = """
+import time
+from pathlib import Path
+def until(name):
+    deadline = time.monotonic() + 60
+    while not Path(name).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+"""
+
+
+def test_the_first_guest_works_while_this_machine_s_own_tests_do(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text(UNTIL + "def test_here(): until('there')\n")
+    printed = run("def test_1(): open('there', 'w')\n")
+    assert outcomes(printed) == {"test_1[9.9]": "PASSED"}
+    assert "2 passed" in printed
+
+
+def test_the_next_guest_works_beside_the_one_of_which_is_told_and_no_third(run: Run) -> None:
+    code = """
+def test_1(kernel):
+    Path(f"began {kernel}").touch()
+    if kernel == "1.1":
+        until("began 2.2")
+    assert Path("began 3.3").exists() == (kernel == "3.3")
+    assert kernel != "3.3" or Path("ended 1.1").exists()
+    Path(f"ended {kernel}").touch()
+"""
+    names = ["1.1", "2.2", "3.3"]
+    printed = run(UNTIL + code, kernels=str(names))
+    assert outcomes(printed) == {f"test_1[{name}]": "PASSED" for name in names}
 
 
 def test_no_guest_boots_where_none_of_its_tests_is_selected(run: Run, tmp_path: Path) -> None:
