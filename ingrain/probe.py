@@ -116,7 +116,7 @@ class Probe:
         """The account so far, the kernel's counts included."""
         counts = self.buffers.counts()
         account, grain = self._account, self.grain
-        account.handed_over, account.lost = counts.handed_over, counts.refused + self.program.missed()
+        account.handed_over, account.lost, account.missed = counts.handed_over, counts.refused, self.program.missed()
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
         account.parts, account.further = grain.parts, grain.further

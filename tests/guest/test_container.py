@@ -186,7 +186,9 @@ def test_one_that_is_killed_in_the_middle_of_a_line_has_said_its_beginning(start
 
 
 def test_eight_megabytes_without_a_newline_come_through_in_pieces(start: Start, watch: Making) -> None:
-    seen = watch("Container")
+    seen = watch(
+        "Container", extra="buffer_kb = 16384"
+    )  # room for all of it: an emulated reader is slower than a writer
     with seen():
         out = printed(start, "for n in range(128): os.write(1, bytes([65 + n % 26]) * 65536)")
     whole(seen)
