@@ -6,6 +6,7 @@ make batches, steps change their columns, backends deliver them.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -54,6 +55,13 @@ class Measurement:
         fields += [pa.field(column.name, column.type, nullable=False) for column in self.values]
         fields += [pa.field(column.name, column.type) for column in self.tags]
         return pa.schema(fields)
+
+    def narrowed(self, wanted: Container[str] | None) -> pa.Schema:
+        """The schema without the tags that nobody wants; None wants all."""
+        if wanted is None:
+            return self.schema
+        unwanted = {tag.name for tag in self.tags if tag.name not in wanted}
+        return pa.schema([field for field in self.schema if field.name not in unwanted])
 
     @property
     def value_names(self) -> tuple[str, ...]:

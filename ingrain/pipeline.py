@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import pykka
@@ -30,9 +30,12 @@ class Pipeline:
         backend = find_class(BACKENDS[config.backend])
         self._refs: list[pykka.ActorRef[Any]] = [backend.start(config.settings, end)]
         self.stations = [end]
+        self.wants: frozenset[str] | None = None
+        """Tags that its batches have to have; None: all that there are."""
         for kind, settings in reversed(config.steps):
-            station = Station(f"{label}: {kind}")
-            self._refs.insert(0, find_class(STEPS[kind]).start(settings, station, self._refs[0]))
+            station, step = Station(f"{label}: {kind}"), find_class(STEPS[kind])
+            self.wants = step.wants(settings, self.wants)
+            self._refs.insert(0, step.start(settings, station, self._refs[0]))
             self.stations.insert(0, station)
         self._flush = Flush()
         self._inboxes: list[Inbox] = [ref.actor_inbox for ref in self._refs]  # type: ignore[misc] # Stage's is an Inbox
@@ -91,3 +94,13 @@ def finish(pipelines: Mapping[str, Pipeline], seconds: float) -> None:
         pipeline.flush()
     for pipeline in pipelines.values():
         pipeline.finish(deadline)
+
+
+def wanted(pipelines: Iterable[Pipeline]) -> frozenset[str] | None:
+    """The tags that any of these pipelines wants; None: all that there are."""
+    found: set[str] = set()
+    for pipeline in pipelines:
+        if pipeline.wants is None:
+            return None
+        found |= pipeline.wants
+    return frozenset(found)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
-from ingrain.containers import Waiting
+from ingrain.containers import COLUMNS, Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
@@ -20,7 +20,7 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Pipeline, wanted
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Probe:
         self.name = type(grain).__name__
         self._pipelines = pipelines
         self._give = offer
-        grain.settings = settings
+        grain.settings, grain.wanted = settings, _wanted(pipelines)
         self.program = Program(grain.program, constants, shared, skip)
         try:
             grain.open(self.program)
@@ -174,6 +174,14 @@ class Probe:
             self._account.records += len(batch)
             for pipeline in self._pipelines:
                 self._give(pipeline, batch)
+
+
+def _wanted(pipelines: Sequence[Pipeline]) -> frozenset[str] | None:
+    """What they want of its tags; and the cgroup, where they want what it is found by."""
+    tags = wanted(pipelines)
+    if tags is None or tags.isdisjoint(column.name for column in COLUMNS):
+        return tags
+    return tags | {"cgroup_id"}
 
 
 class LiveProbe(Probe, ABC):

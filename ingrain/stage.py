@@ -226,6 +226,12 @@ class Step(Stage):
         super().__init__(station)
         self._downstream = downstream
 
+    @classmethod
+    def wants(cls, settings: Any, after: frozenset[str] | None) -> frozenset[str] | None:
+        """The tags that a batch has to have for it, where those after it want these; None: all that there are."""
+        del settings, after
+        return None
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         """What becomes of this batch now."""
         raise NotImplementedError

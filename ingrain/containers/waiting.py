@@ -88,5 +88,6 @@ class Waiting:
         cgroup_ids = records.column("cgroup_id").to_numpy()
         self._containers.give_up(cgroup_ids)
         for name, column in self._containers.columns(cgroup_ids).items():
-            records = records.set_column(records.schema.get_field_index(name), name, column)
+            if (at := records.schema.get_field_index(name)) >= 0:
+                records = records.set_column(at, name, column)
         return held.batch.with_records(records)

@@ -6,7 +6,7 @@ Each distinct name and address of a batch is decoded once; rows are only looked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from ingrain.batch import TEXT, TIMESTAMP, Column
 from ingrain.containers import COLUMNS, Containers, nothing
 from ingrain.grains.addresses import addresses
+from ingrain.grains.grain import Made
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
 from ingrain.text import safe
@@ -80,38 +81,50 @@ class TracingSettings(ProbeSettings, frozen=True):
     hooks: Literal["auto", "fentry", "kprobe"] = "auto"
 
 
-def common(flows: Events, containers: Containers | None) -> dict[str, pa.Array]:
+def common(flows: Events, containers: Containers | None) -> dict[str, Made]:
     """The `COMMON` columns of a structured array of `struct flow`. containers: tells whose cgroups they are."""
     return processes(flows, containers) | {
-        "s_ip": addresses(flows["s_ip"]),
-        "s_port": pa.array(np.ascontiguousarray(flows["s_port"])),
-        "d_ip": addresses(flows["d_ip"]),
-        "d_port": pa.array(np.ascontiguousarray(flows["d_port"])),
-        "proto": pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
-        "direction": pa.DictionaryArray.from_arrays(
+        "s_ip": lambda: addresses(flows["s_ip"]),
+        "s_port": lambda: pa.array(np.ascontiguousarray(flows["s_port"])),
+        "d_ip": lambda: addresses(flows["d_ip"]),
+        "d_port": lambda: pa.array(np.ascontiguousarray(flows["d_port"])),
+        "proto": lambda: pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
+        "direction": lambda: pa.DictionaryArray.from_arrays(
             pa.array(flows["direction"].astype(np.int32), mask=_where(flows["direction"] == _UNKNOWN)), _DIRECTIONS
         ),
     }
 
 
-def processes(events: Events, containers: Containers | None) -> dict[str, pa.Array]:
+def processes(events: Events, containers: Containers | None) -> dict[str, Made]:
     """The `PROCESS` columns of a structured array that has `pid`, `start`, `uid`, `comm` and `cgroup_id`.
 
     containers: tells whose cgroups they are.
     """
     cgroup_ids = np.ascontiguousarray(events["cgroup_id"])
     mask = _where(events["pid"] == 0)
-    process = names(events["comm"])
-    if mask is not None:
-        process = pa.DictionaryArray.from_arrays(pa.array(process.indices.to_numpy(), mask=mask), process.dictionary)
+
+    def process() -> pa.DictionaryArray:
+        named = names(events["comm"])
+        if mask is None:
+            return named
+        return pa.DictionaryArray.from_arrays(pa.array(named.indices.to_numpy(), mask=mask), named.dictionary)
+
+    @cache
+    def identities() -> dict[str, pa.Array]:
+        return containers.columns(cgroup_ids) if containers else nothing(len(events))
+
     return {
         "process": process,
-        "process_id": pa.array(np.ascontiguousarray(events["pid"]), mask=mask),
-        "process_uid": uids(events["pid"], events["start"]),
-        "uid": pa.array(np.ascontiguousarray(events["uid"]), mask=mask),
-        "cgroup_id": pa.array(cgroup_ids, mask=_where(cgroup_ids == 0)),
-        **(containers.columns(cgroup_ids) if containers else nothing(len(events))),
+        "process_id": lambda: pa.array(np.ascontiguousarray(events["pid"]), mask=mask),
+        "process_uid": lambda: uids(events["pid"], events["start"]),
+        "uid": lambda: pa.array(np.ascontiguousarray(events["uid"]), mask=mask),
+        "cgroup_id": lambda: pa.array(cgroup_ids, mask=_where(cgroup_ids == 0)),
+        **{column.name: partial(_of, identities, column.name) for column in COLUMNS},
     }
+
+
+def _of(identities: Callable[[], dict[str, pa.Array]], name: str) -> pa.Array:
+    return identities()[name]
 
 
 def uids(pids: npt.NDArray[np.uint32], starts: npt.NDArray[np.uint64]) -> pa.Array:

@@ -139,15 +139,14 @@ class Container(Grain):
 
     def _batch(self, measurement: Measurement, lines: Lines, rows: Numbers) -> Batch:
         events = lines.events[rows]
-        columns = [
-            timestamps(events["process"], self.clock),
-            ones(len(rows)),
-            pa.array(lines.sizes[rows]),
-            *processes(events["process"], self.containers).values(),
-            text_of(lines, rows),
-            pa.array(lines.partial[rows]),
-        ]
-        return Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+        columns = processes(events["process"], self.containers) | {
+            "timestamp": timestamps(events["process"], self.clock),
+            "value": ones(len(rows)),
+            "bytes": pa.array(lines.sizes[rows]),
+            "line": lambda: text_of(lines, rows),
+            "partial": pa.array(lines.partial[rows]),
+        }
+        return self.batch(measurement, columns)
 
 
 def text_of(lines: Lines, rows: Numbers) -> pa.DictionaryArray:

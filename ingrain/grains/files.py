@@ -18,7 +18,7 @@ import pyarrow as pa
 from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
 from ingrain.grains import watched
 from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
-from ingrain.grains.grain import Grain
+from ingrain.grains.grain import Grain, Made
 from ingrain.grains.moved import Counted, Known, Moved, Whose
 from ingrain.grains.opening import device_name, kind_of, open_flags, permissions, protection
 from ingrain.grains.paths import path_of
@@ -175,13 +175,8 @@ class Files(Grain):
             behind = [drained.payloads[row] for row in rows.tolist()]
             columns = processes(events["process"], self.containers) | _files(events, _paths(events, behind))
             columns |= _TOLD[kind](events, behind)
-            yield Batch(
-                measurement,
-                pa.RecordBatch.from_arrays(
-                    [timestamps(events["process"], self.clock), ones(len(events)), *columns.values()],
-                    schema=measurement.schema,
-                ),
-            )
+            columns |= {"timestamp": timestamps(events["process"], self.clock), "value": ones(len(events))}
+            yield self.batch(measurement, columns)
 
     def poll(self) -> Iterator[Batch]:
         """What was read and written since the last call."""
@@ -192,11 +187,9 @@ class Files(Grain):
             rows = np.flatnonzero(moved["calls"][:, direction])
             if len(rows):
                 whose = self._columns([counted[row] for row in rows.tolist()])
-                values = [pa.array(moved[column][rows, direction].astype(np.int64)) for column in ("bytes", "calls")]
-                timestamp, *tags = whose
-                yield Batch(
-                    measurement, pa.RecordBatch.from_arrays([timestamp, *values, *tags], schema=measurement.schema)
-                )
+                for name, column in (("value", "bytes"), ("calls", "calls")):
+                    whose[name] = pa.array(moved[column][rows, direction].astype(np.int64))
+                yield self.batch(measurement, whose)
 
     def finish(self) -> None:
         """Counts need not wait for their event any more."""
@@ -210,7 +203,7 @@ class Files(Grain):
             path = path_of(behind[: event["path"]], int(event["marks"]) & _IS_CUT)
             self._whose.learn(event["file"].tobytes(), Known(event.tobytes(), path))
 
-    def _columns(self, counted: Sequence[Counted]) -> list[pa.Array]:
+    def _columns(self, counted: Sequence[Counted]) -> dict[str, Made]:
         """Timestamp and tags."""
         nobody = bytes(self._access.itemsize)
         raw = b"".join(one.known.event if one.known else nobody for one in counted)
@@ -220,7 +213,7 @@ class Files(Grain):
         at[[one.known is None for one in counted]] = time.time_ns()
         paths = [one.known.path if one.known else None for one in counted]
         tags = processes(events["process"], self.containers) | _files(events, paths) | _deleted(events)
-        return [pa.array(at, TIMESTAMP), *tags.values()]
+        return tags | {"timestamp": pa.array(at, TIMESTAMP)}
 
 
 def _paths(events: Events, behind: Sequence[bytes]) -> list[str | None]:

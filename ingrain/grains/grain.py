@@ -8,11 +8,12 @@ reads the counts at the interval that the settings give.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ingrain.batch import Batch, Measurement
 from ingrain.containers import Containers
@@ -21,6 +22,9 @@ from ingrain.kernel import clock
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained
 from ingrain.settings import Settings
+
+Made: TypeAlias = pa.Array | Callable[[], pa.Array]
+"""A column, or what makes it, if anybody wants it."""
 
 
 class Grain(ABC):
@@ -56,10 +60,21 @@ class Grain(ABC):
         """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
         self.containers: Containers | None = None
         """Which container a cgroup is, where there are cgroups."""
+        self.wanted: frozenset[str] | None = None
+        """Tags that some pipeline looks at; None: all. The others are not made."""
+        self._schemas: dict[str, pa.Schema] = {}
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Records of what was drained."""
+
+    def batch(self, measurement: Measurement, columns: Mapping[str, Made]) -> Batch:
+        """Records of these columns, which are all of the measurement's, in any order."""
+        schema = self._schemas.get(measurement.name)
+        if schema is None:
+            schema = self._schemas[measurement.name] = measurement.narrowed(self.wanted)
+        made = [column() if callable(column) else column for column in map(columns.__getitem__, schema.names)]
+        return Batch(measurement, pa.RecordBatch.from_arrays(made, schema=schema))
 
     def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it
         """The programs hang on their hooks: what happens from now on is seen."""

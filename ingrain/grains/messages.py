@@ -10,13 +10,14 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from ingrain.batch import Batch, Measurement
 from ingrain.grains.common import common, ones, timestamps
-from ingrain.grains.grain import Grain
+from ingrain.grains.grain import Grain, Made
 from ingrain.grains.packets import Layout, Packet, in_time_order, layout, packets
 from ingrain.kernel.records import Drained
 
@@ -98,17 +99,16 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
     def _batch(self, measurement: Measurement, kind: int, found: _Found[Message, Beside], drained: Drained) -> Batch:
         flows = drained.events["flow"][found.rows]
-        columns = {
+        columns: dict[str, Made] = {
             "timestamp": timestamps(flows, self.clock),
             "value": ones(len(flows)),
             **common(flows, self.containers),
         }
         numbers = pa.array(found.numbers, pa.int64())
         for name, column in self.columns(found.messages).items():
-            columns[name] = column.take(numbers)
+            columns[name] = partial(column.take, numbers)
         columns |= self.beside(kind, found.values)
-        arrays = [columns[name] for name in measurement.schema.names]
-        return Batch(measurement, pa.RecordBatch.from_arrays(arrays, schema=measurement.schema))
+        return self.batch(measurement, columns)
 
 
 @dataclass(slots=True)

@@ -69,12 +69,8 @@ class Network(Grain):
             for direction, measurement in enumerate(CONNECTION):
                 begun = select(flows, flows["direction"] == direction)
                 if len(begun):
-                    columns = [
-                        timestamps(begun, self.clock),
-                        ones(len(begun)),
-                        *common(begun, self.containers).values(),
-                    ]
-                    yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+                    fixed = {"timestamp": timestamps(begun, self.clock), "value": ones(len(begun))}
+                    yield self.batch(measurement, fixed | common(begun, self.containers))
 
     def poll(self) -> Iterator[Batch]:
         """What was counted since the last reading."""
@@ -83,13 +79,12 @@ class Network(Grain):
         for direction, measurement in enumerate(VOLUME):
             moved = volumes[(volumes["packets"][:, direction] > 0) | (volumes["bytes"][:, direction] > 0)]
             if len(moved):
-                columns = [
-                    pa.array(np.full(len(moved), now), TIMESTAMP),
-                    pa.array(moved["bytes"][:, direction].astype(np.int64)),
-                    pa.array(moved["packets"][:, direction].astype(np.int64)),
-                    *common(_seen_as(moved["flow"], direction), self.containers).values(),
-                ]
-                yield Batch(measurement, pa.RecordBatch.from_arrays(columns, schema=measurement.schema))
+                fixed = {
+                    "timestamp": pa.array(np.full(len(moved), now), TIMESTAMP),
+                    "value": pa.array(moved["bytes"][:, direction].astype(np.int64)),
+                    "packets": pa.array(moved["packets"][:, direction].astype(np.int64)),
+                }
+                yield self.batch(measurement, fixed | common(_seen_as(moved["flow"], direction), self.containers))
 
 
 def _seen_as(flows: Events, direction: int) -> Events:

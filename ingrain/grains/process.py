@@ -81,10 +81,10 @@ class Process(Grain):
                 columns |= self._started(events, [drained.payloads[row] for row in rows.tolist()])
             elif kind == _EXIT:
                 columns |= _ended(events)
-            fixed = [timestamps(events["process"], self.clock), ones(len(events))]
+            columns |= {"timestamp": timestamps(events["process"], self.clock), "value": ones(len(events))}
             if kind == _EXIT:
-                fixed.append(pa.array(events["ran"].astype(np.int64)))
-            yield Batch(measurement, pa.RecordBatch.from_arrays([*fixed, *columns.values()], schema=measurement.schema))
+                columns["run_ns"] = pa.array(events["ran"].astype(np.int64))
+            yield self.batch(measurement, columns)
 
     def _started(self, events: Events, behind: Sequence[bytes]) -> dict[str, pa.Array]:
         args, executables, cwds, lines = [], [], [], []

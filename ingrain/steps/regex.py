@@ -77,6 +77,12 @@ class Regex(Step):
         for pattern in settings.patterns:
             self._patterns.setdefault(canonical(pattern.key), []).append(pattern)
 
+    @classmethod
+    def wants(cls, settings: RegexSettings, after: frozenset[str] | None) -> frozenset[str] | None:
+        """What those after it want: it looks at no tag but the one that it changes."""
+        del settings
+        return after
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         """The batch with its values replaced."""
         records = batch.records

@@ -29,6 +29,12 @@ class Whitelist(Step):
         super().__init__(station, downstream)
         self._allow = {canonical(tag) for tag in settings.allow}
 
+    @classmethod
+    def wants(cls, settings: WhitelistSettings, after: frozenset[str] | None) -> frozenset[str] | None:
+        """What it lets through."""
+        allowed = frozenset(map(canonical, settings.allow))
+        return allowed if after is None else allowed & after
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         """The batch without the tags that are not allowed."""
         dropped = [tag for tag in batch.tags if tag not in self._allow]
