@@ -60,8 +60,8 @@ def test_what_pipelines_want_is_what_their_whitelists_let_through(
 
 
 def test_who_wants_containers_gets_what_they_are_found_by(tmp_path: Path) -> None:
-    assert wants(tmp_path, (WHITELIST,))[1] == {"process", "d_port", "container", "cgroup_id"}
-    assert wants(tmp_path, (NARROW,))[1] == {"process", "uid"}
+    assert wants(tmp_path, (WHITELIST,))[1] == frozenset({"process", "d_port", "container", "cgroup_id"})
+    assert wants(tmp_path, (NARROW,))[1] == frozenset({"process", "uid"})
     assert wants(tmp_path, ())[1] is None
 
 
