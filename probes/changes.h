@@ -181,6 +181,19 @@ static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 	return 0;
 }
 
+/* Where the compiler put vfs_rmdir() into its callers (Linux 5.10): the last that it does, if it succeeds. */
+static __always_inline int entry_goes(void *ctx, __u64 dentry)
+{
+	struct change *c = changing(FUNCTION_vfs_rmdir);
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (!c || c->depth || c->dentry != dentry)
+		return 0;
+	tell_entry(ctx, FUNCTION_vfs_rmdir, c, DELETED);
+	bpf_map_delete_elem(&changes, &thread);
+	return 0;
+}
+
 /*
  * A hook of `count` arguments notes what `function` is about to change, if it allows it; `folder`, `dentry`, `other`
  * and `flags` are numbers of its arguments. A kprobe there is too early to know whether it does.

@@ -191,3 +191,15 @@ ON_CHANGE(vfs_mkdir, 3, 4)
 ON_CHANGE(vfs_mknod, 4, 5)
 ON_CHANGE(vfs_unlink, 3, 4)
 ON_CHANGE(vfs_rmdir, 2, 3)
+
+SEC("fentry/d_delete")
+int d_delete_fentry(__u64 *ctx)
+{
+	return entry_goes(ctx, TRACED_1(ctx));
+}
+
+SEC("kprobe/d_delete")
+int d_delete_kprobe(struct pt_regs *ctx)
+{
+	return entry_goes(ctx, PROBED_1(ctx));
+}

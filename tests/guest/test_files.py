@@ -79,7 +79,7 @@ def sums(rows: list[Row], column: str) -> Counter[tuple[int, str]]:
     return total
 
 
-@pytest.mark.parametrize("hooks", ["fentry", "kprobe"])
+@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
 def test_what_is_told_is_what_strace_saw_of_the_same_script(
     hooks: str, watch: Making, start: Start, tmp_path: Path
 ) -> None:
@@ -167,7 +167,7 @@ mount -t tmpfs none {root}/old; mount --bind {root} {root}; cd {root}; pivot_roo
     whole(watching)
 
 
-@pytest.mark.parametrize("by", ["path", "identity"])
+@pytest.mark.parametrize("by", ["path", pytest.param("identity", marks=pytest.mark.matrix)])
 def test_the_nearest_directory_with_a_rule_decides(by: str, watch: Making, start: Start, tmp_path: Path) -> None:
     """watch top, ignore top/a, watch top/a/b, ignore top/a/b/c; of siblings with longer names nothing is said."""
     top = tmp_path / "top"
