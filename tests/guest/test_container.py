@@ -186,7 +186,7 @@ def test_one_that_is_killed_in_the_middle_of_a_line_has_said_its_beginning(start
         assert started.stdout.read(10) == "first\nhalf"
         (inner,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
         os.kill(int(inner), signal.SIGKILL)
-        assert started.wait() == 128 + signal.SIGKILL
+        assert started.wait() != 0
     assert lines(seen.rows("container.stdout")) == [(b"first", False), (b"half", True)]
 
 
