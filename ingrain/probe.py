@@ -132,16 +132,18 @@ class Probe:
         """Decode what was drained, and offer the records."""
         self._account.received += len(drained.events)
         self._account.corrupt += drained.corrupt
+        self.grain.seen_until = self.buffers.begun
         try:
             batches = list(self.grain.decode(drained))
         except Exception:
             self._account.failed += len(drained.events)
             raise
         self._account.told += sum(map(len, batches))
-        self._offer(batches)
+        self._give_all(self._waiting.pass_on(*batches) if self._waiting else batches)
 
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
+        self.grain.seen_until = self.buffers.begun
         try:
             self._offer(self.grain.poll())
         except Exception:

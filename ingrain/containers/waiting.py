@@ -15,7 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.batch import Batch
+from ingrain.containers.identity import COLUMNS
 from ingrain.containers.thread import Containers
+
+_NAMES = frozenset(column.name for column in COLUMNS)
 
 HOLD_S = 2.0
 """How long records wait at the most; a name that takes longer to find comes too late for them."""
@@ -28,7 +31,7 @@ HOLD_BYTES = 8 << 20
 class _Held:
     since: float
     size: int
-    cgroup_ids: frozenset[int]
+    cgroup_id: int
     batch: Batch
 
 
@@ -40,23 +43,33 @@ class Waiting:
         self._held: deque[_Held] = deque()
         self._size = 0
 
-    def pass_on(self, batch: Batch) -> Iterator[Batch]:
-        """The records that need not wait, behind those that no longer have to; the others are kept."""
-        lacking = self._containers.lacking.copy()  # when the batch was made: what is found now is not in it
-        yield from self.release()
-        if not lacking or "cgroup_id" not in batch.records.schema.names:
+    def pass_on(self, *batches: Batch) -> Iterator[Batch]:
+        """The records that need not wait, behind those that no longer have to; the others are kept.
+
+        All the batches were made before: what is found from now on is not in them.
+        """
+        lacking = self._containers.lacking.copy()
+        for batch in batches:
+            yield from self.release()
+            yield from self._pass_on(batch, lacking)
+
+    def _pass_on(self, batch: Batch, lacking: set[int]) -> Iterator[Batch]:
+        records = batch.records
+        if not lacking or "cgroup_id" not in records.schema.names or _NAMES.isdisjoint(records.schema.names):
             yield batch
             return
-        waits = pc.is_in(batch.records.column("cgroup_id"), pa.array(lacking, pa.uint64()))
-        part, rest = batch.records.filter(waits), batch.records.filter(pc.invert(waits))
+        waits = pc.is_in(records.column("cgroup_id"), pa.array(lacking, pa.uint64()))
+        rest = records.filter(pc.invert(waits))
         if rest.num_rows:
             yield batch.with_records(rest)
-        if not part.num_rows:
+        if rest.num_rows == records.num_rows:
             return
-        cgroup_ids = frozenset(part.column("cgroup_id").unique().to_pylist())
-        held = _Held(time.monotonic(), part.get_total_buffer_size(), cgroup_ids, batch.with_records(part))
-        self._held.append(held)
-        self._size += held.size
+        records = records.filter(waits)
+        cgroup_ids = records.column("cgroup_id")
+        for one in cgroup_ids.unique().to_pylist():  # each by itself, so that none waits for another
+            part = records.filter(pc.equal(cgroup_ids, pa.scalar(one, pa.uint64())))
+            self._held.append(_Held(time.monotonic(), part.get_total_buffer_size(), one, batch.with_records(part)))
+            self._size += self._held[-1].size
         while self._size > HOLD_BYTES:
             yield self._end(self._held.popleft())
 
@@ -68,7 +81,7 @@ class Waiting:
         now = time.monotonic()
         for _ in range(len(self._held)):
             held = self._held.popleft()
-            if now - held.since > HOLD_S or self._containers.lacking.isdisjoint(held.cgroup_ids):
+            if now - held.since > HOLD_S or held.cgroup_id not in self._containers.lacking:
                 yield self._end(held)
             else:
                 self._held.append(held)

@@ -29,7 +29,11 @@ def running(config: Path) -> Iterator[None]:
             yield
         finally:
             agent.send_signal(signal.SIGTERM)
-            _, account = agent.communicate(timeout=_ENDING_S)
+            try:
+                _, account = agent.communicate(timeout=_ENDING_S)
+            except subprocess.TimeoutExpired as error:
+                agent.kill()
+                raise DemoError(f"the agent did not end within {_ENDING_S} s") from error
             print("\nThe agent's account:\n")
             print("\n".join(f"  {line}" for line in account.splitlines()), flush=True)
     if agent.returncode:

@@ -13,7 +13,9 @@ from typing import Self
 from ingrain.demo.agent import DemoError
 
 _PATIENCE_S = 900
-_COMMAND = "python -m ingrain.demo.tracing > {shared}/told 2>&1; echo $? > {shared}/code"
+_COMMAND = (
+    "python -m ingrain.demo.tracing > {shared}/told 2>&1; echo $? > {shared}/ended; mv {shared}/ended {shared}/code"
+)
 
 
 class Guest:

@@ -61,9 +61,9 @@ class Podman:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._root = folder / "root"
-        busybox = shutil.which("busybox")
-        if not busybox:
-            raise PodmanError("busybox is not installed; on Debian: apt-get install busybox-static")
+        if lacking := [package for program, package in NEEDED.items() if not shutil.which(program)]:
+            raise PodmanError(f"containers need programs that are not there: apt-get install {' '.join(lacking)}")
+        busybox = str(shutil.which("busybox"))
         for name in ("bin", "dev", "etc", "proc", "run", "sys", "tmp"):
             (self._root / name).mkdir(parents=True)
         shutil.copy(busybox, self._root / "bin")

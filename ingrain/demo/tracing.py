@@ -6,10 +6,12 @@ guest (guest.py).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -78,6 +80,8 @@ _COMMANDS = {"sh": 1, "cat": 2, "mv": 1, "chmod": 1, "rm": 1, "mkdir": 1, "cp": 
 """The programs that it executes; by their paths, since this shell has them inside, too."""
 
 _PATHS = ("/etc/passwd", "/etc/accounts", "/tmp/copy", "/tmp/private")  # noqa: S108 in the container
+
+_PATIENCE_S = 120
 
 Row = dict[str, Any]
 
@@ -154,7 +158,7 @@ def _saw(archive: Path, first: dict[str, int]) -> Deeds:
             deeds[row["container"], f"ended with status {row['status']}"] += row["value"]
     for measurement, tell in _FILES.items():
         for row in _rows(archive, measurement):
-            if row["path"].startswith(_PATHS):
+            if (row["path"] or _PATHS[0]).startswith(_PATHS):
                 deeds[row["container"] or "(no container)", f"{row['process']} {tell(row)}"] += row["value"]
     return +deeds
 
@@ -189,8 +193,8 @@ def run() -> bool:
         print("\nA container starts, then the agent, then another container:\n", flush=True)
         with podman.run("store", _STORE) as store, agent.running(config):
             with podman.run("web", _WEB) as web:
-                go.write_text("go\n")
-                bye.write_text("bye\n")
+                _say(go)
+                _say(bye)
                 ended = {one.name: podman.wait(one) for one in (store, web)}
             first = {one.name: one.pid for one in (store, web)}
         passwd = len((podman.root / "etc" / "passwd").read_bytes())
@@ -201,6 +205,22 @@ def run() -> bool:
     equal = show(did, _saw(archive, first))
     _who_accessed(archive, "/etc/passwd")
     return equal
+
+
+def _say(fifo: Path) -> None:
+    """A line to the shell that reads from there, as soon as it does. Raises DemoError where it never does."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise DemoError(f"nobody reads {fifo}: the container's shell has ended") from error
+            time.sleep(0.05)
+        else:
+            os.write(descriptor, b"go\n")
+            os.close(descriptor)
+            return
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ In: `struct output` for each piece of a write, with its bytes behind it (probes/
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
@@ -85,14 +84,14 @@ class Container(Grain):
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Lines that are whole now."""
         events, texts = self._of_interest(drained.events, drained.payloads)
-        lines = self._assembler.add(events, texts, time.monotonic_ns())
+        lines = self._assembler.add(events, texts, self.seen_until)
         self.further += max(0, len(lines) - len(drained.events))
         self.parts += max(0, len(drained.events) - len(lines))
         yield from self._told(lines)
 
     def poll(self) -> Iterator[Batch]:
         """Lines that have waited long enough; after `finish` all."""
-        for lines in self._assembler.finish() if self._finished else self._assembler.release(time.monotonic_ns()):
+        for lines in self._assembler.finish() if self._finished else self._assembler.release(self.seen_until):
             yield from self._told(lines)
 
     def finish(self) -> None:

@@ -60,6 +60,8 @@ class Grain(ABC):
         """Who looked up which name, where the agent knows it: DNS writes it, TLS reads it."""
         self.containers: Containers | None = None
         """Which container a cgroup is, where there are cgroups."""
+        self.seen_until = 0
+        """All events from before this moment (ns, of the events' clock) have come, or are lost."""
         self.wanted: frozenset[str] | None = None
         """Tags that some pipeline looks at; None: all. The others are not made."""
         self._schemas: dict[str, pa.Schema] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -81,6 +82,8 @@ class Buffers:
         self.rings = [Ring(self._address(i)) for i in range(count)]
         # Kept from drain to drain: memory that is new to the process costs more to touch than the copy itself.
         self._memory = np.empty(0, dtype=np.uint8)
+        self.begun = 0
+        """When the last drain began (ns, of the events' clock): what happened before was in it, or in one before."""
         self.descriptors = [int(libbpf.library().perf_buffer__buffer_fd(self._handle, i)) for i in range(count)]
         """One to wait on for each CPU."""
 
@@ -89,6 +92,7 @@ class Buffers:
 
         The events lie in memory that the next call writes over: what is kept of them is copied.
         """
+        self.begun = time.monotonic_ns()
         waiting = [(ring, size) for ring in self.rings if (size := ring.waiting())]
         if not waiting:
             return None

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-_FIRST_READINGS = 16
+_READINGS = 16
 
 
 class Utc:
@@ -19,15 +19,20 @@ class Utc:
     """
 
     def __init__(self) -> None:
-        low, high = min((_bounds() for _ in range(_FIRST_READINGS)), key=lambda bounds: bounds[1] - bounds[0])
-        self._ahead = (low + high) // 2
+        self._ahead = _measured()
 
     def __call__(self, monotonic: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Nanoseconds since 1970 UTC for times that bpf_ktime_get_ns() gave."""
         low, high = _bounds()
         if not low <= self._ahead <= high:
-            self._ahead = (low + high) // 2
+            self._ahead = _measured()
         return monotonic.astype(np.int64) + self._ahead
+
+
+def _measured() -> int:
+    """The middle of the narrowest bounds of some readings: this thread may have had to wait during one."""
+    low, high = min((_bounds() for _ in range(_READINGS)), key=lambda bounds: bounds[1] - bounds[0])
+    return (low + high) // 2
 
 
 def _bounds() -> tuple[int, int]:

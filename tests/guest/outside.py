@@ -106,23 +106,26 @@ class Outside:
         self._sessions: dict[str, Session] = {}
         self._trouble: dict[str, str] = {}
 
-    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Guests' tests come last, kernel by kernel; their limits are kept in the guest, not here."""
-        order: dict[str | None, int] = {None: -1}
+        """The limits of guests' tests are kept in the guest, not here."""
         for item in items:
-            kernel = kernel_of(item)
-            order.setdefault(kernel, len(order))
-            if kernel is not None:
+            if kernel_of(item) is not None:
                 own = item.get_closest_marker("timeout")
                 item.stash[_limit] = float(own.args[0]) if own and own.args else TEST_S
                 item.add_marker(pytest.mark.timeout(0), append=False)
-        items.sort(key=lambda item: order[kernel_of(item)])
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Begin with the first kernel."""
-        if not self._config.option.collectonly:
-            self._kernels = list(dict.fromkeys(filter(None, map(kernel_of, session.items))))
+        """Guests' tests come last, kernel by kernel, in whatever order they were put (`--ff`)."""
+        self._kernels = list(dict.fromkeys(filter(None, map(kernel_of, session.items))))
+        order = {kernel: at for at, kernel in enumerate([None, *self._kernels])}
+        session.items.sort(key=lambda item: order[kernel_of(item)])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Begin with the first kernel, if tests are run at all."""
+        if not self._config.option.collectonly and (
+            not session.testsfailed or self._config.option.continue_on_collection_errors
+        ):
             self._enter(self._kernels[:1], session)
 
     @pytest.hookimpl(tryfirst=True)
@@ -138,9 +141,10 @@ class Outside:
         return True
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """No guest outlives the run."""
-        self._leave(0 if session.shouldfail or session.shouldstop else 30)
+        ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        self._leave(30 if ran and not session.shouldfail and not session.shouldstop else 0)
 
     def pytest_unconfigure(self) -> None:
         """Nor an interrupted one."""

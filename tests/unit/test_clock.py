@@ -31,3 +31,19 @@ def test_a_clock_that_is_set_is_followed(monkeypatch: pytest.MonkeyPatch, step: 
     monkeypatch.setattr(time, "time_ns", lambda: real() + step)
     followed = min(abs(int(utc(MOMENT)[0]) - was - step) for _ in range(100))
     assert followed < 100_000
+
+
+def test_a_reading_in_which_the_thread_had_to_wait_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    utc, real = Utc(), time.time_ns
+    was = int(utc(MOMENT)[0])
+
+    def late() -> int:
+        now = real() + 1_000_000_000  # UTC was set, and this thread had to wait in the first reading after that
+        if not waited:
+            waited.append(True)
+            time.sleep(0.02)
+        return now
+
+    waited: list[bool] = []
+    monkeypatch.setattr(time, "time_ns", late)
+    assert abs(int(utc(MOMENT)[0]) - was - 1_000_000_000) < 100_000

@@ -88,7 +88,7 @@ def test_only_the_records_of_a_container_that_is_looked_for_wait(place: Found) -
     assert told(place.waiting.release()) == []
     place.found.set()
     place.containers.wait(20)
-    assert told(place.waiting.release()) == [(1, "name1"), (3, "name2"), (4, "name1")]
+    assert told(place.waiting.release()) == [(1, "name1"), (4, "name1"), (3, "name2")]
     assert told(place.waiting.release_all()) == []
     assert told(place.waiting.pass_on(place.batch(one, other))) == [(0, "name1"), (1, "name2")]
     assert place.containers.late == 0
@@ -118,6 +118,34 @@ def test_records_of_a_container_keep_their_order(place: Found) -> None:
     in_order = [*place.waiting.pass_on(second), *place.waiting.pass_on(third)]
     assert [len(batch) for batch in in_order] == [1, 2, 3]
     assert told(iter(in_order)) == [(n, "name1") for batch in in_order for n in range(len(batch))]
+
+
+def test_a_name_that_is_found_while_batches_are_told_is_in_all_of_them(place: Found) -> None:
+    one = place.cgroup(1)
+    made = [place.batch(one) for _ in range(4)]
+    place.found.set()
+    place.containers.wait(20)
+    assert told(iter([*place.waiting.pass_on(*made), *place.waiting.release()])) == [(0, "name1")] * 4
+
+
+def test_no_container_waits_for_another_and_none_overtakes_itself(place: Found) -> None:
+    one, two = place.cgroup(1), place.cgroup(2)
+    first, second = place.batch(one, two), place.batch(one)
+    assert told(place.waiting.pass_on(first, second)) == []
+    known = place.containers._lacks
+    place.containers._lacks = lambda cgroup_id: cgroup_id != one and known(cgroup_id)  # type: ignore[method-assign]
+    third = place.batch(one, one)
+    passed = [
+        batch.records.column("value").to_pylist() for batch in (*place.waiting.pass_on(third), *place.waiting.release())
+    ]
+    assert passed == [[0], [0], [0, 1]]
+    assert [value for value, _name in told(place.waiting.release_all())] == [1]
+
+
+def test_who_does_not_tell_containers_does_not_wait_for_their_names(place: Found) -> None:
+    batch = place.batch(place.cgroup(1))
+    bare = batch.with_records(batch.records.select(["timestamp", "value", "cgroup_id"]))
+    assert [len(one) for one in place.waiting.pass_on(bare)] == [1]
 
 
 def test_what_waits_is_bounded(place: Found, monkeypatch: pytest.MonkeyPatch) -> None:
