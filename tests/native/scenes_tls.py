@@ -54,8 +54,9 @@ def resumption(stage: Stage) -> None:
     for port, version in ((4431, "-tls1_3"), (4431, "-tls1_2"), (4432, "-tls1_2")):
         client = f"openssl s_client -connect {FOUR}:{port} {version} -servername again.test"
         session = stage.folder / f"session-{port}{version}"
+        kept = f"for i in $(seq 200); do [ -s {session} ] && break; sleep 0.1; done"  # the ticket may come later
         for options in (f"-sess_out {session}", f"-sess_in {session}", f"-sess_in {session} -early_data {early}"):
-            stage.run("sh", "-c", f"(sleep 0.2; echo Q) | {client} {options}")  # the ticket may come a little later
+            stage.run("sh", "-c", f"({kept}; sleep 0.2; echo Q) | {client} {options}")
 
 
 def gnutls(stage: Stage) -> None:
