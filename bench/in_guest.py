@@ -1,0 +1,91 @@
+"""The guest's half of tracing.py: `in_guest.py PEERS EMPTY RESULTS ROUNDS JOBS` measures; a figure a line in RESULTS.
+
+PEERS: the folder of peers.py. EMPTY: the empty program's object, without `.bpf.o`. ROUNDS: in each every watcher has
+its turn, with JOBS jobs that count, after one that does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import operations
+import watchers
+from agent import BenchError
+from job import Job, settle
+from watchers import Watcher, Watching
+
+
+def main() -> None:
+    """Measure all there is."""
+    peers, empty, results = map(Path, sys.argv[1:4])
+    rounds, jobs = map(int, sys.argv[4:6])
+    with results.open("a", buffering=1) as told, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for cost in operations.measure(empty, folder / "operations"):
+            print(json.dumps({"cost": dataclasses.asdict(cost)}), file=told)
+        _have_headers(peers)
+        (headers,) = (peers / "usr" / "src").glob("*-common")
+        job = Job.of(headers, folder / "job")
+        everybody: dict[str, Watching] = {
+            "nobody": watchers.nobody,
+            "ingrain": watchers.ingrain,
+            "opensnoop": watchers.opensnoop,
+            "bpftrace": watchers.bpftrace,
+            "auditd": watchers.Auditd(peers),
+        }
+        for turn in range(rounds):
+            order = list(everybody) if turn % 2 == 0 else list(reversed(everybody))
+            for who in order:
+                print(json.dumps({"watched": _watched(who, everybody[who], job, jobs)}), file=told)
+        print(json.dumps({"done": True}), file=told)
+
+
+def _watched(who: str, watching: Watching, job: Job, jobs: int) -> dict[str, object]:
+    """One watcher's turn. Raises BenchError where it did not see what it says nothing was lost of."""
+    with tempfile.TemporaryDirectory() as name:
+        with watching(job.folder, Path(name)) as watcher:
+            settle()
+            job.do()
+            settle()
+            used = watcher.cpu_s()
+            seconds = []
+            for _ in range(jobs):
+                seconds.append(job.do())
+                settle()
+            cpu_s = (watcher.cpu_s() - used) / jobs
+        missed = _missed(who, watcher, job) if who != "nobody" else 0
+        files = len(job.paths)
+        job.clear()
+    return {"who": who, "seconds": seconds, "cpu_s": cpu_s, "lost": watcher.lost, "missed": missed, "files": files}
+
+
+def _missed(who: str, watcher: Watcher, job: Job) -> int:
+    missing = job.paths - watcher.seen
+    if len(missing) > (0 if not watcher.lost else len(job.paths) // 2):
+        raise BenchError(
+            f"{who} told {len(job.paths) - len(missing):,} of {len(job.paths):,} files that were read, and says that "
+            f"it lost {watcher.lost:,}; {min(missing)} is not among them"
+        )
+    return len(missing)
+
+
+def _have_headers(peers: Path) -> None:
+    """Put the kernel's headers where BCC looks for them; in this guest those folders are its own."""
+    modules = Path("/lib/modules") / platform.release()
+    there = modules.resolve()
+    modules.unlink()
+    shutil.copytree(peers / "lib" / "modules" / modules.name, modules, symlinks=True)
+    for one in there.iterdir():
+        if not (modules / one.name).is_symlink():
+            (modules / one.name).symlink_to(one)
+    for one in (peers / "usr" / "src").iterdir():
+        (Path("/usr/src") / one.name).symlink_to(one)
+
+
+main()
