@@ -39,12 +39,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=peers.CACHE) as name:  # the guest sees it there, and not below /tmp
             native.compile_bpf("empty_traced", Path(name))
             empty = str(Path(name) / "empty_traced")
-            told = _in_guest(kernel.name, unpacked, empty, *(("1", "1") if quick else ("4", "3")))
+            told = _in_guest(kernel.name, unpacked, empty, *(("1", "1") if quick else ("3", "3")))
     except (FetchError, boot.GuestError, MeasureError) as error:
         print(f"bench-tracing: {error}", file=sys.stderr)
         return 1
     _print(kernel.release, told)
-    return 0
+    for one in told:
+        if "failed" in one:
+            print(f"bench-tracing: {one['failed']}", file=sys.stderr)
+    return int(any("failed" in one for one in told))
 
 
 class MeasureError(RuntimeError):
@@ -76,7 +79,7 @@ def _progress(one: dict[str, Any]) -> str:
         return f"{cost['name']}: {cost['nanoseconds']:.0f} ns"
     if turn := one.get("watched"):
         return f"{turn['who']}: {', '.join(f'{seconds:.2f} s' for seconds in turn['seconds'])}"
-    return "done"
+    return f"failed: {one['failed']}" if "failed" in one else "done"
 
 
 def _print(release: str, told: Told) -> None:
