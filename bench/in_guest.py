@@ -93,4 +93,5 @@ def _have_headers(peers: Path) -> None:
         (Path("/usr/src") / one.name).symlink_to(one)
 
 
-main()
+if __name__ == "__main__":
+    main()
