@@ -1,7 +1,8 @@
-"""The guest's half of tracing.py: `in_guest.py PEERS EMPTY RESULTS ROUNDS JOBS` measures; a figure a line in RESULTS.
+"""The guest's half of tracing.py: `in_guest.py PEERS EMPTY ARCHIVE RESULTS ROUNDS JOBS`.
 
-PEERS: the folder of peers.py. EMPTY: the empty program's object, without `.bpf.o`. ROUNDS: in each every watcher has
-its turn, with JOBS jobs that count, after one that does not.
+PEERS: the folder of peers.py. EMPTY: the empty program's object, without `.bpf.o`. ARCHIVE: what the job unpacks.
+RESULTS: gets a figure a line, in JSON. ROUNDS: in each every watcher has its turn, with JOBS jobs that count, after one
+that does not.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ from watchers import Watcher, Watching
 
 def main() -> None:
     """Measure all there is."""
-    peers, empty, results = map(Path, sys.argv[1:4])
-    rounds, jobs = map(int, sys.argv[4:6])
+    peers, empty, archive, results = map(Path, sys.argv[1:5])
+    rounds, jobs = map(int, sys.argv[5:7])
     with results.open("a", buffering=1) as told, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for cost in operations.measure(empty, folder / "operations"):
             print(json.dumps({"cost": dataclasses.asdict(cost)}), file=told)
         _have_headers(peers)
-        (headers,) = (peers / "usr" / "src").glob("*-common")
-        job = Job.of(headers, folder / "job")
+        job = Job.of(archive, folder / "job")
         everybody: dict[str, Watching] = {
             "nobody": watchers.nobody,
             "ingrain": watchers.ingrain,

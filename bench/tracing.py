@@ -13,13 +13,18 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import job
 import native
 import peers
 from guest import boot, kernels
 from guest.fetch import FetchError
+
+ROUNDS, JOBS = 4, 3
+"""Rounds, in each of which every watcher has its turn, and jobs in a turn."""
 
 _RESULTS = "results"
 _LIMIT_S = 3000
@@ -38,8 +43,11 @@ def main() -> int:
         unpacked = peers.fetched(kernel)
         with tempfile.TemporaryDirectory(dir=peers.CACHE) as name:  # the guest sees it there, and not below /tmp
             native.compile_bpf("empty_traced", Path(name))
-            empty = str(Path(name) / "empty_traced")
-            told = _in_guest(kernel.name, unpacked, empty, *(("1", "1") if quick else ("3", "3")))
+            archive = Path(name) / "source.tar"
+            (headers,) = (unpacked / "usr" / "src").glob("*-common")
+            job.pack(headers, archive)
+            given = (unpacked, Path(name) / "empty_traced", archive)
+            told = _in_guest(kernel.name, given, *((1, 1) if quick else (ROUNDS, JOBS)))
     except (FetchError, boot.GuestError, MeasureError) as error:
         print(f"bench-tracing: {error}", file=sys.stderr)
         return 1
@@ -54,9 +62,9 @@ class MeasureError(RuntimeError):
     """The guest did not measure what it should; the message has its last words."""
 
 
-def _in_guest(kernel: str, *arguments: str | Path) -> Told:
-    unpacked, empty, rounds, jobs = map(str, arguments)
-    command = [sys.executable, str(_HERE / "in_guest.py"), unpacked, empty, str(boot.SHARED / _RESULTS), rounds, jobs]
+def _in_guest(kernel: str, given: Sequence[Path], rounds: int, jobs: int) -> Told:
+    words = [_HERE / "in_guest.py", *given, boot.SHARED / _RESULTS, rounds, jobs]
+    command = [sys.executable, *map(str, words)]
     told: Told = []
     begun = time.monotonic()
     with boot.boot(kernel, command, {"PYTHONPATH": f"{kernels.ROOT}:{kernels.ROOT / 'tests'}"}) as guest:
