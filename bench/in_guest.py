@@ -2,7 +2,7 @@
 
 PEERS: the folder of peers.py. EMPTY: the empty program's object, without `.bpf.o`. ARCHIVE: what the job unpacks.
 RESULTS: gets a figure a line, in JSON. ROUNDS: in each every watcher has its turn, with JOBS jobs that count, after one
-that does not.
+that does not, between as many that nobody watches: what else the host does slows all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def main() -> None:
         _have_headers(peers)
         job = Job.of(archive, folder / "job")
         everybody: dict[str, Watching] = {
-            "nobody": watchers.nobody,
             "ingrain": watchers.ingrain,
             "opensnoop": watchers.opensnoop,
             "bpftrace": watchers.bpftrace,
@@ -54,20 +53,30 @@ def main() -> None:
 def _watched(who: str, watching: Watching, job: Job, jobs: int) -> dict[str, object]:
     """One watcher's turn. Raises BenchError where it did not see what it says nothing was lost of."""
     with tempfile.TemporaryDirectory() as name:
-        with watching(job.folder, Path(name)) as watcher:
-            settle()
-            job.do()
-            settle()
-            used = watcher.cpu_s()
-            seconds = []
-            for _ in range(jobs):
-                seconds.append(job.do())
-                settle()
-            cpu_s = (watcher.cpu_s() - used) / jobs
-        missed = _missed(who, watcher, job) if who != "nobody" else 0
-        files = len(job.paths)
+        alone = _done(job, jobs)
         job.clear()
-    return {"who": who, "seconds": seconds, "cpu_s": cpu_s, "lost": watcher.lost, "missed": missed, "files": files}
+        with watching(job.folder, Path(name)) as watcher:
+            used = watcher.cpu_s()
+            seconds = _done(job, jobs)
+            cpu_s = (watcher.cpu_s() - used) / (jobs + 1)
+        missed, files = _missed(who, watcher, job), len(job.names)
+        job.clear()
+        alone += _done(job, jobs)
+        job.clear()
+    return {
+        "who": who, "alone": alone, "seconds": seconds, "cpu_s": cpu_s,
+        "lost": watcher.lost, "missed": missed, "files": files,
+    }  # fmt: skip
+
+
+def _done(job: Job, jobs: int) -> list[float]:
+    """Seconds that each job took; before them there is one that warms up."""
+    taken = []
+    for _ in range(jobs + 1):
+        settle()
+        taken.append(job.do())
+    settle()
+    return taken[1:]
 
 
 def _missed(who: str, watcher: Watcher, job: Job) -> int:

@@ -23,7 +23,7 @@ import peers
 from guest import boot, kernels
 from guest.fetch import FetchError
 
-ROUNDS, JOBS = 4, 3
+ROUNDS, JOBS = 3, 3
 """Rounds, in each of which every watcher has its turn, and jobs in a turn."""
 
 _RESULTS = "results"
@@ -86,7 +86,7 @@ def _progress(one: dict[str, Any]) -> str:
     if cost := one.get("cost"):
         return f"{cost['name']}: {cost['nanoseconds']:.0f} ns"
     if turn := one.get("watched"):
-        return f"{turn['who']}: {', '.join(f'{seconds:.2f} s' for seconds in turn['seconds'])}"
+        return f"{turn['who']}: {_ratio(turn):.2f} times as long as {statistics.median(turn['alone']):.2f} s"
     return f"failed: {one['failed']}" if "failed" in one else "done"
 
 
@@ -99,20 +99,25 @@ def _print(release: str, told: Told) -> None:
         much = f"{cost['nanoseconds']:,.0f} ns in {cost['runs']:.1f} runs, {cost['measuring']:,.0f} for the measurement"
         print(f"| {cost['name']}, in the kernel | {much} |")
     turns = [one["watched"] for one in told if "watched" in one]
-    alone = _seconds(turns, "nobody")
+    if not turns:
+        return
+    alone = statistics.median(seconds for turn in turns for seconds in turn["alone"])
     print(f"| unpacking and reading {turns[0]['files']:,} files, nobody watching | {alone:.2f} s |")
-    for who in dict.fromkeys(turn["who"] for turn in turns if turn["who"] != "nobody"):
+    for who in dict.fromkeys(turn["who"] for turn in turns):
         mine = [turn for turn in turns if turn["who"] == who]
-        ratio, cpu_s = _seconds(turns, who) / alone, statistics.median(turn["cpu_s"] for turn in mine)
+        ratios, cpu_s = [_ratio(turn) for turn in mine], statistics.median(turn["cpu_s"] for turn in mine)
         lost, missed = sum(turn["lost"] for turn in mine), sum(turn["missed"] for turn in mine)
-        figures[f"{who}_ratio"], figures[f"{who}_cpu_s"] = round(ratio, 3), round(cpu_s, 2)
-        figures[f"{who}_lost"], figures[f"{who}_missed"] = lost, missed
-        print(f"| {who} watching | {ratio:.2f} times as long; its process {cpu_s:.2f} CPU s; {lost:,} events lost |")
+        ratio = statistics.median(ratios)
+        figures |= {f"{who}_ratio": round(ratio, 3), f"{who}_cpu_s": round(cpu_s, 3)}
+        figures |= {f"{who}_lost": lost, f"{who}_missed": missed}
+        times = f"{ratio:.2f} times as long ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {who} watching | {times}; its process {cpu_s:.2f} CPU s; {lost:,} lost |")
     print(json.dumps({"kernel": release, "job_s": round(alone, 3), **figures}))
 
 
-def _seconds(turns: Told, who: str) -> float:
-    return float(statistics.median(seconds for turn in turns if turn["who"] == who for seconds in turn["seconds"]))
+def _ratio(turn: dict[str, Any]) -> float:
+    """How much longer jobs took that were watched than those before and behind them."""
+    return float(statistics.median(turn["seconds"]) / statistics.median(turn["alone"]))
 
 
 if __name__ == "__main__":

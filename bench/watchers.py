@@ -1,4 +1,4 @@
-"""Who watches a job's files: nobody, ingrain, and its peers, each as it is used; what they see goes to files.
+"""Who watches a job's files: ingrain and its peers, each as it is used; what they see goes to files.
 
 Each is a context: inside it sees what is done; after it `Watcher.seen` are the paths that it told, `lost` what it
 says that it lost. A peer is not measured before it sees: a canary file is opened until it is told.
@@ -49,19 +49,13 @@ for file in sys.argv[1:]:
 class Watcher:
     """cpu_s: processor seconds that its process took so far. seen, lost: once it has ended."""
 
-    cpu_s: Callable[[], float] = lambda: 0.0
+    cpu_s: Callable[[], float]
     seen: set[str] = field(default_factory=set)
     lost: int = 0
 
 
 Watching = Callable[[Path, Path], AbstractContextManager[Watcher]]
 """Watches the first folder, and keeps what it needs in the second."""
-
-
-@contextmanager
-def nobody(_watched: Path, _folder: Path) -> Iterator[Watcher]:
-    """What the others are compared with."""
-    yield Watcher()
 
 
 @contextmanager
