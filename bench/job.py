@@ -56,7 +56,7 @@ class Job:
 
     def clear(self) -> None:
         """Remove what it left, and forget it."""
-        for folder in self.folder.iterdir():
+        for folder in self.folder.glob("*/"):
             shutil.rmtree(folder)
         self.paths = set()
 

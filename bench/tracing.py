@@ -86,7 +86,10 @@ def _progress(one: dict[str, Any]) -> str:
     if cost := one.get("cost"):
         return f"{cost['name']}: {cost['nanoseconds']:.0f} ns"
     if turn := one.get("watched"):
-        return f"{turn['who']}: {_ratio(turn):.2f} times as long as {statistics.median(turn['alone']):.2f} s"
+        alone, watched = (" ".join(f"{one:.2f}" for one in turn[which]) for which in ("alone", "seconds"))
+        return (
+            f"{turn['who']}: {_ratio(turn):.2f} times as long: {watched} s, alone {alone} s; {turn['cpu_s']:.2f} CPU s"
+        )
     return f"failed: {one['failed']}" if "failed" in one else "done"
 
 
