@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import agent
 from agent import BenchError
 
 _PATIENCE_S = 300.0
+_ATTEMPTS = 20
 _CPUCLOCK_SCHED = 2  # linux/posix-timers.h
 
 _INGRAIN = """
@@ -167,13 +168,22 @@ def _running(peer: _Peer, watched: Path, folder: Path) -> Iterator[Watcher]:
             watcher = Watcher(lambda: time.clock_gettime(~process.pid << 3 | _CPUCLOCK_SCHED))
             yield watcher
             peer.end()
-            process.send_signal(peer.ending)
-            process.wait(_PATIENCE_S)
+            _end(process, peer.ending)
         finally:
             process.kill()
     told, said = peer.text(), errors.read_text(errors="replace")
     watcher.seen = set(re.findall(rf"{re.escape(str(watched))}/[^\s\"]+", told))
     watcher.lost = sum(int(number) for number in re.findall(r"[Ll]ost (\d+) ", said + out.read_text(errors="replace")))
+
+
+def _end(process: subprocess.Popen[bytes], ending: signal.Signals) -> None:
+    """Again and again: what Python is told while it is called by C, as BCC calls it for each event, gets lost."""
+    for _ in range(_ATTEMPTS):
+        process.send_signal(ending)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+            return
+    raise BenchError(f"it did not end by {ending.name}, sent {_ATTEMPTS} times")
 
 
 def _wait_until_seen(peer: _Peer, process: subprocess.Popen[bytes], canary: Path, errors: Path) -> None:
