@@ -14,6 +14,9 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
 	python3-bpfcc git $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+# To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
+# are libraries that it needs.
+TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 libgssapi-krb5-2 libcap-ng0
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +49,11 @@ bench: $(BIN)/ingrain ## measure, with peers in the same run
 	tests/servers/install.sh
 	$(BIN)/python bench/run.py
 
+bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, bpftrace and auditd: half an hour
+	.ci/packages $(TRACING_PACKAGES)
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch
+	PYTHONPATH=tests $(BIN)/python bench/tracing.py
+
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
@@ -59,4 +67,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/*)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-kernels lint bench wheel clean
+.PHONY: help setup demo test test-kernels lint bench bench-tracing wheel clean

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 HERE = Path(__file__).parent
+_WARNINGS = ("-O2", "-Wall", "-Wextra", "-Werror")
 UNLIMITED = (1 << 64) - 1
 FLOOD_FRAME = bytes(12) + b"\x08\x00" + bytes([0x45, 0, 0, 20]) + bytes(16)
 """The least that BPF_PROG_TEST_RUN takes for a packet; the flood does not look at it."""
@@ -22,14 +23,18 @@ FLOOD_FRAME = bytes(12) + b"\x08\x00" + bytes([0x45, 0, 0, 20]) + bytes(16)
 
 def compile_all(folder: Path) -> None:
     """Compile the programs in C and the BPF objects into the folder. Raises CalledProcessError where clang fails."""
-    warnings = ["-O2", "-Wall", "-Wextra", "-Werror"]
+    for name in ("flood", "empty"):
+        compile_bpf(name, folder)
+    for name in ("generate", "reader", "receiver"):
+        _clang([*_WARNINGS, HERE / f"{name}.c", "-o", folder / name, "-lbpf"])
+
+
+def compile_bpf(name: str, folder: Path) -> None:
+    """Compile one BPF object into the folder. Raises CalledProcessError where clang fails."""
     found = subprocess.run(["gcc", "-print-multiarch"], check=False, capture_output=True, text=True)
     include = f"/usr/include/{found.stdout.strip() or os.uname().machine + '-linux-gnu'}"
     bpf = ["-target", "bpf", "-mcpu=v2", "-g", "-idirafter", include, "-c"]
-    for name in ("flood", "empty"):
-        _clang([*warnings, *bpf, HERE / f"{name}.bpf.c", "-o", folder / f"{name}.bpf.o"])
-    for name in ("generate", "reader", "receiver"):
-        _clang([*warnings, HERE / f"{name}.c", "-o", folder / name, "-lbpf"])
+    _clang([*_WARNINGS, *bpf, HERE / f"{name}.bpf.c", "-o", folder / f"{name}.bpf.o"])
 
 
 def _clang(arguments: Sequence[str | Path]) -> None:

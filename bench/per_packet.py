@@ -62,12 +62,12 @@ def measure(compiled: Path, seconds: float) -> dict[str, list[Cost]]:
             attach(program, folder)
         stack.enter_context(statistics())
         for kind in ("tcp", "udp"):
-            before = _read(programs)
+            before = spent(programs)
             traffic = Path(__file__).parent / "traffic.py"
             with group.start(folder, sys.executable, traffic, kind, str(seconds), stdin=subprocess.DEVNULL) as running:
                 if running.wait():
                     raise RuntimeError(f"the {kind} traffic failed")
-            costs[kind] = _difference(programs, before, _read(programs))
+            costs[kind] = _difference(programs, before, spent(programs))
     return costs
 
 
@@ -83,7 +83,7 @@ def of_measuring(costs: list[Cost], hook: str) -> float:
     )
 
 
-def _read(programs: list[Program]) -> dict[str, tuple[int, int]]:
+def spent(programs: list[Program]) -> dict[str, tuple[int, int]]:
     """Program -> nanoseconds and runs since it was loaded, from fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo)."""
     found = {}
     for program in programs:

@@ -117,20 +117,21 @@ def parts(show: Callable[[str], str], package: str) -> tuple[str, dict[str, str]
 
     show: gives a package's description in Debian's form. Raises FetchError where that names no kernel.
     """
-    version = _field(show(package), "Version")
+    version = field(show(package), "Version")
     found: dict[str, str] = {}
-    pending = dict(_PARTS.findall(_field(show(package), "Depends")))
+    pending = dict(_PARTS.findall(field(show(package), "Depends")))
     while pending:
         name, its_version = pending.popitem()
         found[name] = its_version
-        further = dict(_PARTS.findall(_field(show(name), "Depends")))
+        further = dict(_PARTS.findall(field(show(name), "Depends")))
         pending |= {other: one for other, one in further.items() if other not in found}
     if not version or not found:
         raise FetchError(f"{package} {version} depends on no kernel")
     return version, found
 
 
-def _field(description: str, name: str) -> str:
+def field(description: str, name: str) -> str:
+    """A field of a package's description in Debian's form; nothing where it has none."""
     return next((line.partition(": ")[2] for line in description.splitlines() if line.startswith(f"{name}: ")), "")
 
 
