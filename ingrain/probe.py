@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
-from ingrain.containers import COLUMNS, Waiting
+from ingrain.containers import NAMES, Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
@@ -139,13 +139,13 @@ class Probe:
             self._account.failed += len(drained.events)
             raise
         self._account.told += sum(map(len, batches))
-        self._give_all(self._waiting.pass_on(*batches) if self._waiting else batches)
+        self._offer(*batches)
 
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
         self.grain.seen_until = self.buffers.begun
         try:
-            self._offer(self.grain.poll())
+            self._poll()
         except Exception:
             self._account.failed_polls += 1
             raise
@@ -159,7 +159,7 @@ class Probe:
         """Offer all that waits: no more records will come."""
         self.grain.finish()
         try:
-            self._offer(self.grain.poll())
+            self._poll()
         except Exception:
             self._account.failed_polls += 1
             log.exception("probe %s: what was left of it could not be told", self.name)
@@ -167,9 +167,13 @@ class Probe:
             self.grain.containers.wait(LAST_WAIT_S)
             self._give_all(self._waiting.release_all())
 
-    def _offer(self, batches: Iterable[Batch]) -> None:
-        for batch in batches:
-            self._give_all(self._waiting.pass_on(batch) if self._waiting else (batch,))
+    def _poll(self) -> None:
+        for batch in self.grain.poll():
+            self._offer(batch)
+
+    def _offer(self, *batches: Batch) -> None:
+        """Batches of which the last was made just now."""
+        self._give_all(self._waiting.pass_on(*batches) if self._waiting else batches)
 
     def _give_all(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
@@ -181,7 +185,7 @@ class Probe:
 def _wanted(pipelines: Sequence[Pipeline]) -> frozenset[str] | None:
     """What they want of its tags; and the cgroup, where they want what it is found by."""
     tags = wanted(pipelines)
-    if tags is None or tags.isdisjoint(column.name for column in COLUMNS):
+    if tags is None or tags.isdisjoint(NAMES):
         return tags
     return tags | {"cgroup_id"}
 

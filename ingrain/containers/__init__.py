@@ -4,8 +4,8 @@
 keeps a probe's records for as long as their container is being looked for.
 """
 
-from ingrain.containers.identity import COLUMNS, nothing
+from ingrain.containers.identity import COLUMNS, NAMES, nothing
 from ingrain.containers.thread import Containers
 from ingrain.containers.waiting import Waiting
 
-__all__ = ["COLUMNS", "Containers", "Waiting", "nothing"]
+__all__ = ["COLUMNS", "NAMES", "Containers", "Waiting", "nothing"]

@@ -35,6 +35,9 @@ COLUMNS = (
 )
 """The columns, named and ordered as the fields of `Identity`."""
 
+NAMES = frozenset(Identity._fields)
+"""Their names."""
+
 _NOBODY = Identity()
 
 

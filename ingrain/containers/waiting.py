@@ -15,10 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.batch import Batch
-from ingrain.containers.identity import COLUMNS
+from ingrain.containers.identity import NAMES
 from ingrain.containers.thread import Containers
-
-_NAMES = frozenset(column.name for column in COLUMNS)
 
 HOLD_S = 2.0
 """How long records wait at the most; a name that takes longer to find comes too late for them."""
@@ -55,7 +53,7 @@ class Waiting:
 
     def _pass_on(self, batch: Batch, lacking: set[int]) -> Iterator[Batch]:
         records = batch.records
-        if not lacking or "cgroup_id" not in records.schema.names or _NAMES.isdisjoint(records.schema.names):
+        if not lacking or "cgroup_id" not in records.schema.names or NAMES.isdisjoint(records.schema.names):
             yield batch
             return
         waits = pc.is_in(records.column("cgroup_id"), pa.array(lacking, pa.uint64()))
@@ -92,11 +90,8 @@ class Waiting:
             yield self._end(self._held.popleft())
 
     def _end(self, held: _Held) -> Batch:
+        """With what is known of their container now; nobody waits for the rest any more."""
         self._size -= held.size
-        return self._as_it_is(held)
-
-    def _as_it_is(self, held: _Held) -> Batch:
-        """With what is known of their containers now; nobody waits for the rest any more."""
         records = held.batch.records
         cgroup_ids = records.column("cgroup_id").to_numpy()
         self._containers.give_up(cgroup_ids)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingrain.demo.deeds import Deeds
@@ -43,9 +44,11 @@ _MOVERS = {"store", "backup", "docker_conn_proxy"}
 
 
 def rows(archive: Path, measurement: str) -> Iterator[Row]:
-    """The records of a measurement."""
+    """The records of a measurement; timestamps in nanoseconds."""
     for path in sorted(archive.glob(f"measurement={measurement}/**/*.parquet")):
-        yield from pq.ParquetFile(path).read().drop_columns(["timestamp"]).to_pylist()
+        table = pq.ParquetFile(path).read()
+        at = table.schema.get_field_index("timestamp")
+        yield from table.set_column(at, "timestamp", table.column(at).cast(pa.int64())).to_pylist()
 
 
 def deeds(archive: Path) -> Deeds:

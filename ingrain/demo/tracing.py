@@ -15,15 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ingrain.demo import agent
+from ingrain.demo import agent, seen
 from ingrain.demo.agent import DemoError
 from ingrain.demo.deeds import Deeds, show
 from ingrain.demo.podman import PARENT, Container, Podman, PodmanError
+from ingrain.demo.seen import Row
 from ingrain.kernel import cgroup
 from ingrain.text import bytes_of
 
@@ -83,8 +80,6 @@ _PATHS = ("/etc/passwd", "/etc/accounts", "/tmp/copy", "/tmp/private")  # noqa: 
 
 _PATIENCE_S = 120
 
-Row = dict[str, Any]
-
 
 def _of_the_script(passwd: int) -> Deeds:
     """What `_WEB` does to files; passwd: bytes of /etc/passwd. What it does below /tmp/private nobody wants to know."""
@@ -133,13 +128,8 @@ def _did(container: Container, status: int, commands: dict[str, int]) -> Deeds:
 
 
 def _rows(archive: Path, measurement: str) -> list[Row]:
-    """A measurement's records, in time order; timestamps in nanoseconds."""
-    found: list[Row] = []
-    for path in sorted(archive.glob(f"measurement={measurement}/**/*.parquet")):
-        table = pq.ParquetFile(path).read()
-        at = table.schema.get_field_index("timestamp")
-        found += table.set_column(at, "timestamp", table.column(at).cast(pa.int64())).to_pylist()
-    return sorted(found, key=lambda row: int(row["timestamp"]))
+    """A measurement's records, in time order."""
+    return sorted(seen.rows(archive, measurement), key=lambda row: int(row["timestamp"]))
 
 
 def _saw(archive: Path, first: dict[str, int]) -> Deeds:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Column
-from ingrain.containers import COLUMNS, Containers, nothing
+from ingrain.containers import COLUMNS, NAMES, Containers, nothing
 from ingrain.grains.addresses import addresses
 from ingrain.grains.grain import Made
 from ingrain.kernel.records import Events
@@ -119,7 +119,7 @@ def processes(events: Events, containers: Containers | None) -> dict[str, Made]:
         "process_uid": lambda: uids(events["pid"], events["start"]),
         "uid": lambda: pa.array(np.ascontiguousarray(events["uid"]), mask=mask),
         "cgroup_id": lambda: pa.array(cgroup_ids, mask=_where(cgroup_ids == 0)),
-        **{column.name: partial(_of, identities, column.name) for column in COLUMNS},
+        **{name: partial(_of, identities, name) for name in NAMES},
     }
 
 

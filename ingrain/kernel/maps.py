@@ -27,14 +27,11 @@ def per_cpu(fd: int, index: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.voi
 
 def get(fd: int, key: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     """One entry of an array map: of shape ()."""
-    buffer = np.zeros((), dtype)
-    index = ctypes.c_uint32(key)
-    libbpf.call("bpf_map_lookup_elem", fd, ctypes.byref(index), buffer.ctypes.data, what="an array map cannot be read")
-    return buffer
+    return find(fd, key.to_bytes(4, "little"), dtype)
 
 
 def find(fd: int, key: bytes, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    """One entry of a hash map: of shape (). Raises KernelError (ENOENT where there is none)."""
+    """One entry of a map: of shape (). Raises KernelError (ENOENT where there is none)."""
     buffer = np.zeros((), dtype)
     libbpf.call("bpf_map_lookup_elem", fd, key, buffer.ctypes.data, what="an entry of a map cannot be read")
     return buffer
