@@ -23,8 +23,8 @@ from ingrain.config import Config, ConfigError
 from ingrain.grains import GRAINS
 
 _DESCRIPTION = """\
-ingrain sees which names are looked up, which TLS connections are opened, and how much each process sends,
-in every container of this host, and takes it through pipelines to StatsD or S3.
+ingrain sees which names are looked up, which TLS connections are opened, how much each process sends, who touches
+which files, what runs and what containers print, on all of this host, and takes it through pipelines to StatsD or S3.
 """
 
 _EPILOG = """\

@@ -233,7 +233,10 @@ class LiveProbe(Probe, ABC):
 
     def source(self) -> Source:
         """What the reader reads."""
-        return Source(self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release)
+        patience = self.grain.patience
+        return Source(
+            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release, patience=patience
+        )
 
 
 class NetworkProbe(LiveProbe):

@@ -90,7 +90,7 @@ static __always_inline void tell_change(void *ctx, struct slot *s, const struct 
 {
 	struct inode *inode = BPF_CORE_READ((struct dentry *)dentry, d_inode);
 
-	identify(&s->access.file, (void *)c->mnt, (void *)dentry, inode);
+	identify(&s->access.file, (void *)c->mnt, (void *)dentry, inode, 0);
 	if (!inode) { /* it is gone */
 		s->access.file.inode = c->inode;
 		s->access.file.device = c->device;

@@ -28,7 +28,7 @@ static __always_inline struct slot *see(__u32 function, struct vfsmount *mnt, st
 	walk_from(s, (__u64)mnt, (__u64)dentry);
 	if (!walk(function))
 		return 0;
-	identify(&s->access.file, mnt, dentry, BPF_CORE_READ(dentry, d_inode));
+	identify(&s->access.file, mnt, dentry, BPF_CORE_READ(dentry, d_inode), 0);
 	s->access.path = s->walk.bytes;
 	s->access.marks = marks_of(&s->walk, dentry);
 	return s;

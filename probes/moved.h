@@ -112,28 +112,29 @@ static __always_inline struct moved *name_moved(void *ctx, __u32 function, void 
 	return m;
 }
 
-static __always_inline int is_counted(struct file *file)
+static __always_inline int is_counted(struct file *file, int typed)
 {
-	__u32 kind = BPF_CORE_READ(file, f_inode, i_mode) & KIND_OF_FILE;
+	__u32 mode = typed ? file->f_inode->i_mode : BPF_CORE_READ(file, f_inode, i_mode);
+	__u32 kind = mode & KIND_OF_FILE;
 
 	return kind == REGULAR || kind == BLOCK_DEVICE;
 }
 
+/* typed: as identify() has it. */
 static __always_inline void count_moved(void *ctx, __u32 function, struct file *file, enum moved_direction direction,
-					__s64 bytes)
+					__s64 bytes, int typed)
 {
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct file_of key = {};
 	struct moved *m;
 	__u32 zero = 0;
 	void *active;
 
-	if (bytes < 0 || !file || !is_counted(file))
+	if (bytes < 0 || !file || !is_counted(file, typed))
 		return;
 	active = bpf_map_lookup_elem(&moved, &zero);
 	if (!active)
 		return;
-	identify(&key, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), inode);
+	identify(&key, FIELD(typed, file, f_path.mnt), FIELD(typed, file, f_path.dentry), FIELD(typed, file, f_inode), typed);
 	m = bpf_map_lookup_elem(active, &key);
 	if (!m || !m->named)
 		m = name_moved(ctx, function, active, &key, bytes);
@@ -143,10 +144,11 @@ static __always_inline void count_moved(void *ctx, __u32 function, struct file *
 	__sync_fetch_and_add(&m->calls[direction], 1);
 }
 
-static __always_inline void has_moved(void *ctx, __u32 function, struct file *from, struct file *to, __s64 bytes)
+static __always_inline void has_moved(void *ctx, __u32 function, struct file *from, struct file *to, __s64 bytes,
+				      int typed)
 {
-	count_moved(ctx, function, from, READ, bytes);
-	count_moved(ctx, function, to, WRITTEN, bytes);
+	count_moved(ctx, function, from, READ, bytes, typed);
+	count_moved(ctx, function, to, WRITTEN, bytes, typed);
 }
 
 /* Calls of these functions that are under way have one key: of those within each other, the outermost counts. */
@@ -154,7 +156,7 @@ static __always_inline void has_moved(void *ctx, __u32 function, struct file *fr
 
 static __always_inline int is_moving(struct file *from, struct file *to)
 {
-	if ((from && is_counted(from)) || (to && is_counted(to)))
+	if ((from && is_counted(from, 0)) || (to && is_counted(to, 0)))
 		begins(MOVING, (__u64)from, (__u64)to, 0, 0);
 	return 0;
 }
@@ -164,7 +166,7 @@ static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 	struct call call;
 
 	if (ends(MOVING, bytes, &call))
-		has_moved(ctx, function, (void *)call.args[0], (void *)call.args[1], bytes);
+		has_moved(ctx, function, (void *)call.args[0], (void *)call.args[1], bytes, 0);
 	return 0;
 }
 
@@ -181,7 +183,7 @@ static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 	{                                                                                                      \
 		if (in_scope() && (if_only))                                                                   \
 			has_moved(ctx, FUNCTION_##name, (void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx),  \
-				  returned(ctx, count, count));                                                \
+				  returned(ctx, count, count), 1);                                             \
 		return 0;                                                                                      \
 	}                                                                                                      \
 	SEC("kprobe/" #name)                                                                                   \

@@ -58,6 +58,33 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 }
 
+/* What a walk needs of an entry. */
+struct entry {
+	struct dentry *parent;
+	const unsigned char *name;
+	struct inode *inode;
+};
+
+#define ENTRY_BYTES 64
+
+/* These fields are neighbours in every kernel: one call reads them all. */
+static __always_inline void read_entry(struct entry *entry, struct dentry *dentry)
+{
+	__u32 begin = bpf_core_field_offset(dentry->d_parent);
+	__u32 name = bpf_core_field_offset(dentry->d_name.name) - begin;
+	__u32 inode = bpf_core_field_offset(dentry->d_inode) - begin;
+	char raw[ENTRY_BYTES];
+
+	if (name > ENTRY_BYTES - sizeof(__u64) || inode > ENTRY_BYTES - sizeof(__u64) ||
+	    bpf_probe_read_kernel(raw, sizeof(raw), (void *)dentry + begin)) {
+		__builtin_memset(entry, 0, sizeof(*entry));
+		return;
+	}
+	entry->parent = *(struct dentry **)raw;
+	entry->name = *(const unsigned char **)(raw + name);
+	entry->inode = *(struct inode **)(raw + inode);
+}
+
 enum end {
 	WHOLE, /* up to the root */
 	CUT,   /* there is more of it than there is room */
@@ -72,7 +99,7 @@ static __always_inline __u32 read_path(struct vfsmount *mnt, struct dentry *dent
 {
 	struct mount *mount = mount_of(mnt), *above;
 	__u32 begin = *size;
-	struct dentry *parent;
+	struct entry entry;
 
 	*end = WHOLE;
 	for (int i = 0; i < NAMES_MAX; i++) {
@@ -84,15 +111,16 @@ static __always_inline __u32 read_path(struct vfsmount *mnt, struct dentry *dent
 			mount = above;
 		} else {
 			__u32 at = *size & (TEXT_BYTES - 1);
-			long name = bpf_probe_read_kernel_str(text + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
+			long name;
 
+			read_entry(&entry, dentry);
+			name = bpf_probe_read_kernel_str(text + at, NAME_BYTES, entry.name);
 			if (name <= 0 || *size - begin + name > PATH_BYTES)
 				break;
 			*size += name;
-			parent = BPF_CORE_READ(dentry, d_parent);
-			if (parent == dentry) /* what is in no folder: a pipe, a memory file */
+			if (entry.parent == dentry) /* what is in no folder: a pipe, a memory file */
 				return *size - begin;
-			dentry = parent;
+			dentry = entry.parent;
 		}
 	}
 	*end = CUT;

@@ -40,6 +40,9 @@ struct signal_struct {
 	unsigned int flags;
 };
 
+/* A field of what a pointer points to; `typed`: the verifier knows what that is, so it can be loaded. */
+#define FIELD(typed, pointer, field) ((typed) ? (pointer)->field : BPF_CORE_READ(pointer, field))
+
 struct dentry;
 struct vfsmount;
 struct inode;

@@ -50,13 +50,13 @@ static __always_inline int uring_moved(void *ctx, struct io_kiocb *request)
 	case URING_READ:
 	case URING_READ_MULTISHOT:
 	case URING_READV_FIXED:
-		count_moved(ctx, FUNCTION_uring, file, READ, bytes);
+		count_moved(ctx, FUNCTION_uring, file, READ, bytes, 0);
 		break;
 	case URING_WRITEV:
 	case URING_WRITE_FIXED:
 	case URING_WRITE:
 	case URING_WRITEV_FIXED:
-		count_moved(ctx, FUNCTION_uring, file, WRITTEN, bytes);
+		count_moved(ctx, FUNCTION_uring, file, WRITTEN, bytes, 0);
 		break;
 	}
 	return 0;

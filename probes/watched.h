@@ -68,9 +68,8 @@ struct {
 	__type(value, __u32);
 } places SEC(".maps");
 
-static __always_inline void look_at_place(struct walk *w, struct rules *r, struct dentry *dentry)
+static __always_inline void look_at_place(struct walk *w, struct rules *r, struct inode *inode)
 {
-	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 	struct place place = { .inode = BPF_CORE_READ(inode, i_ino) };
 	__u32 *verdict;
 
@@ -109,8 +108,9 @@ __noinline int go_up(__u32 which)
 	struct slot *s = bpf_map_lookup_elem(&slots, &which);
 	__u32 zero = 0;
 	struct rules *r = bpf_map_lookup_elem(&rules, &zero);
-	struct dentry *dentry, *root, *parent;
+	struct dentry *dentry, *root;
 	struct mount *mount, *above;
+	struct entry entry;
 	struct walk *w;
 
 	if (!s || !r)
@@ -120,8 +120,9 @@ __noinline int go_up(__u32 which)
 	dentry = (void *)w->dentry;
 	root = (void *)w->root;
 	for (int i = 0; i < TURNS; i++) {
+		read_entry(&entry, dentry);
 		if (r->inodes && !w->place)
-			look_at_place(w, r, dentry);
+			look_at_place(w, r, entry.inode);
 		if (dentry == root) {
 			above = BPF_CORE_READ(mount, mnt_parent);
 			if (above == mount) {
@@ -132,14 +133,13 @@ __noinline int go_up(__u32 which)
 			mount = above;
 			root = BPF_CORE_READ(mount, mnt.mnt_root);
 		} else {
-			if (!append_name(s, BPF_CORE_READ(dentry, d_name.name)))
+			if (!append_name(s, entry.name))
 				return 0;
-			parent = BPF_CORE_READ(dentry, d_parent);
-			if (parent == dentry) {
+			if (entry.parent == dentry) {
 				w->end = NOWHERE;
 				return 0;
 			}
-			dentry = parent;
+			dentry = entry.parent;
 		}
 	}
 	w->mount = (__u64)mount;

@@ -150,6 +150,7 @@ class Files(Grain):
     program = "files"
     event = "access"
     packets = True
+    patience = 1.0
     some_of = (("do_filp_open", "do_file_open"), ("do_splice", "splice_file_to_pipe"))
 
     def __init__(self) -> None:

@@ -38,6 +38,8 @@ class Grain(ABC):
     """Name of the event struct that the kernel half hands over."""
     packets: ClassVar[bool] = False
     """Whether the packet's bytes stand behind the struct."""
+    patience: ClassVar[float] = 0.0
+    """Seconds that its events may wait in the buffers: few large drains cost less than many small ones."""
     some_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Functions that its programs trace and that not every kernel has; of each group of them it needs one."""
 

@@ -6,7 +6,7 @@ import logging
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ingrain.kernel.buffers import Buffers
@@ -22,7 +22,8 @@ TICK = 0.1
 class Source:
     """One probe to read. `drained` gets what was in its buffers; `poll` is called every `interval` seconds.
 
-    tick: called each time that all buffers were read, so every `TICK` seconds at least.
+    tick: called each time that buffers were read, so every `TICK` seconds at least. patience: how many seconds what is
+    below the watermark may wait, if it may for longer than a tick; it never waits for longer than until the next poll.
     """
 
     name: str
@@ -32,6 +33,13 @@ class Source:
     interval: float = 1.0
     due: float = field(default=0.0)
     tick: Callable[[], None] | None = None
+    patience: float = 0.0
+    read: float = field(default=0.0)
+    """When it was read last."""
+
+    def waits(self, now: float) -> bool:
+        """Whether what is below the watermark can wait for longer."""
+        return now < min(self.due, self.read + self.patience)
 
 
 class Reader:
@@ -58,14 +66,14 @@ class Reader:
         """Begin to read, in a thread."""
         now = time.monotonic()
         for source in self._sources:
-            source.due = now + source.interval
+            source.due, source.read = now + source.interval, now
         self._thread.start()
 
     def stop(self) -> None:
         """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left."""
         self._stopping.set()
         self._thread.join()
-        self._read()
+        self._read(self._sources)
         for source in self._sources:
             if source.poll:
                 self._call(source, source.poll)
@@ -73,9 +81,11 @@ class Reader:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._epoll.poll(TICK)
+            woken = {descriptor for descriptor, _events in self._epoll.poll(TICK)}
             now = time.monotonic()
-            self._read()
+            self._read(
+                [one for one in self._sources if not one.waits(now) or not woken.isdisjoint(one.buffers.descriptors)]
+            )
             for source in self._sources:
                 if source.poll and now >= source.due:
                     source.due = max(source.due + source.interval, now)
@@ -83,9 +93,10 @@ class Reader:
                 if source.tick:
                     self._call(source, source.tick)
 
-    def _read(self) -> None:
+    def _read(self, sources: Iterable[Source]) -> None:
         found = []
-        for source in self._sources:
+        for source in sources:
+            source.read = time.monotonic()
             try:
                 found.append((source, source.buffers.drain()))
             except Exception as error:  # noqa: BLE001 the thread's edge: one probe must not stop the others

@@ -46,7 +46,8 @@ class GuestError(RuntimeError):
 class Guest:
     """A kernel that boots, runs a command as root with the repository's top as its folder, and powers off.
 
-    `shared` is a folder of the host that the guest has as `SHARED`; files: what is in it when the guest boots.
+    `shared` is a folder of the host that the guest has as `SHARED`; files: what is in it when the guest boots. machine:
+    further options of QEMU.
     `console` holds what the kernel and the command said. Raises GuestError where the kernel or a program is missing.
     """
 
@@ -56,6 +57,7 @@ class Guest:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
+        machine: str = "",
     ) -> None:
         if kernel.image is None:
             raise GuestError(
@@ -68,7 +70,8 @@ class Guest:
         for name, text in (files or {}).items():
             (self.shared / name).write_text(text)
         self.console = self._folder / "console"
-        self._process = _start(kernel.image, self._enter(command, environment or {}), self.shared, self._folder)
+        script = self._enter(command, environment or {})
+        self._process = _start(kernel.image, script, self.shared, self._folder, machine)
         self._pump = threading.Thread(target=self._copy, daemon=True)
         self._pump.start()
 
@@ -125,7 +128,7 @@ class Guest:
         self.end()
 
 
-def _start(image: Path, script: Path, shared: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _start(image: Path, script: Path, shared: Path, folder: Path, machine: str) -> subprocess.Popen[bytes]:
     binaries = Path(sys.prefix) / "bin"
     path = (
         f"{binaries}:{os.environ['PATH']}:/usr/sbin:/sbin"  # vng calls its own other half, modprobe and depmod by name
@@ -137,7 +140,7 @@ def _start(image: Path, script: Path, shared: Path, folder: Path) -> subprocess.
     command = [
         "setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=10", str(_ABANDONED_S),
         "vng", "--run", str(image), "--disable-kvm", "--force-9p", "--cpus", _CPUS, "--memory", _MEMORY,
-        f"--rwdir={SHARED}={shared}", f"--qemu-opts={host}",
+        f"--rwdir={SHARED}={shared}", f"--qemu-opts={host} {machine}",
         # The kernel's console, with what matters of it: why it did not boot, or died.
         "--verbose", "--append", "loglevel=4",
         # On a busy machine an emulated timer is late, and the kernel would take it for one that is not connected.
@@ -161,12 +164,13 @@ def boot(
     command: Sequence[str],
     environment: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
+    machine: str = "",
 ) -> Guest:
     """A guest with the kernel of this name. Raises GuestError where there is none, or it cannot be started."""
     there = {kernel.name: kernel for kernel in map(kernels.cached, kernels.SUITES)}
     if name not in there:
         raise GuestError(f"there is no kernel {name} in {kernels.CACHE}; there are: {', '.join(there)}")
-    return Guest(there[name], command, environment, files)
+    return Guest(there[name], command, environment, files, machine)
 
 
 def main(words: list[str]) -> int:
