@@ -58,9 +58,9 @@ wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is i
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove everything that was built
-	rm -rf .venv build dist *.egg-info ingrain/kernel/objects ingrain/kernel/lib
+	rm -rf .venv build dist *.egg-info ingrain/kernel/objects ingrain/kernel/sources ingrain/kernel/lib
 
-$(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/*)
+$(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* probes/*/*)
 	.ci/packages $(PACKAGES)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock

@@ -15,7 +15,7 @@ LIBRARIES = ("libbpf.so.1", "libelf.so.1")
 
 
 def compile_probes() -> None:
-    """Compile every probe to ingrain/kernel/objects."""
+    """Compile every probe to ingrain/kernel/objects; what BCC compiles is copied to ingrain/kernel/sources."""
     make = ["make", "--no-print-directory", "-C", str(ROOT / "probes"), f"OUT={KERNEL / 'objects'}"]
     subprocess.run(make, check=True)
 

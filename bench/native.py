@@ -33,7 +33,7 @@ def compile_bpf(name: str, folder: Path) -> None:
     """Compile one BPF object into the folder. Raises CalledProcessError where clang fails."""
     found = subprocess.run(["gcc", "-print-multiarch"], check=False, capture_output=True, text=True)
     include = f"/usr/include/{found.stdout.strip() or os.uname().machine + '-linux-gnu'}"
-    bpf = ["-target", "bpf", "-mcpu=v2", "-g", "-idirafter", include, "-c"]
+    bpf = ["-target", "bpf", "-mcpu=v2", "-g", f"-I{HERE.parent / 'probes' / 'core'}", "-idirafter", include, "-c"]
     _clang([*_WARNINGS, *bpf, HERE / f"{name}.bpf.c", "-o", folder / f"{name}.bpf.o"])
 
 

@@ -20,6 +20,7 @@ from ingrain.grains.lookups import Lookups
 from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.loaders import by_trial
 from ingrain.kernel.reader import Reader, Source
 from ingrain.pipeline import Pipeline, build, finish
 from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
@@ -114,14 +115,14 @@ class Agent:
             raise ProbeError(f"this build has no {kind} probe")
         into = [self.pipelines[name] for name in pipelines]
         probe = (
-            tracing.start(lambda: self._grain(kind), settings, into)
+            tracing.start(lambda: self._grain(kind), settings, into, settings.loader or self._config.agent.loader)
             if isinstance(settings, TracingSettings)
             else self._network(kind, settings, into)  # type: ignore[arg-type] # its Settings
         )
         self.probes.append(probe)
         self._reader.add(probe.source())
         hooks = ", ".join(sorted(set(probe.program.hooks.values())))
-        log.info("probe %s sees %s by %s", kind, probe.cgroup, hooks)
+        log.info("probe %s sees %s by %s (loader %s)", kind, probe.cgroup, hooks, probe.program.loader)
 
     def _grain(self, kind: str) -> Grain:
         grain: Grain = find_class(GRAINS[kind])()
@@ -130,8 +131,12 @@ class Agent:
 
     def _network(self, kind: str, settings: NetworkSettings, pipelines: list[Pipeline]) -> NetworkProbe:
         if self._owners is None:
-            self._owners = Owners()
-        probe = NetworkProbe(self._grain(kind), settings, self._owners, pipelines)
+            self._owners = Owners(self._config.agent.loader)
+        owners = self._owners
+        probe = by_trial(
+            settings.loader or self._config.agent.loader,
+            lambda loader: NetworkProbe(self._grain(kind), settings, owners, pipelines, loader),
+        )
         try:
             probe.attach()
         except BaseException:

@@ -13,7 +13,7 @@ import logging.handlers
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ingrain import config
 from ingrain.__main__ import ENDING
@@ -21,6 +21,7 @@ from ingrain.account import Account
 from ingrain.agent import Agent, AgentError
 from ingrain.config import Config, ConfigError
 from ingrain.grains import GRAINS
+from ingrain.kernel.loaders import Loader
 
 _DESCRIPTION = """\
 ingrain sees which names are looked up, which TLS connections are opened, how much each process sends, who touches
@@ -112,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         "runs, or why not and what would mend it. Exit code 1 where no probe runs.",
     )
     doctor.add_argument("probes", metavar="PROBE", nargs="*", help=f"only these; there are {', '.join(GRAINS)}")
+    doctor.add_argument(
+        "--loader", choices=get_args(Loader), default="auto", help="which object of each probe; auto by default"
+    )
     doctor.add_argument("--json", action="store_true", help="for machines")
     return parser
 
@@ -130,7 +134,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if unknown:
         print(f"ingrain: there is no probe {', '.join(unknown)}; there are {', '.join(GRAINS)}", file=sys.stderr)
         return 2
-    host, found = doctor.examine(options.probes)
+    host, found = doctor.examine(options.probes, options.loader)
     print(doctor.as_json(host, found) if options.json else doctor.text(host, found))
     return 0 if any(one.runs for one in found) else 1
 

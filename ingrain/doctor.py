@@ -19,10 +19,12 @@ from ingrain.grains import GRAINS, LATER
 from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup
+from ingrain.kernel.bcc import NotInstalledError
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.host import CAPABILITIES, Host, look
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.loaders import Loader, by_trial, why
 from ingrain.kernel.program import Program
 from ingrain.probe import attach, load_owners, own_id
 from ingrain.registry import find_class
@@ -37,7 +39,7 @@ _LOG = 4000
 class Diagnosis:
     """Whether a probe can run here. reason, mend and log (the verifier's last words) tell why not.
 
-    Where it can, reason tells what was not tried, if anything.
+    Where it can, reason tells what was not tried, if anything; loader is which object was loaded, and why that.
     """
 
     probe: str
@@ -46,12 +48,14 @@ class Diagnosis:
     reason: str = ""
     mend: str = ""
     log: str = ""
+    loader: str = ""
+    loader_why: str = ""
 
 
-def examine(probes: Collection[str] = ()) -> tuple[Host, list[Diagnosis]]:
-    """Look at the host and try these probes; without any, all that there are."""
+def examine(probes: Collection[str] = (), loader: Loader = "auto") -> tuple[Host, list[Diagnosis]]:
+    """Look at the host and try these probes by this loader; without any, all that there are."""
     host = look()
-    found = [_try(name, host) for name in GRAINS if name in probes or not probes]
+    found = [_try(name, host, loader) for name in GRAINS if name in probes or not probes]
     return host, found
 
 
@@ -60,6 +64,7 @@ def text(host: Host, found: list[Diagnosis]) -> str:
     lines = [
         f"kernel        {host.kernel}",
         f"BTF           {host.btf}",
+        f"BCC           {host.bcc}",
         f"lockdown      {host.lockdown}",
         f"cgroup v2     {host.cgroup}",
         f"capabilities  {', '.join(host.held) or 'none of those needed'}",
@@ -70,6 +75,7 @@ def text(host: Host, found: list[Diagnosis]) -> str:
         lines.append(f"{diagnosis.probe:<9} {'runs' if diagnosis.runs else 'CANNOT RUN'}")
         if diagnosis.runs:
             lines += textwrap.wrap(diagnosis.reason, 110, initial_indent=" " * 10, subsequent_indent=" " * 13)
+            lines.append(f"{'':<9} loader {diagnosis.loader}: {diagnosis.loader_why}")
             lines += textwrap.wrap(
                 f"by {', '.join(diagnosis.hooks)}", 110, initial_indent=" " * 10, subsequent_indent=" " * 13
             )
@@ -86,12 +92,13 @@ def as_json(host: Host, found: list[Diagnosis]) -> str:
     return json.dumps(document, indent=2)
 
 
-def _try(name: str, host: Host) -> Diagnosis:
+def _try(name: str, host: Host, wanted: Loader) -> Diagnosis:
     grain = find_class(GRAINS[name])
+    attempt = _traced if issubclass(grain.Settings, TracingSettings) else _hung_on_a_cgroup
     try:
-        traces = issubclass(grain.Settings, TracingSettings)
-        hooks, not_tried = _traced(grain) if traces else _hung_on_a_cgroup(grain)
-        return Diagnosis(name, runs=True, hooks=hooks, reason=not_tried)
+        loader, hooks, not_tried = by_trial(wanted, lambda loader: (loader, *attempt(grain, loader)))
+        told = why(wanted, loader)
+        return Diagnosis(name, runs=True, hooks=hooks, reason=not_tried, loader=loader, loader_why=told)
     except KernelError as error:
         return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made
@@ -103,11 +110,11 @@ def _try(name: str, host: Host) -> Diagnosis:
         return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
 
 
-def _hung_on_a_cgroup(grain: type[Grain]) -> tuple[list[str], str]:
+def _hung_on_a_cgroup(grain: type[Grain], loader: Loader) -> tuple[list[str], str]:
     """The hooks of a network probe; and what was not tried, if anything."""
-    with load_owners() as owner:
+    with load_owners(loader) as owner:
         shared = {"owners": owner.maps["owners"]}
-        with Program(grain.program, {"self": own_id()}, shared) as program:
+        with Program(grain.program, {"self": own_id()}, shared, loader=loader) as program:
             Buffers(program, grain.event, 64, packets=grain.packets).close()
             hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
             try:
@@ -120,12 +127,12 @@ def _hung_on_a_cgroup(grain: type[Grain]) -> tuple[list[str], str]:
             return hooks, ""
 
 
-def _traced(grain: type[Grain]) -> tuple[list[str], str]:
+def _traced(grain: type[Grain], loader: Loader) -> tuple[list[str], str]:
     """The hooks of a tracing probe, in the first way that this kernel can; raises the last way's error."""
-    for way in tracing.WAYS:
+    for way in tracing.ways("auto"):
         try:
             skip = tracing.left_out(grain, way)
-            with Program(grain.program, {"self": own_id()}, skip=skip) as program:
+            with Program(grain.program, {"self": own_id()}, skip=skip, loader=loader) as program:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()
                 hooks = sorted(set(program.hooks.values()))
                 try:
@@ -152,7 +159,11 @@ def _why(error: KernelError) -> str:
     return f"{error.strerror}{' (' + verdict + ')' if verdict else ''}"
 
 
-def _mend(error: KernelError, host: Host) -> str:
+def _mend(error: KernelError, host: Host) -> str:  # noqa: PLR0911 - a line a cause
+    if isinstance(error, NotInstalledError):
+        return error.mend
+    if error.errno == errno.ENOEXEC:
+        return "`log` of --json has the compiler's own words; are the headers those of the running kernel?"
     if host.missing and error.errno in {errno.EPERM, errno.EACCES}:
         return f"run with {', '.join(host.missing)} (as root, or by AmbientCapabilities= of the service)"
     if error.errno == errno.EPERM and not host.lockdown.startswith("none"):

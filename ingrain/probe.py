@@ -15,8 +15,10 @@ from ingrain.containers import NAMES, Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
+from ingrain.kernel.bcc import NotInstalledError
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained
@@ -36,8 +38,8 @@ class ProbeError(RuntimeError):
 class Owners:
     """Who owns which socket: one kernel program for all network probes, attached to each of their cgroups once."""
 
-    def __init__(self) -> None:
-        self._program = load_owners()
+    def __init__(self, loader: Loader) -> None:
+        self._program = by_trial(loader, load_owners)
         self._cgroups: dict[Path, int] = {}
 
     @property
@@ -83,7 +85,7 @@ class Probe:
     """A probe whose kernel half is loaded: what it hands over is decoded and offered to its pipelines.
 
     constants: of its programs. shared: maps that it has in common with others. skip: kinds of hooks that it does
-    without. offer: gives a batch to a pipeline. Raises KernelError where it cannot be loaded.
+    without. loader: which object is loaded. offer: gives a batch to a pipeline. Raises KernelError where it cannot be.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Probe:
         shared: Mapping[str, int],
         *,
         skip: Collection[str] = (),
+        loader: Loader = "core",
         offer: Callable[[Pipeline, Batch], object] = Pipeline.offer,
     ) -> None:
         self.grain = grain
@@ -102,7 +105,7 @@ class Probe:
         self._pipelines = pipelines
         self._give = offer
         grain.settings, grain.wanted = settings, _wanted(pipelines)
-        self.program = Program(grain.program, constants, shared, skip)
+        self.program = Program(grain.program, constants, shared, skip, loader)
         try:
             grain.open(self.program)
             self.buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)
@@ -202,9 +205,11 @@ class LiveProbe(Probe, ABC):
         shared: Mapping[str, int],
         *,
         skip: Collection[str] = (),
+        loader: Loader = "core",
     ) -> None:
         self.cgroup = cgroup.find(settings.cgroup)
-        super().__init__(grain, settings, pipelines, {**constants, "self": own_id()}, shared, skip=skip)
+        constants = {**constants, "self": own_id()}
+        super().__init__(grain, settings, pipelines, constants, shared, skip=skip, loader=loader)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
         self._seen = 0
 
@@ -242,9 +247,16 @@ class LiveProbe(Probe, ABC):
 class NetworkProbe(LiveProbe):
     """Its programs hang on the cgroup. Raises CgroupError, KernelError or ProbeError where it cannot be."""
 
-    def __init__(self, grain: Grain, settings: NetworkSettings, owners: Owners, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(
+        self,
+        grain: Grain,
+        settings: NetworkSettings,
+        owners: Owners,
+        pipelines: Sequence[Pipeline],
+        loader: Loader = "core",
+    ) -> None:
         constants = {"interface": _interface(settings.interface)}
-        super().__init__(grain, settings, pipelines, constants, owners.shared)
+        super().__init__(grain, settings, pipelines, constants, owners.shared, loader=loader)
         self._owners = owners
 
     def aim(self) -> None:
@@ -262,13 +274,15 @@ def own_id() -> int:
     return os.getpid() if host.is_first_pid_namespace() else 0
 
 
-def load_owners() -> Program:
+def load_owners(loader: Loader = "core") -> Program:
     """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
     try:
-        return Program("owner", {"by_process": 1})
+        return Program("owner", {"by_process": 1}, loader=loader)
+    except NotInstalledError:
+        raise
     except KernelError as error:
         log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
-        return Program("owner", {"by_process": 0})
+        return Program("owner", {"by_process": 0}, loader=loader)
 
 
 def attach(program: Program, folder: Path) -> None:

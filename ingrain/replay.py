@@ -22,6 +22,7 @@ from ingrain.config import Config
 from ingrain.grains import GRAINS
 from ingrain.grains.lookups import Lookups
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.testrun import TestRun
 from ingrain.pipeline import Pipeline, build, finish
 from ingrain.probe import Probe
@@ -58,7 +59,12 @@ class Replay:
         self._runs: list[Callable[[bytes, int], bool]] = []
         for probe in sorted(config.probes, key=lambda one: one.type != "DNS"):
             if probe.type in REPLAYED:
-                self._load(probe.type, probe.settings, [self._pipelines[name] for name in probe.pipelines])
+                self._load(
+                    probe.type,
+                    probe.settings,
+                    probe.settings.loader or config.agent.loader,
+                    [self._pipelines[name] for name in probe.pipelines],
+                )
         if not self._probes:
             finish(self._pipelines, 1.0)
             raise AgentError(f"the configuration has no probe that can be replayed; {' and '.join(REPLAYED)} can")
@@ -90,18 +96,21 @@ class Replay:
             probe.close()
         return account, error
 
-    def _load(self, kind: str, settings: object, pipelines: list[Pipeline]) -> None:
-        grain = find_class(GRAINS[kind])()
-        grain.lookups, grain.clock = self._lookups, _as_it_is
+    def _load(self, kind: str, settings: object, loader: Loader, pipelines: list[Pipeline]) -> None:
         settings = type(settings)(buffer_kb=max(settings.buffer_kb, _BUFFER_KB))  # type: ignore[attr-defined, call-arg] # NetworkSettings
         try:
-            probe = Probe(grain, settings, pipelines, {"replay": 1}, {}, offer=Pipeline.put)  # type: ignore[arg-type]
+            probe = by_trial(loader, lambda chosen: self._probe(kind, settings, chosen, pipelines))
         except KernelError as error:
             log.error("probe %s cannot be loaded: %s; `ingrain doctor` says what would mend it", kind, error)  # noqa: TRY400 - its message says it all
             return
         self._probes.append(probe)
         program = next(name for name, hook in probe.program.hooks.items() if hook.endswith("ingress"))
         self._runs.append(TestRun(probe.program.fd(program)).run)
+
+    def _probe(self, kind: str, settings: object, loader: Loader, pipelines: list[Pipeline]) -> Probe:
+        grain = find_class(GRAINS[kind])()
+        grain.lookups, grain.clock = self._lookups, _as_it_is
+        return Probe(grain, settings, pipelines, {"replay": 1}, {}, loader=loader, offer=Pipeline.put)  # type: ignore[arg-type]
 
     def _drain(self) -> None:
         for probe in self._probes:

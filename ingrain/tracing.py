@@ -15,13 +15,15 @@ from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
-from ingrain.kernel.program import Program, has_function
+from ingrain.kernel.loaders import Loader, by_trial
+from ingrain.kernel.program import Program, functions
+from ingrain.kernel.symbols import has_btf
 from ingrain.pipeline import Pipeline
 from ingrain.probe import LiveProbe
 
 log = logging.getLogger(__name__)
 
-WAYS = {"fentry": ("kprobe", "kretprobe", "raw_tracepoint"), "kprobe": ("fentry", "fexit")}
+WAYS = {"fentry": ("kprobe", "kretprobe", "raw_tracepoint"), "kprobe": ("fentry", "fexit", "iter")}
 """Way to hang on a function -> the kinds of programs that it does without. The first is the cheaper one.
 
 Raw tracepoints by that long name of their section are those that only kprobes need; others are called `raw_tp`."""
@@ -30,8 +32,15 @@ Raw tracepoints by that long name of their section are those that only kprobes n
 class TracingProbe(LiveProbe):
     """One `[[probe]]` that traces, in one of the `WAYS`. Raises CgroupError or KernelError where it cannot be."""
 
-    def __init__(self, grain: Grain, settings: TracingSettings, pipelines: Sequence[Pipeline], way: str) -> None:
-        super().__init__(grain, settings, pipelines, {}, {}, skip=left_out(type(grain), way))
+    def __init__(
+        self,
+        grain: Grain,
+        settings: TracingSettings,
+        pipelines: Sequence[Pipeline],
+        way: str,
+        loader: Loader = "core",
+    ) -> None:
+        super().__init__(grain, settings, pipelines, {}, {}, skip=left_out(type(grain), way), loader=loader)
 
     def aim(self) -> None:
         """Have the programs see the cgroup's processes; the first time, hang them on their hooks."""
@@ -41,12 +50,20 @@ class TracingProbe(LiveProbe):
             self.grain.attached()
 
 
-def start(grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline]) -> TracingProbe:
+def start(
+    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline], loader: Loader = "auto"
+) -> TracingProbe:
     """A probe at work, in the first way that this kernel can. Raises the last way's error where it can none."""
+    return by_trial(loader, lambda chosen: _start(grain, settings, pipelines, chosen))
+
+
+def _start(
+    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline], loader: Loader
+) -> TracingProbe:
     for way in ways(settings.hooks):
         probe = None
         try:
-            probe = TracingProbe(grain(), settings, pipelines, way)
+            probe = TracingProbe(grain(), settings, pipelines, way, loader)
             probe.attach()
         except KernelError as error:
             if probe:
@@ -59,8 +76,10 @@ def start(grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequ
 
 
 def ways(hooks: str) -> Collection[str]:
-    """Those that the setting `hooks` allows, the cheaper one first."""
-    return WAYS if hooks == "auto" else (hooks,)
+    """Those that the setting `hooks` allows, the cheaper one first. Only of a kernel with BTF can fentry be asked."""
+    if hooks != "auto":
+        return (hooks,)
+    return WAYS if has_btf() else ("kprobe",)
 
 
 def left_out(grain: type[Grain], way: str) -> Collection[str]:
@@ -70,7 +89,7 @@ def left_out(grain: type[Grain], way: str) -> Collection[str]:
     """
     absent: set[str] = set()
     for group in grain.some_of:
-        lacking = {name for name in group if not has_function(name)}
+        lacking = {*group} - {*functions(group)}
         absent |= lacking if len(lacking) < len(group) else set()
     return {*WAYS[way], *absent}
 

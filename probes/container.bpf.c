@@ -10,8 +10,6 @@
  */
 #include "task.h"
 
-#include <linux/ptrace.h>
-
 /* A hook lists a function's arguments up to the last one that it reads. */
 #pragma clang diagnostic ignored "-Wunused-parameter"
 
@@ -122,119 +120,20 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct inode {
-	unsigned short i_mode;
-	__u32 i_rdev;
-	unsigned long i_ino;
-};
-
-struct file___held {
-	struct inode *f_inode;
-	void *private_data;
-};
-
-struct tty_struct {
-	void *driver_data;
-};
-
-struct tty_file_private {
-	struct tty_struct *tty;
-};
-
-struct fdtable {
-	unsigned int max_fds;
-	struct file___held **fd;
-};
-
-struct files_struct {
-	struct fdtable *fdt;
-};
-
-struct signal_struct___session {
-	int leader;
-};
-
-struct task_struct___held {
-	struct files_struct *files;
-	struct signal_struct___session *signal;
-};
-
-struct kiocb {
-	struct file___held *ki_filp;
-};
-
-struct iovec {
-	void *iov_base;
-	unsigned long iov_len;
-};
-
-struct page {
-	unsigned long flags;
-};
-
-struct bio_vec {
-	struct page *bv_page;
-	unsigned int bv_len;
-	unsigned int bv_offset;
-};
-
-struct iov_iter {
-	__u8 iter_type; /* before 5.14: `type`, with other bits */
-	unsigned long iov_offset;
-	unsigned long count;
-	const struct iovec *__iov; /* before 6.4: `iov` */
-	const struct bio_vec *bvec;
-	void *ubuf; /* from 6.0 on */
-};
-
-struct iov_iter___old {
-	unsigned int type;
-	const struct iovec *iov;
-};
-
-enum iter_type {
-	ITER_IOVEC = 100,
-	ITER_BVEC,
-	ITER_UBUF,
-};
-
-struct pipe_buffer {
-	struct page *page;
-	unsigned int offset;
-	unsigned int len;
-};
-
-struct pipe_inode_info {
-	unsigned int head;
-	unsigned int ring_size;
-	unsigned int files;
-	struct pipe_buffer *bufs;
-};
-
-struct bpf_iter__task_file {
-	struct task_struct *task;
-	__u32 fd;
-	struct file___held *file;
-};
-
-#pragma clang attribute pop
-
-/* Where this machine's kernel has its pages (page_address() of arch/x86/include/asm/page_64.h). */
-extern const void page_offset_base __ksym __weak;
-extern const void vmemmap_base __ksym __weak;
+/* Where the kernel says where it has its pages (page_address() of arch/x86/include/asm/page_64.h); 0: it does not. */
+const volatile __u64 address_of_page_offset_base = 0;
+const volatile __u64 address_of_vmemmap_base = 0;
 
 #define PAGE_BYTES 4096
 
 /* --- Whose output it is --- */
 
-#define S_IFMT 0170000
-#define S_IFIFO 0010000
-#define S_IFCHR 0020000
+#define KIND_OF_FILE 0170000 /* S_IFMT of linux/stat.h; the kinds: */
+#define PIPE_FILE 0010000
+#define CHARACTER_DEVICE 0020000
 #define PTS_MAJOR 136 /* UNIX98_PTY_SLAVE_MAJOR of linux/major.h; eight of them */
 
-static __always_inline __u64 terminal_of(struct file___held *file)
+static __always_inline __u64 terminal_of(struct file *file)
 {
 	struct tty_file_private *held = BPF_CORE_READ(file, private_data);
 
@@ -243,15 +142,14 @@ static __always_inline __u64 terminal_of(struct file___held *file)
 
 static __always_inline int is_pipe(struct inode *inode)
 {
-	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFIFO;
+	return (BPF_CORE_READ(inode, i_mode) & KIND_OF_FILE) == PIPE_FILE;
 }
 
 /* A terminal is the container's own where its first process leads the session: else it is that of who started it. */
-static __always_inline void note(struct task_struct *process, struct file___held *file, __u32 number)
+static __always_inline void note(struct task_struct *process, struct file *file, __u32 number)
 {
-	struct task_struct___held *task = (void *)process;
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	__u32 device = BPF_CORE_READ(inode, i_rdev) >> 20;
+	__u32 kind = BPF_CORE_READ(inode, i_mode) & KIND_OF_FILE, device = BPF_CORE_READ(inode, i_rdev) >> 20;
 	struct stream new = { .number = number };
 	struct stream *known;
 	__u64 key = 0;
@@ -259,8 +157,8 @@ static __always_inline void note(struct task_struct *process, struct file___held
 	if (is_pipe(inode)) {
 		key = (__u64)BPF_CORE_READ(file, private_data);
 		new.inode = BPF_CORE_READ(inode, i_ino);
-	} else if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR && device >= PTS_MAJOR && device < PTS_MAJOR + 8 &&
-		   BPF_CORE_READ(task, signal, leader)) {
+	} else if (kind == CHARACTER_DEVICE && device >= PTS_MAJOR && device < PTS_MAJOR + 8 &&
+		   BPF_CORE_READ(process, signal, leader)) {
 		key = terminal_of(file);
 	}
 	if (!key)
@@ -293,30 +191,34 @@ static __always_inline int is_new(struct task_struct *process)
 	return !bpf_map_update_elem(&begun, &key, &known, BPF_NOEXIST);
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(container_exec)
+/* Once for each first process of a container. */
+static __always_inline int note_first(struct task_struct *task)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct___held *held = (void *)task;
-	struct file___held **files, *file;
+	struct file **files, *file;
 
 	if (!begins_container(task) || !is_new(task))
 		return 0;
-	files = BPF_CORE_READ(held, files, fdt, fd);
+	files = BPF_CORE_READ(task, files, fdt, fd);
 	for (__u32 number = 1; number <= 2; number++) {
-		if (number < BPF_CORE_READ(held, files, fdt, max_fds) &&
+		if (number < BPF_CORE_READ(task, files, fdt, max_fds) &&
 		    !bpf_probe_read_kernel(&file, sizeof(file), files + number) && file)
 			note(task, file, number);
 	}
 	return 0;
 }
 
-/* Those that run already; read once, when the other programs are at work. */
+SEC("raw_tp/sched_process_exec")
+int container_exec(void *ctx __attribute__((unused)))
+{
+	return note_first((void *)bpf_get_current_task());
+}
+
+/* Those that run already, in one of two ways. By an iterator, read once when the other programs are at work; */
 SEC("iter/task_file")
 int container_running(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct file___held *file = ctx->file;
+	struct file *file = ctx->file;
 
 	if (!task || !file || (ctx->fd != 1 && ctx->fd != 2))
 		return 0;
@@ -327,35 +229,29 @@ int container_running(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* --- What is written there --- */
-
-static __always_inline __u32 kind_of(struct iov_iter *from)
+/* and where there is none, since it needs BTF: the agent asks for something of every process, which this asks for it. */
+SEC("kprobe/ptrace_may_access")
+int BPF_KPROBE(container_looked_at, struct task_struct *task)
 {
-	return bpf_core_field_exists(from->iter_type) ? BPF_CORE_READ(from, iter_type) :
-							BPF_CORE_READ((struct iov_iter___old *)from, type);
+	if (self && bpf_get_current_pid_tgid() >> 32 != self)
+		return 0;
+	return BPF_CORE_READ(task, pid) == BPF_CORE_READ(task, tgid) ? note_first(task) : 0;
 }
 
-/* Before 5.14 the kinds are bits, and there are others beside them. */
-#define IS_KIND(kind, one)                                                                             \
-	(bpf_core_enum_value_exists(enum iter_type, one) &&                                            \
-	 (bpf_core_field_exists(((struct iov_iter *)0)->iter_type) ?                                   \
-		  (kind) == bpf_core_enum_value(enum iter_type, one) :                                 \
-		  (kind) & bpf_core_enum_value(enum iter_type, one)))
+/* --- What is written there --- */
 
 static __always_inline void locate(struct iov_iter *from, struct data *data)
 {
-	__u32 kind = kind_of(from);
+	__u32 kind = iter_kind(from);
 
 	data->skip = BPF_CORE_READ(from, iov_offset);
-	if (IS_KIND(kind, ITER_UBUF)) {
+	if (is_user_range(kind)) {
 		data->source = USER;
-		data->base = (__u64)BPF_CORE_READ(from, ubuf);
-	} else if (IS_KIND(kind, ITER_IOVEC)) {
+		data->base = user_range_of(from);
+	} else if (is_vector(kind)) {
 		data->source = VECTOR;
-		data->base = bpf_core_field_exists(from->__iov) ?
-				     (__u64)BPF_CORE_READ(from, __iov) :
-				     (__u64)BPF_CORE_READ((struct iov_iter___old *)from, iov);
-	} else if (IS_KIND(kind, ITER_BVEC)) {
+		data->base = vector_of(from);
+	} else if (is_pages(kind)) {
 		data->source = PAGES;
 		data->base = (__u64)BPF_CORE_READ(from, bvec);
 	} else {
@@ -410,8 +306,8 @@ static __always_inline __u64 address_of(struct page *page)
 {
 	__u64 pages = 0, memory = 0;
 
-	bpf_probe_read_kernel(&pages, sizeof(pages), &vmemmap_base);
-	bpf_probe_read_kernel(&memory, sizeof(memory), &page_offset_base);
+	bpf_probe_read_kernel(&pages, sizeof(pages), (void *)address_of_vmemmap_base);
+	bpf_probe_read_kernel(&memory, sizeof(memory), (void *)address_of_page_offset_base);
 	return memory + ((__u64)page - pages) / bpf_core_type_size(struct page) * PAGE_BYTES;
 }
 
@@ -568,7 +464,7 @@ static __always_inline int end_write(void *ctx, enum program program, long taken
 
 static __always_inline int on_pipe_write(struct kiocb *iocb, struct iov_iter *from)
 {
-	struct file___held *file = BPF_CORE_READ(iocb, ki_filp);
+	struct file *file = BPF_CORE_READ(iocb, ki_filp);
 
 	begin_iter((__u64)BPF_CORE_READ(file, private_data), BPF_CORE_READ(file, f_inode, i_ino), from);
 	return 0;
@@ -605,7 +501,7 @@ static __always_inline int on_add(struct pipe_inode_info *pipe, struct pipe_buff
 }
 
 /* splice(2) and tee(2) from a pipe to a pipe: only how much that was is known, and who did it. */
-static __always_inline int on_move(struct file___held *in, struct file___held *out)
+static __always_inline int on_move(struct file *in, struct file *out)
 {
 	struct data data = { .source = UNKNOWN };
 	__u64 key = (__u64)BPF_CORE_READ(out, private_data);
@@ -624,7 +520,7 @@ static __always_inline int on_hangup(void *entry)
 	return 0;
 }
 
-static __always_inline int on_release(struct file___held *file)
+static __always_inline int on_release(struct file *file)
 {
 	struct pipe_inode_info *pipe = BPF_CORE_READ(file, private_data);
 	__u64 key = (__u64)pipe;
@@ -678,7 +574,7 @@ AROUND(tty_write, TERMINAL, 2, on_terminal_write(iocb, from), struct kiocb *iocb
 AROUND(do_splice_to, SPLICE, 5, on_splice(pipe), void *in, void *offset, struct pipe_inode_info *pipe)
 AROUND(do_splice_read, SPLICE, 5, on_splice(pipe), void *in, void *offset, struct pipe_inode_info *pipe) /* from 6.5 on */
 AROUND(add_to_pipe, ADD, 2, on_add(pipe, buffer), struct pipe_inode_info *pipe, struct pipe_buffer *buffer)
-AROUND(do_splice, MOVE, 6, on_move(in, out), struct file___held *in, void *offset, struct file___held *out)
-AROUND(do_tee, MOVE, 4, on_move(in, out), struct file___held *in, struct file___held *out)
-AT(pipe_release, on_release(file), void *inode, struct file___held *file)
+AROUND(do_splice, MOVE, 6, on_move(in, out), struct file *in, void *offset, struct file *out)
+AROUND(do_tee, MOVE, 4, on_move(in, out), struct file *in, struct file *out)
+AT(pipe_release, on_release(file), void *inode, struct file *file)
 AT(devpts_pty_kill, on_hangup(entry), void *entry)

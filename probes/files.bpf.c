@@ -6,18 +6,6 @@
 #include "changes.h"
 #include "uring.h"
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct open_flags {
-	int open_flag;
-};
-
-struct inode___sized {
-	long long i_size;
-};
-
-#pragma clang attribute pop
-
 /* An event about a file at a path; 0 where it is not to be seen. */
 static __always_inline struct slot *see(__u32 function, struct vfsmount *mnt, struct dentry *dentry)
 {
@@ -44,7 +32,7 @@ static __always_inline struct slot *see_path(__u32 function, struct path *path)
 	return see(function, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry));
 }
 
-#define FMODE_CREATED (1 << 20) /* linux/fs.h */
+#define MODE_CREATED (1 << 20) /* FMODE_CREATED of linux/fs.h */
 
 static __always_inline int tell_opened(void *ctx, struct call *call, __u32 flags)
 {
@@ -54,7 +42,7 @@ static __always_inline int tell_opened(void *ctx, struct call *call, __u32 flags
 	if (!s)
 		return 0;
 	s->access.detail[0] = flags;
-	if (BPF_CORE_READ(file, f_mode) & FMODE_CREATED)
+	if (BPF_CORE_READ(file, f_mode) & MODE_CREATED)
 		s->access.marks |= IS_NEW;
 	tell(ctx, s, OPENED);
 	return 0;
@@ -96,7 +84,7 @@ ON_RETURN(vm_mmap_pgoff, 6, 6, 1, 4, 5, 0, mapped)
 
 static __always_inline int tell_truncated(void *ctx, struct slot *s, struct dentry *dentry)
 {
-	struct inode___sized *inode = (void *)BPF_CORE_READ(dentry, d_inode);
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 
 	if (!s)
 		return 0;

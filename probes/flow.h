@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "packets.h"
 #include "portable.h"
 
 enum direction {

@@ -4,16 +4,9 @@
  *
  * The network probes read the note. Sockets older than the agent get theirs from the user side (kernel/sockets.py).
  */
+#include "own.h"
+
 #include "flow.h"
-
-#include <bpf/bpf_core_read.h>
-
-/* The part of the kernel's own struct that is read; its offsets are those of the running kernel's BTF. */
-struct task_struct {
-	struct task_struct *group_leader;
-	__u64 start_boottime;
-	char comm[16];
-} __attribute__((preserve_access_index));
 
 /*
  * Whether this kernel lets the program read the process's name (Linux 5.11, with BTF); tried at load. Where it does not,
@@ -35,10 +28,8 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 	owner->uid = bpf_get_current_uid_gid();
 	/* A process may rename itself after it made the socket: the name at its latest use is what operators know it by. */
 	if (by_process) {
-		struct task_struct *task = bpf_get_current_task_btf();
-
-		__builtin_memcpy(owner->comm, task->group_leader->comm, sizeof(owner->comm));
-		owner->start = task->group_leader->start_boottime / TICK;
+		read_own(owner->comm, &owner->start);
+		owner->start /= TICK;
 	} else {
 		bpf_get_current_comm(owner->comm, sizeof(owner->comm));
 	}

@@ -14,45 +14,6 @@
 #define NAMES_MAX 512 /* the verifier follows each turn of the loop */
 #define TEXT_BYTES 16384 /* a power of two */
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct qstr {
-	const unsigned char *name;
-};
-
-struct hlist_bl_node {
-	void *pprev;
-};
-
-struct super_block {
-	__u32 s_dev;
-};
-
-struct inode {
-	unsigned short i_mode;
-	unsigned long i_ino;
-	struct super_block *i_sb;
-};
-
-struct dentry {
-	struct dentry *d_parent;
-	struct qstr d_name;
-	struct inode *d_inode;
-	struct hlist_bl_node d_hash;
-};
-
-struct vfsmount {
-	struct dentry *mnt_root;
-};
-
-struct mount {
-	struct mount *mnt_parent;
-	struct dentry *mnt_mountpoint;
-	struct vfsmount mnt;
-};
-
-#pragma clang attribute pop
-
 static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 {
 	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
@@ -70,9 +31,9 @@ struct entry {
 /* These fields are neighbours in every kernel: one call reads them all. */
 static __always_inline void read_entry(struct entry *entry, struct dentry *dentry)
 {
-	__u32 begin = bpf_core_field_offset(dentry->d_parent);
-	__u32 name = bpf_core_field_offset(dentry->d_name.name) - begin;
-	__u32 inode = bpf_core_field_offset(dentry->d_inode) - begin;
+	__u32 begin = bpf_core_field_offset(struct dentry, d_parent);
+	__u32 name = bpf_core_field_offset(struct dentry, d_name.name) - begin;
+	__u32 inode = bpf_core_field_offset(struct dentry, d_inode) - begin;
 	char raw[ENTRY_BYTES];
 
 	if (name > ENTRY_BYTES - sizeof(__u64) || inode > ENTRY_BYTES - sizeof(__u64) ||

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every probe is written with: kernel types, maps, and the one way out.
+ * What every probe is written with: helpers, maps, and the one way out.
+ *
+ * A probe is one source for two loaders. What differs between them has the same names in core/ and in bcc/, and the
+ * include path says which it is: helpers.h, and structs.h for what is read of the kernel's own structs.
  *
  * hand_over() and hand_over_packet() write an event to this CPU's perf buffer and count, per CPU, what the kernel took
  * and what it refused. Those counts are the truth about loss: the kernel's own lost-record comes only with the next
@@ -8,18 +11,7 @@
  */
 #pragma once
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/tcp.h>
-#include <linux/udp.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-char LICENSE[] SEC("license") = "GPL";
+#include "helpers.h"
 
 /* The agent's own process id, set before load: what the agent does is nobody's telemetry. 0: not known. */
 const volatile __u32 self = 0;

@@ -140,7 +140,7 @@ static __always_inline struct scratch *begin(enum kind kind)
 	return s;
 }
 
-SEC("tp_btf/sched_process_exec")
+SEC("raw_tp/sched_process_exec")
 int BPF_PROG(process_exec)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -163,7 +163,7 @@ int BPF_PROG(process_exec)
 
 #define GROUP_EXIT 4 /* SIGNAL_GROUP_EXIT of linux/sched/signal.h */
 
-SEC("tp_btf/sched_process_exit")
+SEC("raw_tp/sched_process_exit")
 int BPF_PROG(process_exit)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

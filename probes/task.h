@@ -1,101 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which process is it: what the tracing probes share. The kernel's structs are declared as far as they are read; their
- * offsets are those of the running kernel's BTF.
+ * Which process is it: what the tracing probes share.
  */
 #pragma once
 
-#include "portable.h"
-
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct kuid {
-	__u32 val;
-};
-
-struct cred {
-	struct kuid uid;
-};
-
-struct upid {
-	int nr;
-	void *ns;
-};
-
-struct pid {
-	unsigned int level;
-	struct upid numbers[1];
-};
-
-struct atomic {
-	int counter;
-};
-
-struct signal_struct {
-	struct atomic live;
-	int group_exit_code;
-	unsigned int flags;
-};
+#include "structs.h"
 
 /* A field of what a pointer points to; `typed`: the verifier knows what that is, so it can be loaded. */
 #define FIELD(typed, pointer, field) ((typed) ? (pointer)->field : BPF_CORE_READ(pointer, field))
-
-struct dentry;
-struct vfsmount;
-struct inode;
-
-struct path {
-	struct vfsmount *mnt;
-	struct dentry *dentry;
-};
-
-struct fs_struct {
-	struct path pwd;
-};
-
-struct file {
-	struct path f_path;
-	struct inode *f_inode;
-	unsigned int f_flags, f_mode;
-};
-
-struct mm_struct {
-	unsigned long arg_start, arg_end;
-	struct file *exe_file;
-};
-
-struct kernfs_node {
-	__u64 id;
-};
-
-struct cgroup {
-	int level;
-	struct kernfs_node *kn;
-	__u64 ancestor_ids[1]; /* before 6.1 */
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
-struct task_struct {
-	int pid, tgid;
-	int exit_code;
-	char comm[16];
-	__u64 start_boottime;
-	struct task_struct *group_leader, *real_parent;
-	struct pid *thread_pid;
-	struct signal_struct *signal;
-	struct mm_struct *mm;
-	struct fs_struct *fs;
-	const struct cred *cred;
-	struct css_set *cgroups;
-};
-
-#pragma clang attribute pop
 
 /* When, and whose: every tracing event begins with it. */
 struct process {
@@ -128,11 +40,10 @@ static __always_inline __u64 ancestor_cgroup_id(__u32 level)
 	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 	__u64 id = 0;
 
-	if (!bpf_core_field_exists(cgroup->ancestor_ids))
+	if (!has_ancestor_ids())
 		return bpf_get_current_ancestor_cgroup_id(level);
 	if (level <= (__u32)BPF_CORE_READ(cgroup, level))
-		bpf_probe_read_kernel(&id, sizeof(id), (void *)cgroup + bpf_core_field_offset(cgroup->ancestor_ids) +
-						       (__u64)level * sizeof(id));
+		bpf_probe_read_kernel(&id, sizeof(id), ancestor_ids_of(cgroup) + level);
 	return id;
 }
 

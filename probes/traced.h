@@ -7,8 +7,6 @@
 
 #include "task.h"
 
-#include <linux/ptrace.h>
-
 /* One call of a function. Structs that arguments point to are the caller's, and are there until it has returned. */
 struct call {
 	__u64 args[4];
@@ -69,23 +67,6 @@ static __always_inline int ends(__u32 function, __s64 result, struct call *call)
 	return 1;
 }
 
-struct vfsmount___userns {
-	void *mnt_userns;
-} __attribute__((preserve_access_index));
-
-struct vfsmount___idmap {
-	void *mnt_idmap;
-} __attribute__((preserve_access_index));
-
-/* Whether mounts can map user ids: then some functions of the file system have one argument more, the first. */
-static __always_inline int maps_ids(void)
-{
-	struct vfsmount___userns *userns = 0;
-	struct vfsmount___idmap *idmap = 0;
-
-	return bpf_core_field_exists(userns->mnt_userns) || bpf_core_field_exists(idmap->mnt_idmap);
-}
-
 /*
  * What the function of an fexit program gave. Where the kernel has no helper for that, it stands behind the function's
  * arguments: `count`, or `count_mapped` where mounts map ids. It is read as memory, to be a plain number.
@@ -94,7 +75,7 @@ static __always_inline __s64 returned(__u64 *ctx, int count, int count_mapped)
 {
 	__u64 value = 0;
 
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_func_ret))
+	if (has_func_ret())
 		bpf_get_func_ret(ctx, &value);
 	else if (maps_ids())
 		bpf_probe_read_kernel(&value, sizeof(value), ctx + count_mapped);

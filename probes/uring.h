@@ -8,20 +8,6 @@
 
 #include "moved.h"
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct io_cqe {
-	__s32 res;
-};
-
-struct io_kiocb {
-	struct file *file;
-	__u8 opcode;
-	struct io_cqe cqe;
-};
-
-#pragma clang attribute pop
-
 /* linux/io_uring.h, of newer kernels than the build machine's, too: numbers are the kernel's interface */
 enum uring_operation {
 	URING_READV = 1,
@@ -40,7 +26,7 @@ static __always_inline int uring_moved(void *ctx, struct io_kiocb *request)
 	struct file *file;
 	__s64 bytes;
 
-	if (!bpf_core_field_exists(request->cqe) || !in_scope())
+	if (!names_requests() || !in_scope())
 		return 0;
 	file = BPF_CORE_READ(request, file);
 	bytes = BPF_CORE_READ(request, cqe.res);

@@ -1,7 +1,8 @@
 """Read ingraind's TOML file into typed models, or tell every mistake in it at once, each with its line.
 
 A file has `[[probe]]` tables (`pipelines`, and `[probe.config]` with a `type`), `[pipeline.NAME.config]` with a
-`backend`, `[[pipeline.NAME.steps]]` with a `type`, and optionally `[log]`. Nothing is loaded, opened or attached here.
+`backend`, `[[pipeline.NAME.steps]]` with a `type`, and optionally `[log]`; `loader` may stand before them all. Nothing
+is loaded, opened or attached here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tomli
 
 from ingrain import backends, grains, steps
 from ingrain.config import doubts, validate
-from ingrain.config.model import Config, LogConfig, PipelineConfig, ProbeConfig
+from ingrain.config.model import AgentConfig, Config, LogConfig, PipelineConfig, ProbeConfig
 from ingrain.config.positions import Path, positions
 from ingrain.config.problems import ConfigError, Problem, Problems, dotted, listed, near, plain, unknown_key
 from ingrain.registry import find_class
@@ -78,7 +79,7 @@ class _Reader:
         self._problems = problems
 
     def config(self) -> Config:
-        self._known((), self._tables, ("probe", "pipeline", "log"))
+        self._known((), self._tables, ("probe", "pipeline", "log", *AgentConfig.__struct_fields__))
         log = self._table((), self._tables, "log", required=False)
         named = self._table((), self._tables, "pipeline", required=False) or {}
         pipelines = [self._pipeline(("pipeline", name), name, table) for name, table in named.items()]
@@ -87,12 +88,17 @@ class _Reader:
             [probe for probe in probes if probe],
             {pipeline.name: pipeline for pipeline in pipelines if pipeline},
             (validate.settings(LogConfig, log, ("log",), self._problems) if log else None) or LogConfig(),
+            self._agent(),
             self._problems.warnings,
         )
         if not self._problems.mistakes:
             doubts.doubt(found, {at: self._measured(probe) for at, probe in enumerate(found.probes)}, self._problems)
             self._problems.warnings.sort(key=lambda problem: problem.line)
         return found
+
+    def _agent(self) -> AgentConfig:
+        said = {name: self._tables[name] for name in AgentConfig.__struct_fields__ if name in self._tables}
+        return validate.settings(AgentConfig, said, (), self._problems) or AgentConfig()
 
     def _probe_tables(self) -> list[Any]:
         probes = self._tables.get("probe", [])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ingrain.config.problems import Problem
+from ingrain.kernel.loaders import Loader
 from ingrain.settings import Settings
 
 
@@ -40,6 +41,12 @@ class LogConfig(Settings, frozen=True):
     log_level: Literal["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] = "INFO"
 
 
+class AgentConfig(Settings, frozen=True):
+    """What stands before all tables. loader: which object of a probe is loaded, where the probe does not say."""
+
+    loader: Loader = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A file without a mistake. `warnings` tell what is allowed and probably not meant, in the order of lines."""
@@ -47,4 +54,5 @@ class Config:
     probes: list[ProbeConfig]
     pipelines: dict[str, PipelineConfig]
     log: LogConfig
+    agent: AgentConfig
     warnings: list[Problem] = field(default_factory=list)

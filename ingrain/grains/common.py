@@ -19,6 +19,7 @@ from ingrain.batch import TEXT, TIMESTAMP, Column
 from ingrain.containers import COLUMNS, NAMES, Containers, nothing
 from ingrain.grains.addresses import addresses
 from ingrain.grains.grain import Made
+from ingrain.kernel.loaders import Loader
 from ingrain.kernel.records import Events
 from ingrain.settings import Settings
 from ingrain.text import safe
@@ -59,11 +60,12 @@ class ProbeSettings(Settings, frozen=True):
 
     cgroup: the cgroup v2 whose processes are seen, a path below the mount; its root by default: every process and
     container. buffer_kb: size of each CPU's buffer; 1 MiB holds a burst of some 10,000 connections or 2,000 DNS
-    messages a CPU between two readings.
+    messages a CPU between two readings. loader: which object of the probe is loaded; by default the agent's `loader`.
     """
 
     cgroup: str | None = None
     buffer_kb: Annotated[int, msgspec.Meta(ge=8, le=262_144)] = 1024
+    loader: Loader | None = None
 
 
 class NetworkSettings(ProbeSettings, frozen=True):

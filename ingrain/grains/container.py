@@ -7,6 +7,8 @@ In: `struct output` for each piece of a write, with its bytes behind it (probes/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -79,7 +81,10 @@ class Container(Grain):
 
     def attached(self) -> None:
         """Find what was there before the programs: those see what comes after."""
-        self._program.iterate("container_running")
+        if "container_running" in self._program.hooks:
+            self._program.iterate("container_running")
+        else:
+            look_at_all()
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Lines that are whole now."""
@@ -146,6 +151,16 @@ class Container(Grain):
             "partial": pa.array(lines.partial[rows]),
         }
         return self.batch(measurement, columns)
+
+
+def look_at_all() -> None:
+    """Have the kernel asked of every process whether it may be looked at: a program is there when it is.
+
+    What it answers is all the same; a process that is gone meanwhile is none that prints.
+    """
+    for process in Path("/proc").glob("[1-9]*"):
+        with suppress(OSError):
+            (process / "cwd").readlink()
 
 
 def text_of(lines: Lines, rows: Numbers) -> pa.DictionaryArray:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingrain.kernel import cgroup
+from ingrain.kernel import bcc, cgroup
 from ingrain.kernel.cgroup import CgroupError
 
 CAPABILITIES = {
@@ -30,6 +30,7 @@ class Host:
 
     kernel: str
     btf: str
+    bcc: str
     lockdown: str
     cgroup: str
     held: list[str]
@@ -47,7 +48,7 @@ def is_first_pid_namespace() -> bool:
 def look() -> Host:
     """Look at this host."""
     held, missing = capabilities()
-    return Host(_kernel(), _btf(), _lockdown(), _cgroup(), held, missing)
+    return Host(_kernel(), _btf(), _bcc(), _lockdown(), _cgroup(), held, missing)
 
 
 def capabilities() -> tuple[list[str], list[str]]:
@@ -72,9 +73,15 @@ def _kernel() -> str:
 
 def _btf() -> str:
     path = Path("/sys/kernel/btf/vmlinux")
-    return (
-        f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: tracing probes need it, network ones do not"
-    )
+    return f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: BCC compiles the probes here, if it can"
+
+
+def _bcc() -> str:
+    try:
+        compiler = bcc.find()
+    except bcc.NotInstalledError as error:
+        return f"none: {error.strerror}"
+    return f"{compiler.version}, headers in {compiler.headers.folders[0]}"
 
 
 def _lockdown() -> str:

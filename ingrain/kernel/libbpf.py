@@ -29,7 +29,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "libbpf_num_possible_cpus": (c_int, ()),
     "libbpf_version_string": (c_char_p, ()),
     "libbpf_find_vmlinux_btf_id": (c_int, (c_char_p, c_int)),
-    "bpf_object__open_file": (c_void_p, (c_char_p, c_void_p)),
+    "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, c_void_p)),
     "bpf_object__load": (c_int, (c_void_p,)),
     "bpf_object__close": (None, (c_void_p,)),
     "bpf_object__btf": (c_void_p, (c_void_p,)),
@@ -138,6 +138,19 @@ def call(function: str, *arguments: Any, what: str) -> int:
     if result < 0:
         raise KernelError(ctypes.get_errno() or -result, what, _log.take())
     return result
+
+
+class _OpenOptions(ctypes.Structure):
+    """`struct bpf_object_open_opts` of bpf/libbpf.h, as far as the name."""
+
+    _fields_ = (("sz", c_size_t), ("object_name", c_char_p))
+
+
+def open_memory(name: str, compiled: bytes) -> int:
+    """A compiled object, opened; its bytes must stay until it is loaded. Raises KernelError where they are none."""
+    options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), object_name=name.encode())
+    what = f"object {name} cannot be opened"
+    return pointer("bpf_object__open_mem", compiled, len(compiled), ctypes.addressof(options), what=what)
 
 
 def each(next_function: str, handle: int) -> list[int]:

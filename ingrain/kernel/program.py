@@ -16,12 +16,16 @@ from typing import Self
 
 import numpy as np
 
-from ingrain.kernel import libbpf
+from ingrain.kernel import bcc, libbpf, symbols
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.loaders import Loader
 
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
+
+_ADDRESS = "address_of_"
+"""How constants begin that are given the address of what the kernel calls by the rest of their name; 0: unknown."""
 
 _BPF_TRACE_FENTRY = 24  # enum bpf_attach_type of linux/bpf.h: functions are what is looked for
 
@@ -30,8 +34,9 @@ class Program:
     """One object file, `probes/NAME.bpf.c` compiled, in the kernel.
 
     constants: values of its `const volatile` variables. skip: kinds of hooks (what stands before the first `/` of a
-    section's name) and functions (what stands behind the last) whose programs are left out. Raises KernelError where
-    the object is missing or the kernel refuses it; nothing stays behind then.
+    section's name) and functions (what stands behind the last) whose programs are left out. loader: `core` or `bcc`,
+    which compiles it first. Raises KernelError where the object is missing or the kernel refuses it; nothing stays
+    behind then.
     """
 
     def __init__(
@@ -40,13 +45,12 @@ class Program:
         constants: Mapping[str, int],
         shared: Mapping[str, int] | None = None,
         skip: Collection[str] = (),
+        loader: Loader = "core",
     ) -> None:
-        self.name = name
-        path = OBJECTS / f"{name}.bpf.o"
+        self.name, self.loader = name, loader
         self._links: dict[str, int] = {}
-        self._object = libbpf.pointer(
-            "bpf_object__open_file", str(path).encode(), None, what=f"probe object {path} cannot be opened"
-        )
+        compiled = bcc.compiled(name) if loader == "bcc" else _shipped(name)
+        self._object = libbpf.open_memory(Path(name).name, compiled)
         try:
             self.btf = self._read_btf()
             maps = {libbpf.name_of("bpf_map__name", m): m for m in libbpf.each("bpf_object__next_map", self._object)}
@@ -154,7 +158,10 @@ class Program:
         if section is None:
             return
         address, _size = libbpf.initial_value(section)
-        for name, value in constants.items():
+        wanted = {name.removeprefix(_ADDRESS) for name in variables if name.startswith(_ADDRESS)}
+        known = symbols.addresses(wanted) if wanted else {}
+        placed = {f"{_ADDRESS}{name}": value for name, value in known.items()}
+        for name, value in {**constants, **placed}.items():
             if name in variables:
                 offset, size = variables[name]
                 ctypes.memmove(address + offset, value.to_bytes(size, "little"), size)
@@ -162,6 +169,14 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _shipped(name: str) -> bytes:
+    path = OBJECTS / f"{name}.bpf.o"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"probe object {path} cannot be opened") from error
 
 
 def _told(fd: int) -> list[str]:
@@ -172,6 +187,9 @@ def _is_in(hook: str, skip: Collection[str]) -> bool:
     return hook.partition("/")[0] in skip or hook.rpartition("/")[2] in skip
 
 
-def has_function(name: str) -> bool:
-    """Whether the running kernel has a function of this name that can be traced, by what its BTF says."""
-    return int(libbpf.library().libbpf_find_vmlinux_btf_id(name.encode(), _BPF_TRACE_FENTRY)) > 0
+def functions(names: Collection[str]) -> Collection[str]:
+    """Those of these functions that the running kernel has, by what its BTF says, or else its names."""
+    if not symbols.has_btf():
+        return symbols.addresses(names)
+    find = libbpf.library().libbpf_find_vmlinux_btf_id
+    return {name for name in names if int(find(name.encode(), _BPF_TRACE_FENTRY)) > 0}

@@ -1,0 +1,38 @@
+"""What a package is called on this distribution, and how it is installed."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+# ID of os-release(5) -> how to install, BCC for Python, the running kernel's headers
+_NAMES = {
+    "debian": ("apt-get install", "python3-bpfcc", "linux-headers-{release}"),
+    "fedora": ("dnf install", "python3-bcc", "kernel-devel-{release}"),
+    "suse": ("zypper install", "python3-bcc", "kernel-default-devel"),
+    "arch": ("pacman -S", "python-bcc", "linux-headers"),
+}
+
+
+def install_bcc() -> str:
+    """The command that installs BCC."""
+    how, bcc, _headers = _names()
+    return f"{how} {bcc}"
+
+
+def install_headers() -> str:
+    """The command that installs the running kernel's headers."""
+    how, _bcc, headers = _names()
+    return f"{how} {headers.format(release=os.uname().release)}"
+
+
+def _names() -> tuple[str, str, str]:
+    try:
+        told = platform.freedesktop_os_release()
+    except OSError:
+        told = {}
+    for name in (told.get("ID", ""), *told.get("ID_LIKE", "").split()):
+        for family, names in _NAMES.items():
+            if name == family or (family == "suse" and "suse" in name):
+                return names
+    return ("install, by the names that this distribution has for them:", "python3-bpfcc", "linux-headers-{release}")
