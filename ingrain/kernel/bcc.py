@@ -114,8 +114,9 @@ def _contents(folder: Path) -> Iterator[bytes]:
 
 
 def _environment() -> list[bytes]:
-    """What BCC listens to."""
-    return [f"{name}={os.environ[name]}".encode() for name in sorted(os.environ) if name.startswith("BCC_")]
+    """What BCC listens to, but for where the headers are."""
+    names = sorted(name for name in os.environ if name.startswith("BCC_") and name != headers.OVERRIDE)
+    return [f"{name}={os.environ[name]}".encode() for name in names]
 
 
 def _compile(name: str, compiler: Compiler, flags: list[str]) -> bytes:
@@ -130,6 +131,9 @@ def _compile(name: str, compiler: Compiler, flags: list[str]) -> bytes:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env={
+                    name: value for name, value in os.environ.items() if name != "ARCH"
+                },  # BCC takes it for the machine
                 pass_fds=[file.fileno()],
                 timeout=_TIMEOUT_S,
                 check=False,

@@ -32,10 +32,8 @@ class Headers:
     folders: tuple[Path, ...]
 
     def identity(self) -> bytes:
-        """What differs between kernels, and builds of one."""
-        name = os.uname()
-        told = [name.release, name.version, name.machine, *map(str, self.folders)]
-        return "\0".join([*told, *map(self._text, _CONFIGURED)]).encode()
+        """What differs between kernels, and builds of one: its release, its configuration, when it was built."""
+        return "\0".join([os.uname().machine, *map(self._text, _CONFIGURED)]).encode()
 
     def features(self) -> list[str]:
         """Definitions for the compiler: HAS_NAME is 1 where these headers have that name, else 0."""

@@ -36,7 +36,8 @@ def find(name: str, key: str) -> bytes | None:
         digest, kept = file.read(_DIGEST), file.read(_SIZE_MAX)
         if hashlib.sha256(kept).digest() != digest:
             return None
-        os.utime(descriptor)
+        with suppress(OSError):  # it may lie where nothing is written
+            os.utime(descriptor)
     return kept
 
 

@@ -15,6 +15,13 @@ for folder in /run/host/usr/{bin,sbin,libexec,share,lib/*-linux-gnu,lib/python3*
     mount --bind "$folder" "${folder#/run/host}"
 done
 
+# The headers of the kernel that runs, where its package has them.
+for sources in "/run/host$(realpath "$repository/.cache")"/kernels/*/usr/src; do
+    if [ -d "$sources/linux-headers-$(uname -r)" ]; then
+        mount --bind "$sources" /usr/src
+    fi
+done
+
 # Room of the guest's own, in memory; then what these hide of the host's, if the repository is below one.
 mkdir -p /var/lib/containers
 for folder in /tmp /var/lib/containers; do

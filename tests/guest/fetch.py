@@ -1,9 +1,9 @@
 """Fetches kernels for guests into .cache/kernels/VERSION: `python -m guest.fetch all`, or some suites, or none.
 
-Without a suite it is the distribution's own. Debian's archive is asked for the newest kernel of each suite with lists
-and settings of apt's that are kept below the cache too: the machine's own stay as they are, and nothing is installed. A
-kernel that is there and still the newest is not fetched again. Where the archive cannot be asked, the kernel that is
-there is used, and that is said.
+Without a suite it is the distribution's own, whose kernel has its headers, too: for the distribution's BCC. Debian's
+archive is asked for the newest kernel of each suite with lists and settings of apt's that are kept below the cache too:
+the machine's own stay as they are, and nothing is installed. A kernel that is there and still the newest is not fetched
+again. Where the archive cannot be asked, the kernel that is there is used, and that is said.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ UNRELEASED = "sid"
 
 _PARTS = re.compile(r"\b(linux-(?:image|binary|modules|base)-\d\S*) \(= ([^)]+)\)")
 """What a kernel's packages depend on and is part of it; the rest is for installing it."""
+_HEADERS = re.compile(r"\b(linux-headers-\S+-common) \(= ([^)]+)\)")
+"""What a kernel's headers depend on and is part of them; the rest is for building modules."""
 
 
 class FetchError(RuntimeError):
@@ -142,9 +144,12 @@ def fetch(suite: str, cache: Path) -> str:
         index.update()
         version, packages = parts(index.show, f"linux-image-{_architecture()}")
         there = kernels.cached(suite, cache)
+        if there.version != version:
+            _unpack(index, packages, cache / version, suite, version)
+        if suite == kernels.own_suite():
+            _add_headers(index, cache / version, kernels.cached(suite, cache).release)
         if there.version == version:
             return f"{suite}: {version}, the newest, is there"
-        _unpack(index, packages, cache / version, suite, version)
     except (FetchError, OSError) as error:
         there = kernels.cached(suite, cache)
         if not there.version:
@@ -175,6 +180,25 @@ def _unpack(index: Index, packages: dict[str, str], folder: Path, suite: str, ve
         _command("/usr/sbin/depmod", "--basedir", str(partial), modules.name)
     kernels.record(partial, suite, version)
     partial.rename(folder)
+
+
+def _add_headers(index: Index, folder: Path, release: str) -> None:
+    """Have the headers of the kernel in this folder below its usr/src, as they are where they are installed."""
+    if (folder / "usr" / "src").exists():
+        return
+    name = f"linux-headers-{release}"
+    told = index.show(name)
+    partial = folder / "headers.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    index.download({name: field(told, "Version"), **dict(_HEADERS.findall(field(told, "Depends")))}, partial)
+    for archive in sorted(partial.glob("*.deb")):
+        _command("dpkg", "--extract", str(archive), str(partial))
+    for link in partial.glob(f"**/lib/modules/{release}/*"):
+        (folder / "lib" / "modules" / release / link.name).unlink(missing_ok=True)
+        shutil.move(link, folder / "lib" / "modules" / release / link.name)
+    (partial / "usr" / "src").rename(folder / "usr" / "src")
+    shutil.rmtree(partial)
 
 
 def _command(*words: str) -> None:

@@ -6,11 +6,13 @@ A test of which its guest does not tell is a failure, with the end of the guest'
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 
+from guest import compiled
 from guest.boot import SHARED, Guest, GuestError, boot
 from guest.inside import RESULTS, SELECTED
 from guest.kernels import NATIVE
@@ -18,6 +20,8 @@ from guest.results import Lines, Report, Results
 
 KERNEL, FOLDER = "INGRAIN_GUEST_KERNEL", "INGRAIN_GUEST_FOLDER"
 """Variables of the environment that tell a pytest that it is inside: of which kernel, and what is shared."""
+LOADER = "INGRAIN_TEST_LOADER"
+"""The one that tells what agents load, where a test does not say."""
 
 BOOT_S = 900.0
 """How long a guest may take until its pytest has begun: some 40 s where the machine is its own, minutes on a busy one.
@@ -180,7 +184,12 @@ class Outside:
         options = [f"--tb={said.tbstyle}", *["-v"] * max(said.verbose, 0), *["--showlocals"] * said.showlocals]
         files = sorted({nodeid.partition("::")[0] for nodeid in limits})
         command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={TEST_S:.0f}", *options, *files]
-        environment = {KERNEL: kernel, FOLDER: str(SHARED)}
+        environment = {
+            KERNEL: kernel,
+            FOLDER: str(SHARED),
+            LOADER: os.environ[LOADER],
+            "CACHE_DIRECTORY": str(compiled.CACHE),
+        }
         return Session(self._start(kernel, command, environment, {SELECTED: json.dumps([*limits])}), limits)
 
     def _leave(self, seconds: float, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin of guests' tests: `--kernels`, who runs which test where, and the table at the end.
+"""The pytest plugin of guests' tests: `--kernels`, `--loader`, who runs which test where, and the table at the end.
 
 Every test below tests/guest has a parameter `kernel`. On the host, those of `native` run as any other, and the rest in
 guests (outside.py); in a guest, this same plugin tells the host what becomes of them (inside.py).
@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from guest import kernels
 from guest.inside import Inside
-from guest.outside import FOLDER, KERNEL, Outside
+from guest.outside import FOLDER, KERNEL, LOADER, Outside
 from guest.table import answers, table
+from ingrain.kernel.loaders import Loader
 
 _names = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kernels`."""
-    parser.getgroup("guests").addoption(
+    """`--kernels` and `--loader`."""
+    group = parser.getgroup("guests")
+    group.addoption(
+        "--loader",
+        default="auto",
+        choices=get_args(Loader),
+        help="which object of each probe is loaded where the test does not say; for all tests, natively too",
+    )
+    group.addoption(
         "--kernels",
         metavar="6.1,7.2",
         help="kernels that the tests below tests/guest run on, or `all`; by default the distribution's own. "
@@ -31,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Inside, or outside."""
+    os.environ.setdefault(LOADER, config.option.loader)
     if KERNEL in os.environ:
         config.stash[_names] = [os.environ[KERNEL]]
         config.pluginmanager.register(Inside(config, Path(os.environ[FOLDER])))

@@ -1,0 +1,90 @@
+"""What each loader costs: an agent with the three network probes, by CO-RE, and by BCC with and without what it kept.
+
+    PYTHONPATH=tests python bench/loaders.py
+
+The headers are those of the guests' kernel (`python -m guest.fetch`), so what BCC makes is loaded and not attached to
+anything but an empty cgroup.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from guest import compiled, kernels
+
+from ingrain.kernel import bcc, cgroup
+
+RUNS = 5
+SETTLE_S = 2.0
+TOML = """\
+loader = "{loader}"
+{probes}
+[pipeline.out.config]
+backend = "StatsD"
+address = "127.0.0.1:9"
+"""
+PROBE = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "{kind}"\ncgroup = "{group}"\n'
+
+
+def main() -> None:
+    """Print a line for each loader, then one for each probe that is compiled."""
+    with tempfile.TemporaryDirectory() as folder, compiled.here(kernels.cached(kernels.own_suite())):
+        kept = Path(folder, "kept")
+        kept.mkdir(mode=0o700)
+        os.environ["CACHE_DIRECTORY"] = str(kept)
+        with cgroup.temporary(f"ingrain-bench-{os.getpid()}") as group:
+            for name, loader, forget in (("core", "core", False), ("bcc", "bcc", True), ("bcc, kept", "bcc", False)):
+                config = Path(folder, "config.toml")
+                probes = "".join(PROBE.format(kind=kind, group=group.name) for kind in ("DNS", "TLS", "Network"))
+                config.write_text(TOML.format(loader=loader, probes=probes))
+                found = sorted(_started(config, kept if forget else None) for _ in range(RUNS))
+                seconds, megabytes = found[RUNS // 2]
+                print(f"{name:<10} {seconds:5.2f} s until it runs, then {megabytes:.0f} MB resident")
+        _forget(kept)
+        for probe in compiled.PROBES:
+            begun = time.monotonic()
+            size = len(bcc.compiled(probe))
+            print(f"{probe:<10} {time.monotonic() - begun:5.2f} s to compile, {size >> 10} KB")
+        print(f"the compiler has {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB at most")
+
+
+def _started(config: Path, forget: Path | None) -> tuple[float, float]:
+    """Seconds until an agent ran, and its resident memory in MB some time later."""
+    if forget:
+        _forget(forget)
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "ingrain", "run", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
+        try:
+            if not any("running" in line for line in _lines(agent)):
+                raise SystemExit("the agent ended before it ran")
+            seconds = time.monotonic() - begun
+            time.sleep(SETTLE_S)
+            status = Path(f"/proc/{agent.pid}/status").read_text()
+        finally:
+            agent.terminate()
+            agent.communicate()
+    (resident,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    return seconds, resident / 1024
+
+
+def _lines(agent: subprocess.Popen[str]) -> Iterator[str]:
+    assert agent.stderr
+    yield from agent.stderr
+
+
+def _forget(kept: Path) -> None:
+    shutil.rmtree(kept)
+    kept.mkdir(mode=0o700)
+
+
+if __name__ == "__main__":
+    main()
