@@ -9,8 +9,8 @@ BIN := .venv/bin
 PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-base bind9-dnsutils openssl
 # For containers and guests: QEMU, what unpacks kernels and loads their modules, and what makes real containers in them.
 GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux podman crun conmon busybox-static
-# To test and measure: programs that see the same traffic, BCC as a peer of the bench, and the tools that fetch real
-# StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
+# To test and measure: programs that see the same traffic, BCC as a loader and a peer of the bench, and the tools that
+# fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
 # already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
 	python3-bpfcc git $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
@@ -32,12 +32,15 @@ test: lint ## run the tests
 	tests/servers/install.sh
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
+	PYTHONPATH=tests $(BIN)/python -m guest.compiled
 	$(BIN)/pytest -m "not matrix"
 
-test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest
+test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch all
+	PYTHONPATH=tests $(BIN)/python -m guest.compiled
 	$(BIN)/pytest tests/guest --kernels=all
+	$(BIN)/pytest tests/guest --loader=bcc
 
 lint: $(BIN)/ingrain ## format, rules and types
 	$(BIN)/ruff format --check

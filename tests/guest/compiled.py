@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +39,13 @@ def sources(kernel: Kernel) -> Path | None:
 
 @contextmanager
 def here(kernel: Kernel) -> Iterator[None]:
-    """Compile for that kernel, into the cache."""
+    """Compile for that kernel, into the cache. Raises FileNotFoundError where its headers are not there."""
+    folder = sources(kernel)
+    if folder is None:
+        raise FileNotFoundError(f"there are no headers of {kernel.suite}'s kernel; python -m guest.fetch fetches them")
+    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = dict(os.environ)
-    os.environ |= {headers.OVERRIDE: str(sources(kernel)), "CACHE_DIRECTORY": str(CACHE)}
+    os.environ |= {headers.OVERRIDE: str(folder), "CACHE_DIRECTORY": str(CACHE)}
     try:
         yield
     finally:
@@ -63,9 +66,6 @@ def _command(*words: str) -> None:
 def main() -> None:
     """Compile every probe for the distribution's own kernel, where that is not done."""
     kernel = kernels.cached(kernels.own_suite())
-    if sources(kernel) is None:
-        sys.exit(f"guest.compiled: there are no headers of {kernel.suite}'s kernel; python -m guest.fetch fetches them")
-    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with here(kernel):
         for name in PROBES:
             bcc.compiled(name)

@@ -43,10 +43,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_it_carries_the_compiled_probes_and_no_source_of_them(installed: Path) -> None:
-    objects = {path.name for path in (installed / "ingrain/kernel/objects").iterdir()}
-    assert objects == {f"{path.name.removesuffix('.c')}.o" for path in (ROOT / "probes").glob("*.bpf.c")}
-    assert not list(installed.rglob("*.c"))
+def test_it_carries_the_compiled_probes_and_the_sources_that_bcc_compiles(installed: Path) -> None:
+    kernel, probes = installed / "ingrain" / "kernel", ROOT / "probes"
+    objects = {path.name for path in (kernel / "objects").iterdir()}
+    assert objects == {f"{path.name.removesuffix('.c')}.o" for path in probes.glob("*.bpf.c")}
+    sources = {path.relative_to(kernel / "sources"): path.read_bytes() for path in kernel.rglob("sources/**/*.[ch]")}
+    wanted = [*probes.glob("*.[ch]"), *(probes / "bcc").glob("*.h")]
+    assert sources == {path.relative_to(probes): path.read_bytes() for path in wanted}
 
 
 def test_its_probes_run_by_its_own_libbpf_without_a_compiler(installed: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ log_level = "debug"
         (36, "log.log_level"),
     ]
     said = {key: message for _, key, message in found}
-    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log"
+    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log, loader"
     assert said["probe[0].pipelines[1]"] == "there is no pipeline s33. Did you mean s3? There are: s3, other, http"
     assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS"
     assert said["probe[1].config.buffer_kb"] == "expected a whole number from 8 to 4096, found 7"
@@ -345,3 +345,16 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
 def test_the_registries_name_what_ingraind_has_and_nothing_twice() -> None:
     for have, later in ((backends.BACKENDS, backends.LATER), (steps.STEPS, steps.LATER), (grains.GRAINS, grains.LATER)):
         assert not set(have) & set(later)
+
+
+def test_the_loader_is_the_agent_s_and_may_be_another_of_a_probe_real(tmp_path: Path) -> None:
+    probe = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "DNS"\n'
+    out = '[pipeline.out.config]\nbackend = "Console"\n'
+    loaded = load(tmp_path, f'loader = "bcc"\n{probe}{probe}loader = "core"\n{out}')
+    assert loaded.agent.loader == "bcc"
+    assert [one.settings.loader for one in loaded.probes] == [None, "core"]
+    assert config.describe(loaded).startswith('loader = "bcc"\n\npipeline out\n')
+    assert load(tmp_path, probe + out).agent.loader == "auto"
+    said = mistakes(tmp_path, f'loader = "bbc"\n{probe}loader = 1\n{out}')
+    assert [(line, key) for line, key, _message in said] == [(1, "loader"), (6, "probe[0].config.loader")]
+    assert all('expected one of "auto", "bcc", "core"' in message for _line, _key, message in said)
