@@ -38,6 +38,9 @@ _PLACES = (
 )
 """Where distributions have Python packages. PyPI's package of this name is another."""
 
+_FLAGS = ("-fms-extensions", "-Wno-microsoft")
+"""Headers since Linux 6.19 have unnamed members of named types, as the kernel itself is compiled."""
+
 _TIMEOUT_S = 900
 """An emulated processor takes minutes."""
 
@@ -78,7 +81,7 @@ def find() -> Compiler:
 def compiled(name: str) -> bytes:
     """The object of `probes/NAME.bpf.c` for this kernel. Raises NotInstalledError, or KernelError: what BCC said."""
     compiler = find()
-    flags = [f"-I{SOURCES / 'bcc'}", *compiler.headers.features()]
+    flags = [*_FLAGS, f"-I{SOURCES / 'bcc'}", *compiler.headers.features()]
     key = _key(name, compiler, flags)
     if there := kept.find(name, key):
         log.debug("probe %s was compiled before", name)

@@ -40,7 +40,8 @@ class Headers:
         return [f"-DHAS_{name}={int(self._has(name, f'include/{header}'))}" for name, header in _ASKED.items()]
 
     def _has(self, name: str, header: str) -> bool:
-        return re.search(rf"\b{name}\b", self._text(header)) is not None
+        """Whether a member, or a constant, has the name: others may have it, too."""
+        return re.search(rf"\b{name}[;,)\[]", self._text(header)) is not None
 
     def _text(self, name: str) -> str:
         for folder in self.folders:

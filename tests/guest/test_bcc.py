@@ -47,6 +47,7 @@ def doctor(*words: str, before: list[str] | None = None, **environment: str) -> 
     return probes
 
 
+@pytest.mark.matrix
 def test_every_probe_runs_as_bcc_made_it() -> None:
     probes = doctor("--loader", "bcc")
     assert {probe["probe"]: probe["reason"] for probe in probes if not probe["runs"]} == {}
@@ -62,6 +63,7 @@ def test_where_there_is_no_btf_bcc_is_chosen_and_every_probe_runs() -> None:
     assert kinds.isdisjoint({"fentry", "fexit", "tp_btf", "iter"})
 
 
+@pytest.mark.matrix
 def test_what_is_compiled_here_has_the_name_of_what_the_host_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
