@@ -39,7 +39,7 @@ _PLACES = (
 """Where distributions have Python packages. PyPI's package of this name is another."""
 
 _FLAGS = ("-fms-extensions", "-Wno-microsoft")
-"""Headers since Linux 6.19 have unnamed members of named types, as the kernel itself is compiled."""
+"""Newer headers have unnamed members of named types, as the kernel itself is compiled."""
 
 _TIMEOUT_S = 900
 """An emulated processor takes minutes."""
