@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from guest import compiled, kernels
@@ -64,8 +63,10 @@ def _started(config: Path, forget: Path | None) -> tuple[float, float]:
     command = [sys.executable, "-m", "ingrain", "run", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
         try:
-            if not any("running" in line for line in _lines(agent)):
-                raise SystemExit("the agent ended before it ran")
+            assert agent.stderr
+            while "running" not in (line := agent.stderr.readline()):
+                if not line:
+                    raise SystemExit("the agent ended before it ran")
             seconds = time.monotonic() - begun
             time.sleep(SETTLE_S)
             status = Path(f"/proc/{agent.pid}/status").read_text()
@@ -74,11 +75,6 @@ def _started(config: Path, forget: Path | None) -> tuple[float, float]:
             agent.communicate()
     (resident,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
     return seconds, resident / 1024
-
-
-def _lines(agent: subprocess.Popen[str]) -> Iterator[str]:
-    assert agent.stderr
-    yield from agent.stderr
 
 
 def _forget(kept: Path) -> None:

@@ -147,8 +147,7 @@ def _compile(name: str, compiler: Compiler, flags: list[str]) -> bytes:
         file.seek(0)
         made = file.read()
     if done.returncode or not made:
-        first = next(
-            (line for line in said.splitlines() if "error" in line.lower()), f"it ended with {done.returncode}"
-        )
-        raise KernelError(errno.ENOEXEC, f"{what}: {first}", said)
+        lines = said.splitlines() or [f"it ended with {done.returncode}"]
+        why = next((line for line in lines if "error: " in line), lines[-1])
+        raise KernelError(errno.ENOEXEC, f"{what}: {why}", said)
     return made

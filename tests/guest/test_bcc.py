@@ -78,7 +78,7 @@ def test_what_is_compiled_here_has_the_name_of_what_the_host_compiled(
 
 @contextmanager
 def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[None]:
-    """An agent with every probe on the test's cgroup, from when it runs; archives and account are in the folder."""
+    """An agent with every probe on the test's cgroup, from when it runs; what it leaves is in the folder."""
     folder.mkdir()
     settings = {"Files": f'monitor_dirs = ["{watched}"]\ninterval_ms = 600000', "Network": "interval_ms = 600000"}
     toml = "".join(
@@ -101,6 +101,8 @@ def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[No
             pytest.fail("".join(said))
         try:
             yield
+            status = Path(f"/proc/{running.pid}/status").read_text()
+            (folder / "resident").write_text(next(line for line in status.splitlines() if line.startswith("VmRSS:")))
         finally:
             running.send_signal(signal.SIGTERM)
             (folder / "said").write_text("".join([*said, *running.stderr]))
@@ -135,6 +137,8 @@ def test_both_loaders_tell_the_same_of_the_same(start: Start, group: Path, tmp_p
             out, _err = program.communicate("go on\n", timeout=250)
             assert program.returncode == 0
         assert out == "go on\n"
+    resident = {one: int((tmp_path / one / "resident").read_text().split()[1]) for one in ("core", "bcc")}
+    assert abs(resident["bcc"] - resident["core"]) < 30 << 10  # KB: no compiler is left in the agent
     by_core, by_bcc = told(tmp_path / "core"), told(tmp_path / "bcc")
     assert "(loader bcc)" in (tmp_path / "bcc" / "said").read_text()
     assert "(loader core)" in (tmp_path / "core" / "said").read_text()
