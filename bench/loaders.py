@@ -45,18 +45,24 @@ def main() -> None:
                 probes = "".join(PROBE.format(kind=kind, group=group.name) for kind in ("DNS", "TLS", "Network"))
                 config.write_text(TOML.format(loader=loader, probes=probes))
                 found = sorted(_started(config, kept if forget else None) for _ in range(RUNS))
-                seconds, megabytes = found[RUNS // 2]
-                print(f"{name:<10} {seconds:5.2f} s until it runs, then {megabytes:.0f} MB resident")
+                seconds, cpu, megabytes = found[RUNS // 2]
+                print(f"{name:<10} runs after {seconds:.2f} s ({cpu:.2f} of CPU), then has {megabytes:.0f} MB resident")
         _forget(kept)
         for probe in compiled.PROBES:
-            begun = time.monotonic()
+            before = _compiling()
             size = len(bcc.compiled(probe))
-            print(f"{probe:<10} {time.monotonic() - begun:5.2f} s to compile, {size >> 10} KB")
+            print(f"{probe:<10} is compiled in {_compiling() - before:.2f} s of CPU, {size >> 10} KB")
         print(f"the compiler has {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB at most")
 
 
-def _started(config: Path, forget: Path | None) -> tuple[float, float]:
-    """Seconds until an agent ran, and its resident memory in MB some time later."""
+def _compiling() -> float:
+    """Seconds of CPU that this process's children took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _started(config: Path, forget: Path | None) -> tuple[float, float, float]:
+    """Seconds until an agent ran, how many it took of a CPU with its children, and its MB resident some time later."""
     if forget:
         _forget(forget)
     begun = time.monotonic()
@@ -68,13 +74,14 @@ def _started(config: Path, forget: Path | None) -> tuple[float, float]:
                 if not line:
                     raise SystemExit("the agent ended before it ran")
             seconds = time.monotonic() - begun
+            ticks = sum(map(int, Path(f"/proc/{agent.pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
             time.sleep(SETTLE_S)
             status = Path(f"/proc/{agent.pid}/status").read_text()
         finally:
             agent.terminate()
             agent.communicate()
     (resident,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-    return seconds, resident / 1024
+    return seconds, ticks / os.sysconf("SC_CLK_TCK"), resident / 1024
 
 
 def _forget(kept: Path) -> None:
