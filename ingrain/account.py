@@ -6,8 +6,10 @@ Each number has one thread that writes it, so counting costs an addition; reader
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 
 @dataclass(slots=True)
@@ -18,6 +20,9 @@ class Station:
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
     not be passed on. `detail` counts what else is worth telling (datagrams, series, objects, reasons of a loss).
+    `gauges` are what is so now and no count: `inbox.depth` (records that wait for it, not in `received` yet),
+    `delivery.latency` (ns: how old the oldest record of its last delivery was then). `failing` tells why what is behind
+    it takes no records now; empty when it does.
     """
 
     name: str
@@ -27,6 +32,12 @@ class Station:
     refused: int = 0
     lost: int = 0
     detail: Counter[str] = field(default_factory=Counter)
+    gauges: dict[str, int] = field(default_factory=dict)
+    failing: str = ""
+
+    def now(self, gauges: dict[str, int]) -> Station:
+        """As it is at this moment, with these gauges too."""
+        return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges)
 
     @property
     def in_flight(self) -> int:
@@ -79,12 +90,7 @@ class Account:
 
     def document(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, for JSON."""
-        stages = {
-            name: [
-                {one.name: getattr(station, one.name) for one in fields(station)} | {"detail": dict(station.detail)}
-                for station in stations
-            ]
-            for name, stations in self.pipelines.items()
-        }
-        told = {} if self.capture is None else {"capture": self.capture}
-        return told | {"probes": [asdict(probe) for probe in self.probes], "pipelines": stages}
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        if self.capture is None:
+            del document["capture"]
+        return document

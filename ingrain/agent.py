@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 from ingrain import memory, tracing
 from ingrain.account import Account
 from ingrain.config import Config
 from ingrain.containers import Containers
-from ingrain.grains import GRAINS
+from ingrain.grains import GRAINS, OWN
 from ingrain.grains.common import NetworkSettings, TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.grains.lookups import Lookups
+from ingrain.health import RECENT_S
 from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
@@ -24,6 +28,7 @@ from ingrain.kernel.reader import Reader, Source
 from ingrain.pipeline import Pipeline, build, finish
 from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
 from ingrain.registry import find_class
+from ingrain.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +45,18 @@ class Agent:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._failing: set[str] = set()
+        self._lock = threading.Lock()  # held where `probes` changes, so that none is asked for its account when closed
+        self.absent: dict[str, str] = {}
+        """Probes of the configuration that cannot run here, and why."""
+        self.failures: dict[str, tuple[float, str]] = {}
+        """Probes that could not be read, when that was last (`time.monotonic`), and what went wrong."""
         self._reader = Reader(self._failed)
         self._owners: Owners | None = None
         self.pipelines: dict[str, Pipeline] = {}
         self._lookups = Lookups() if any(probe.type == "DNS" for probe in config.probes) else None
         self._containers: Containers | None = None
         self.probes: list[LiveProbe] = []
+        self._telemetry: list[Telemetry] = []
 
     def start(self) -> None:
         """Build and attach everything. A probe that cannot run is reported, and the others do.
@@ -55,18 +65,24 @@ class Agent:
         have given.
         """
         memory.frugal()
-        self.pipelines = build(self._config, GRAINS)
-        self._find_containers()
+        self.pipelines = build(self._config, {*GRAINS, *OWN})
+        probes = [probe for probe in self._config.probes if probe.type not in OWN]
+        if probes:
+            self._find_containers()
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
-        for probe in sorted(self._config.probes, key=lambda probe: probe.type == "DNS"):
+        for probe in sorted(probes, key=lambda probe: probe.type == "DNS"):
             try:
                 self._start_probe(probe.type, probe.settings, probe.pipelines)
             except (KernelError, CgroupError, ProbeError) as error:
+                self.absent[probe.type] = str(error)
                 log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", probe.type, error)  # noqa: TRY400 - its message says it all
                 log.debug("%s", getattr(error, "log", ""))
-        if not self.probes:
+        if probes and not self.probes:
             self.stop()
             raise AgentError("no probe of the configuration can run here; `ingrain doctor` says why")
+        for own in self._config.probes:
+            if own.type in OWN:
+                self._start_own(own.type, own.settings, own.pipelines)
         self._reader.start()
 
     def stop(self) -> Account:
@@ -75,26 +91,46 @@ class Agent:
             probe.program.detach()
         if self._owners:
             self._owners.detach()
-        if self.probes:
-            self._reader.stop()
+        self._reader.stop()
         for probe in self.probes:
             probe.finish()
         if self._containers:
             self._containers.stop()
+        for telemetry in self._telemetry:
+            telemetry.finish()
         finish(self.pipelines, FINISH_SECONDS)
         account = self.account()
-        for probe in self.probes:
+        with self._lock:
+            probes, self.probes = self.probes, []
+        for probe in probes:
             probe.close()
         if self._owners:
             self._owners.close()
         return account
 
     def account(self) -> Account:
-        """The account at this moment."""
-        return Account(
-            [probe.account() for probe in self.probes],
-            {name: pipeline.stations for name, pipeline in self.pipelines.items()},
-        )
+        """The account at this moment; any thread may ask."""
+        with self._lock:
+            return Account(
+                [probe.account() for probe in self.probes],
+                {name: pipeline.account() for name, pipeline in self.pipelines.items()},
+            )
+
+    def problems(self) -> list[str]:
+        """What is wrong that no count tells: probes that are not there, or cannot be read."""
+        problems = [f"probe {kind}: it cannot run: {why}" for kind, why in self.absent.items()]
+        since = time.monotonic() - RECENT_S
+        for name, (at, why) in self.failures.copy().items():
+            if at > since:
+                problems.append(f"probe {name}: it could not be read within a minute: {why}")
+        stalled = self.stalled()
+        if stalled:
+            problems.append(f"no probe is read: {stalled}")
+        return problems
+
+    def stalled(self) -> str:
+        """Why nothing is read any more; empty where all is well. An agent that is so does not recover."""
+        return self._reader.stalled()
 
     def _find_containers(self) -> None:
         """Know containers before their first records come.
@@ -118,10 +154,17 @@ class Agent:
             if isinstance(settings, TracingSettings)
             else self._network(kind, settings, into)  # type: ignore[arg-type] # its Settings
         )
-        self.probes.append(probe)
+        with self._lock:
+            self.probes.append(probe)
         self._reader.add(probe.source())
         hooks = ", ".join(sorted(set(probe.program.hooks.values())))
         log.info("probe %s sees %s by %s", kind, probe.cgroup, hooks)
+
+    def _start_own(self, kind: str, settings: Any, pipelines: list[str]) -> None:
+        telemetry = find_class(OWN[kind])(settings, [self.pipelines[name] for name in pipelines], self.account)
+        self._telemetry.append(telemetry)
+        telemetry.start()
+        log.info("probe %s tells the account every %d s", kind, settings.interval_s)
 
     def _grain(self, kind: str) -> Grain:
         grain: Grain = find_class(GRAINS[kind])()
@@ -139,7 +182,8 @@ class Agent:
             raise
         return probe
 
-    def _failed(self, source: Source, error: Exception) -> None:
-        if source.name not in self._failing:
-            self._failing.add(source.name)
+    def _failed(self, source: Source, error: BaseException) -> None:
+        said = source.name in self.failures
+        self.failures[source.name] = time.monotonic(), str(error) or type(error).__name__
+        if not said:
             log.error("probe %s could not be read; its further errors are not shown", source.name, exc_info=error)

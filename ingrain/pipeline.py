@@ -47,6 +47,13 @@ class Pipeline:
         """Records that wait in the pipeline's inboxes."""
         return sum(inbox.depth for inbox in self._inboxes)
 
+    def account(self) -> list[Station]:
+        """Its stations as they are at this moment."""
+        return [
+            station.now({"inbox.depth": inbox.depth})
+            for station, inbox in zip(self.stations, self._inboxes, strict=True)
+        ]
+
     def offer(self, batch: Batch) -> bool:
         """Let the batch in, or, where the pipeline is full, refuse and count it. Never waits."""
         taken = self._inboxes[0].offer(batch)

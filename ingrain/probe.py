@@ -7,6 +7,7 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ingrain.account import ProbeAccount
@@ -113,9 +114,9 @@ class Probe:
         self._waiting = Waiting(grain.containers) if grain.containers else None
 
     def account(self) -> ProbeAccount:
-        """The account so far, the kernel's counts included."""
+        """The account so far, the kernel's counts included: those are read last, so nothing was received before."""
+        account, grain = replace(self._account), self.grain
         counts = self.buffers.counts()
-        account, grain = self._account, self.grain
         account.handed_over, account.lost, account.missed = counts.handed_over, counts.refused, self.program.missed()
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
@@ -124,7 +125,6 @@ class Probe:
 
     def close(self) -> None:
         """Unload."""
-        self.account()
         self.buffers.close()
         self.program.close()
 
@@ -135,7 +135,7 @@ class Probe:
         self.grain.seen_until = self.buffers.begun
         try:
             batches = list(self.grain.decode(drained))
-        except Exception:
+        except BaseException:
             self._account.failed += len(drained.events)
             raise
         self._account.told += sum(map(len, batches))
@@ -146,7 +146,7 @@ class Probe:
         self.grain.seen_until = self.buffers.begun
         try:
             self._poll()
-        except Exception:
+        except BaseException:
             self._account.failed_polls += 1
             raise
 

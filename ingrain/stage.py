@@ -273,8 +273,7 @@ class Step(Stage):
 class Backend(Stage):
     """The end of a pipeline: `deliver` sends batches out, `flush` what it still holds.
 
-    A backend counts for itself: `station.delivered` when what is behind it has the records, `station.lost` when it
-    never will.
+    A backend counts for itself: `delivered` when what is behind it has the records, `station.lost` when it never will.
     """
 
     def deliver(self, batch: Batch) -> None:
@@ -283,6 +282,11 @@ class Backend(Stage):
 
     def flush(self) -> None:
         """Send out all that is held."""
+
+    def delivered(self, records: int, oldest: int) -> None:
+        """Count records that what is behind it has now; `oldest` is the earliest timestamp among them (ns, UTC)."""
+        self.station.delivered += records
+        self.station.gauges["delivery.latency"] = max(0, time.time_ns() - oldest)
 
     def close(self) -> None:
         """Let go of sockets and files; called after the last flush."""

@@ -6,6 +6,7 @@ sent whole or not at all: its records are delivered when the socket took the dat
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -24,6 +25,8 @@ from ingrain.backends.series import Series, series
 from ingrain.batch import Batch
 from ingrain.settings import Settings
 from ingrain.stage import Backend
+
+log = logging.getLogger(__name__)
 
 PORT = 8125
 """StatsD's own default."""
@@ -80,20 +83,19 @@ class StatsD(Backend):
         self._use_tags = settings.use_tags
         self._stalled = False  # then no batch waits again until something is sent: the agent must be able to stop
         self._peer = Peer(address)
-        self._reach = Reach(station.name, f"sending to {address}")
-        self._long = Reach(station.name, "a series")
+        self._reach = Reach(station, f"sending to {address}")
 
     def deliver(self, batch: Batch) -> None:
         """Send the batch's series."""
         deadline = time.monotonic() + (0.0 if self._stalled else PATIENCE_S)
         for some in series(batch, self._prefix, use_tags=self._use_tags):
-            self._send(some, deadline)
+            self._send(some, batch.oldest, deadline)
 
     def close(self) -> None:
         """Close the socket."""
         self._peer.close()
 
-    def _send(self, some: Series, deadline: float) -> None:
+    def _send(self, some: Series, oldest: int, deadline: float) -> None:
         data, offsets = raw(some.text)
         bounds = offsets.tolist()
         records = np.concatenate(([0], np.cumsum(some.records))).tolist()
@@ -103,11 +105,13 @@ class StatsD(Backend):
             datagram = data[bounds[first] : bounds[last] - 1]
             count = records[last] - records[first]
             if len(datagram) > self._limit:
+                if not station.detail["too long"]:
+                    log.error(
+                        "%s: a series takes %d bytes, and datagram_bytes is %d. Such records are counted as lost; a "
+                        "Whitelist without the longest tags makes them fit",
+                        *(station.name, len(datagram), self._limit),
+                    )
                 self._lose(count, "too long")
-                self._long.fails(
-                    f"it takes {len(datagram)} bytes, and datagram_bytes is {self._limit}",
-                    "Such records are counted as lost; a Whitelist without the longest tags makes them fit",
-                )
                 continue
             why = self._peer.send(datagram, deadline)
             if why:
@@ -117,7 +121,7 @@ class StatsD(Backend):
                 continue
             self._stalled = False
             self._reach.works()
-            station.delivered += count
+            self.delivered(count, oldest)
             station.detail["datagrams"] += 1
             station.detail["series"] += last - first
             station.detail["bytes"] += len(datagram)

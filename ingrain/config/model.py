@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from ingrain.config.problems import Problem
 from ingrain.settings import Settings
+from ingrain.status import SOCKET, is_socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,12 @@ class LogConfig(Settings, frozen=True):
     log_level: Literal["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] = "INFO"
 
 
+class AgentConfig(Settings, frozen=True):
+    """`[agent]`: socket: where `ingrain status` asks; of several agents on one host each has its own."""
+
+    socket: Annotated[str, msgspec.Meta(extra={"check": is_socket})] = SOCKET
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A file without a mistake. `warnings` tell what is allowed and probably not meant, in the order of lines."""
@@ -47,4 +56,5 @@ class Config:
     probes: list[ProbeConfig]
     pipelines: dict[str, PipelineConfig]
     log: LogConfig
+    agent: AgentConfig
     warnings: list[Problem] = field(default_factory=list)

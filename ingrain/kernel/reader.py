@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 """Seconds after which what is below the watermark is read too: the most that a record waits in a buffer."""
 
+STALLED_S = 20.0
+"""A round that takes so long will not end: decoding a full buffer takes a second or two."""
+
 
 @dataclass(slots=True)
 class Source:
@@ -41,11 +44,13 @@ class Reader:
     before an event of one source, everything of the sources after it is handed on before.
     """
 
-    def __init__(self, failed: Callable[[Source, Exception], None]) -> None:
+    def __init__(self, failed: Callable[[Source, BaseException], None]) -> None:
         self._sources: list[Source] = []
         self._failed = failed
         self._epoll = select.epoll()
         self._stopping = threading.Event()
+        self._round = 0.0
+        self._doing = ""
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def add(self, source: Source) -> None:
@@ -59,22 +64,31 @@ class Reader:
         now = time.monotonic()
         for source in self._sources:
             source.due = now + source.interval
+        self._round = now
         self._thread.start()
 
     def stop(self) -> None:
         """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._read()
         for source in self._sources:
             if source.poll:
                 self._call(source, source.poll)
         self._epoll.close()
 
+    def stalled(self) -> str:
+        """Why nothing is read, though it was begun; empty where it is."""
+        if not self._thread.is_alive():
+            return "the thread that reads has ended"
+        since = time.monotonic() - self._round
+        return f"the thread that reads has been at probe {self._doing} for {since:.0f} s" if since > STALLED_S else ""
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._epoll.poll(TICK)
-            now = time.monotonic()
+            now = self._round = time.monotonic()
             self._read()
             for source in self._sources:
                 if source.poll and now >= source.due:
@@ -84,21 +98,20 @@ class Reader:
                     self._call(source, source.tick)
 
     def _read(self) -> None:
-        found = []
+        found: list[tuple[Source, Drained]] = []
         for source in self._sources:
-            try:
-                found.append((source, source.buffers.drain()))
-            except Exception as error:  # noqa: BLE001 the thread's edge: one probe must not stop the others
-                self._failed(source, error)
+            self._call(source, self._drain, source, found)
         for source, drained in reversed(found):
-            try:
-                if drained is not None:
-                    source.drained(drained)
-            except Exception as error:  # noqa: BLE001 as above
-                self._failed(source, error)
+            self._call(source, source.drained, drained)
 
-    def _call(self, source: Source, function: Callable[[], None]) -> None:
+    def _drain(self, source: Source, found: list[tuple[Source, Drained]]) -> None:
+        drained = source.buffers.drain()
+        if drained is not None:
+            found.append((source, drained))
+
+    def _call(self, source: Source, function: Callable[..., None], *arguments: object) -> None:
+        self._doing = source.name
         try:
-            function()
-        except Exception as error:  # noqa: BLE001 as above
+            function(*arguments)
+        except BaseException as error:  # noqa: BLE001 the thread's edge: one probe, or a library's panic, stops no other
             self._failed(source, error)

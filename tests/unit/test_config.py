@@ -134,9 +134,9 @@ log_level = "debug"
         (36, "log.log_level"),
     ]
     said = {key: message for _, key, message in found}
-    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log"
+    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log, agent"
     assert said["probe[0].pipelines[1]"] == "there is no pipeline s33. Did you mean s3? There are: s3, other, http"
-    assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS"
+    assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS, Agent"
     assert said["probe[1].config.buffer_kb"] == "expected a whole number from 8 to 4096, found 7"
     assert "Did you mean interface?" in said["probe[1].config.interfaces"]
     assert said["pipeline.s3.config.format"].endswith('one of "jsonl", "parquet", found "jsn". Did you mean jsonl?')
@@ -165,7 +165,7 @@ def test_the_value_of_a_secret_is_never_shown(tmp_path: Path) -> None:
         ("probe = [5]\n", (1, "probe[0]", "expected a table")),
         ("pipeline = 5\n" + MINIMAL.partition("[pipeline")[0], (1, "pipeline", "expected a table")),
         (MINIMAL + "[pipeline.b]\nconfig = 1\n", (8, "pipeline.b.config", "expected a table")),
-        (MINIMAL.replace('"TLS"', "['TLS']"), (4, "probe[0].config.type", "expected one of TLS, in quotes")),
+        (MINIMAL.replace('"TLS"', "['TLS']"), (4, "probe[0].config.type", "expected one of TLS, Agent, in quotes")),
         (MINIMAL.replace('"S3"', "{}"), (6, "pipeline.s3.config.backend", "expected one of S3, in quotes")),
         (MINIMAL.replace('["s3"]', '"s3"'), (2, "probe[0].pipelines", "pipelines must list")),
         (MINIMAL.replace('["s3"]', "[3]"), (2, "probe[0].pipelines[0]", "the name of a pipeline")),
