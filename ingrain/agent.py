@@ -91,9 +91,10 @@ class Agent:
             probe.program.detach()
         if self._owners:
             self._owners.detach()
-        self._reader.stop()
+        read = self._reader.stop()
         for probe in self.probes:
-            probe.finish()
+            if read:
+                probe.finish()
         if self._containers:
             self._containers.stop()
         for telemetry in self._telemetry:
@@ -102,6 +103,8 @@ class Agent:
         account = self.account()
         with self._lock:
             probes, self.probes = self.probes, []
+        if not read:
+            return account  # the kernel takes them when the process ends
         for probe in probes:
             probe.close()
         if self._owners:
@@ -116,6 +119,11 @@ class Agent:
                 {name: pipeline.account() for name, pipeline in self.pipelines.items()},
             )
 
+    def mend(self) -> None:
+        """Put another stage where one has died."""
+        for pipeline in self.pipelines.values():
+            pipeline.mend()
+
     def problems(self) -> list[str]:
         """What is wrong that no count tells: probes that are not there, or cannot be read."""
         problems = [f"probe {kind}: it cannot run: {why}" for kind, why in self.absent.items()]
@@ -123,6 +131,11 @@ class Agent:
         for name, (at, why) in self.failures.copy().items():
             if at > since:
                 problems.append(f"probe {name}: it could not be read within a minute: {why}")
+        for name, pipeline in self.pipelines.items():
+            if pipeline.stopped:
+                problems.append(pipeline.stopped)
+            elif pipeline.deaths:
+                problems.append(f"pipeline {name}: stages died and were replaced within a minute: {pipeline.deaths}")
         stalled = self.stalled()
         if stalled:
             problems.append(f"no probe is read: {stalled}")

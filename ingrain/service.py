@@ -76,6 +76,7 @@ class Service:
     def _look(self) -> None:
         """What is due every second."""
         self._looked = time.time()
+        self._agent.mend()
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + HEALTH_S
             self._problems = self._agent.problems() + self._health.look(self._agent.account())

@@ -129,7 +129,7 @@ class Telemetry:
 
 
 def numbers(account: Account) -> Numbers:
-    """The account by measurement and tags. Steps of one type in one pipeline are told as one."""
+    """The account by measurement and tags."""
     found: Numbers = {measurement.name: Counter() for measurement in MEASUREMENTS}
     for probe in account.probes:
         for name in _OF_PROBES:

@@ -67,16 +67,23 @@ class Reader:
         self._round = now
         self._thread.start()
 
-    def stop(self) -> None:
-        """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left."""
+    def stop(self) -> bool:
+        """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left.
+
+        False where the thread that reads hangs: what is left cannot be read, and its buffers must stay.
+        """
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STALLED_S)
+            if self._thread.is_alive():
+                log.error("%s: what is left in the buffers is lost", self.stalled() or "the thread that reads hangs")
+                return False
         self._read()
         for source in self._sources:
             if source.poll:
                 self._call(source, source.poll)
         self._epoll.close()
+        return True
 
     def stalled(self) -> str:
         """Why nothing is read, though it was begun; empty where it is."""

@@ -73,15 +73,6 @@ def test_what_was_counted_before_it_began_is_not_told() -> None:
     assert door.told["ingrain.events.received", "DNS"] == 1
 
 
-def test_steps_of_one_type_in_a_pipeline_are_told_as_one() -> None:
-    stations = [Station("pipeline out: Regex"), Station("pipeline out: Regex")]
-    door = Door()
-    own = telemetry(Account([], {"out": stations}), door)
-    stations[0].merged, stations[1].merged = 1, 2
-    own._tell()
-    assert door.told["ingrain.records.merged", "out", "Regex"] == 3
-
-
 def test_the_last_reading_is_told_at_the_end() -> None:
     probe, door = ProbeAccount("DNS"), Door()
     own = telemetry(Account([probe], {}), door)
