@@ -4,16 +4,17 @@ import signal
 import sys
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+RELOADING = signal.SIGHUP
 
 
 def main() -> int:
     """Run the command line; its exit code.
 
-    Signals that end a run wait until it asks for them: also those that come while the agent is still being built, and
-    in all its threads, which inherit this. Python's own handlers would run between any two instructions.
+    Signals that end or change a run wait until it asks for them: also those that come while the agent is still being
+    built, and in all its threads, which inherit this. Python's own handlers would run between any two instructions.
     """
     if sys.argv[1:2] == ["run"]:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, RELOADING))
     from ingrain import cli  # noqa: PLC0415 its imports take the time in which a signal may come
 
     return cli.main()

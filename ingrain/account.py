@@ -6,8 +6,9 @@ Each number has one thread that writes it, so counting costs an addition; reader
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,8 +22,8 @@ class Station:
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
     not be passed on. `detail` counts what else is worth telling (datagrams, series, objects, reasons of a loss).
     `gauges` are what is so now and no count: `inbox.depth` (records that wait for it, not in `received` yet),
-    `delivery.latency` (ns: how old the oldest record of its last delivery was then). `failing` tells why what is behind
-    it takes no records now; empty when it does.
+    `delivery.latency` (ns: how old the oldest record of its last delivery was then). `failing` tells what fails
+    now, and why.
     """
 
     name: str
@@ -33,11 +34,15 @@ class Station:
     lost: int = 0
     detail: Counter[str] = field(default_factory=Counter)
     gauges: dict[str, int] = field(default_factory=dict)
-    failing: str = ""
+    failing: dict[str, str] = field(default_factory=dict)
 
     def now(self, gauges: dict[str, int]) -> Station:
         """As it is at this moment, with these gauges too."""
-        return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges)
+        return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges, failing=self.failing.copy())
+
+    def past(self) -> Station:
+        """What it did, when it is gone: its counts."""
+        return replace(self, gauges={}, failing={})
 
     @property
     def in_flight(self) -> int:
@@ -77,6 +82,27 @@ class ProbeAccount:
     told: int = 0
     records: int = 0
     """Records made of events and of volumes."""
+
+
+Counted = TypeVar("Counted", Station, ProbeAccount)
+
+
+def together(those: Sequence[Counted], others: Iterable[Counted]) -> list[Counted]:
+    """Those, with what others of the same name counted added to the first of that name; what has none comes last."""
+    found = list(those)
+    for other in others:
+        at = next((at for at, one in enumerate(found) if one.name == other.name), None)
+        if at is None:
+            found.append(other)
+            continue
+        one = found[at]
+        counts: dict[str, Any] = {
+            field.name: getattr(one, field.name) + getattr(other, field.name)
+            for field in fields(one)
+            if isinstance(getattr(one, field.name), int | Counter)
+        }
+        found[at] = replace(one, **counts)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

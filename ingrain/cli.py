@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from ingrain import config, report
-from ingrain.__main__ import ENDING
+from ingrain.__main__ import ENDING, RELOADING
 from ingrain.account import Account
 from ingrain.agent import AgentError
-from ingrain.config import Config, ConfigError
+from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run the agent until SIGINT or SIGTERM",
         formatter_class=raw,
         description="Run the agent in the foreground. SIGINT or SIGTERM ends it: probes are detached, buffers drained, "
-        "pipelines flushed,\nand the account of every event is printed to stderr.",
+        "pipelines flushed,\nand the account of every event is printed to stderr. SIGHUP has it read the file again: "
+        "what is the same\nstays, what is another is replaced without loss; a file with a mistake changes nothing.",
     )
     run.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
     run.add_argument("--account", type=Path, metavar="PATH", help="also write the final account there, as JSON")
@@ -149,11 +150,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
-    _start_logging(loaded)
+    _start_logging(loaded.log)
     _warn(options.file, loaded)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, RELOADING))
     try:
-        account = Service(options.file, loaded).run()
+        account = Service(options.file, loaded, _start_logging).run()
     except AgentError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
@@ -175,7 +176,7 @@ def _replay(options: argparse.Namespace) -> int:
     from ingrain.replay import Replay  # noqa: PLC0415 likewise
 
     loaded = config.load(options.file)
-    _start_logging(loaded)
+    _start_logging(loaded.log)
     _warn(options.file, loaded)
     try:
         with Capture(options.capture) as capture:
@@ -216,16 +217,16 @@ def _warn(file: Path, loaded: Config) -> None:
         print(f"{file}:{warning} (warning)", file=sys.stderr)
 
 
-def _start_logging(loaded: Config) -> None:
+def _start_logging(log: LogConfig) -> None:
     handler: logging.Handler = logging.StreamHandler()
     missing = None
-    if loaded.log.type == "Syslog":
+    if log.type == "Syslog":
         try:
             handler = logging.handlers.SysLogHandler("/dev/log")
         except OSError as error:  # the agent is worth more than its log
             missing = error
     handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
-    logging.basicConfig(level=_LEVELS[loaded.log.log_level], handlers=[handler], force=True)
+    logging.basicConfig(level=_LEVELS[log.log_level], handlers=[handler], force=True)
     logging.getLogger("pykka").setLevel(logging.WARNING)
     if missing:
         logging.getLogger(__name__).warning("the log goes to stderr: /dev/log cannot be used (%s)", missing.strerror)

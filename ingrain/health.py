@@ -58,7 +58,7 @@ class Health:
         return [f"probe {probe.name}: {problem}" for problem in problems]
 
     def _station(self, key: Hashable, station: Station, now: float) -> list[str]:
-        problems = [station.failing] if station.failing else []
+        problems = [f"{what} failed: {why}" for what, why in station.failing.items()]
         for what, count in (("refused", station.refused), ("lost", station.lost)):
             rose = self._recent[key, what].rose(count, now)
             if rose:

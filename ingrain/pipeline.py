@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pykka
@@ -32,16 +33,18 @@ class Pipeline:
 
     Its door is open at once; its stages are constructed by `fill` and work from `begin` on. A stage that dies is
     followed by another, with the same settings, when `mend` is called; what it held is counted as lost, what waited
-    for it is kept. A pipeline whose stages die again and again is given up: `stopped` tells why.
+    for it is kept. A pipeline whose stages die again and again is given up: `stopped` tells why. `door`: its first
+    inbox, which may be one that another pipeline left.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, door: Inbox | None = None) -> None:
         self.name = config.name
         self.config = config
         self.stopped = ""
         self.wants: frozenset[str] | None = None
         """Tags that its batches have to have; None: all that there are."""
         self._posts: list[Post] = []
+        self._begun = False
         self._alive = 0  # the first post that works: those before it were given up
         self._deaths: deque[float] = deque()
         self._flush = Flush()
@@ -53,12 +56,16 @@ class Pipeline:
             step = find_class(STEPS[kind])
             self.wants = step.wants(settings, self.wants)
             self._add(label + name, partial(step, settings), self._posts[0])
-        self._posts[0].inbox.capacity, self._posts[0].inbox.capacity_bytes = INBOX_RECORDS, INBOX_BYTES
+        self._posts[0].inbox = self.door = door or Inbox(INBOX_RECORDS, INBOX_BYTES)
 
     def _add(self, name: str, stage: Callable[..., Stage], onward: Post | None) -> None:
         station = Station(name)
         make = partial(stage, station) if onward is None else partial(stage, station, onward)
         self._posts.insert(0, Post(make, station, Inbox(BETWEEN_RECORDS, BETWEEN_BYTES)))
+
+    def serves(self, config: PipelineConfig) -> bool:
+        """Whether it works as this configuration says, wherever in the file that stands."""
+        return not self.stopped and self.config == replace(config, line=self.config.line)
 
     @property
     def stations(self) -> list[Station]:
@@ -95,19 +102,24 @@ class Pipeline:
             for post in reversed(self._posts):
                 post.fill()
         except BaseException:
-            for post in self._posts:
-                post.leave()
+            self.leave()
             raise
+
+    def leave(self) -> None:
+        """Do without the stages that were constructed and not begun."""
+        for post in self._posts:
+            post.leave()
 
     def begin(self) -> None:
         """Let its stages work."""
+        self._begun = True
         for post in reversed(self._posts):
             post.begin()
 
     def mend(self) -> None:
         """Put another stage where one has died."""
         for number, post in enumerate(self._posts):
-            if number >= self._alive and post.vacant:
+            if self._begun and number >= self._alive and post.vacant:
                 self._replace(number)
 
     @property
@@ -124,16 +136,18 @@ class Pipeline:
         else:
             self._flush.done.set()
 
+    def flushed(self, seconds: float) -> bool:
+        """Wait so long for the `flush` to end; whether it has."""
+        return self._flush.done.wait(seconds)
+
     def finish(self, deadline: float) -> bool:
         """Wait for the `flush` to end, then stop every stage; false if that was not done by `deadline`.
 
         What a stage that hangs still holds stays counted as in flight. `deadline` is on `time.monotonic`.
         """
-        while not self._flush.done.wait(max(0.0, min(deadline - time.monotonic(), _MEND_S))):
-            if time.monotonic() >= deadline:
-                break
+        while not self.flushed(max(0.0, min(deadline - time.monotonic(), _MEND_S))) and time.monotonic() < deadline:
             self.mend()
-        done = self._flush.done.is_set()
+        done = self.flushed(0)
         if not done:
             log.error("pipeline %s did not finish in time: %d records are left in it", self.name, self.depth)
             for post in self._posts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Annotated
@@ -85,16 +85,26 @@ class Telemetry:
         self, settings: TelemetrySettings, pipelines: Sequence[Pipeline], account: Callable[[], Account]
     ) -> None:
         self.settings = settings
-        self.pipelines = pipelines
+        self.pipelines: Sequence[Pipeline] = ()
         self._account = account
-        before = numbers(account())
-        self._told: defaultdict[str, Numbers] = defaultdict(before.copy)
+        self._told: dict[str, Numbers] = {}
+        self._telling = threading.Lock()
+        self.feed(pipelines)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell."""
-        self._thread.start()
+        """Begin to tell, where it has not yet."""
+        if not self._thread.is_alive():
+            self._thread.start()
+            log.info("probe Agent tells the account every %d s", self.settings.interval_s)
+
+    def feed(self, pipelines: Sequence[Pipeline]) -> None:
+        """Tell these pipelines from now on, and no others; those of new names what is counted from now on."""
+        with self._telling:
+            before = numbers(self._account())
+            self._told = {one.name: self._told.get(one.name) or before.copy() for one in pipelines}
+            self.pipelines = pipelines
 
     def finish(self) -> None:
         """Tell a last time, and end."""
@@ -108,10 +118,11 @@ class Telemetry:
 
     def _tell(self) -> None:
         try:
-            now, at = numbers(self._account()), time.time_ns()
-            for pipeline in self.pipelines:
-                for measurement in MEASUREMENTS:
-                    self._offer(pipeline, measurement, now[measurement.name], at)
+            with self._telling:
+                now, at = numbers(self._account()), time.time_ns()
+                for pipeline in self.pipelines:
+                    for measurement in MEASUREMENTS:
+                        self._offer(pipeline, measurement, now[measurement.name], at)
         except Exception:  # the thread's edge: what cannot be told now is told with the next reading
             log.exception("the agent's own telemetry could not be told")
 

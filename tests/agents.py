@@ -32,6 +32,7 @@ class Running:
     """An agent: its process, what it printed, what it said so far, and its account in the end."""
 
     process: subprocess.Popen[str]
+    file: Path
     socket: Path
     account: dict[str, Any] = field(default_factory=dict)
     printed: str = ""
@@ -53,6 +54,15 @@ class Running:
         with self._heard:
             heard = self._heard.wait_for(lambda: self.said.count(text) >= times, PATIENCE_S)
         assert heard, f"the agent never said {text!r}: {self.said}"
+
+    def reload(self, toml: str, says: str = "is in force") -> None:
+        """Put this into its file, have it read that again, and wait until it has done so and says that."""
+        before = self.said.count(says)
+        new = self.file.with_suffix(".new")
+        new.write_text(toml)
+        new.rename(self.file)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(says, before + 1)
 
     def status(self) -> tuple[int, dict[str, Any]]:
         """What `ingrain status` says of it: the exit code and the document."""
@@ -83,7 +93,7 @@ def agent(
         out.open("w") as stdout,
         subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, **options) as process,
     ):
-        running = Running(process, folder / "status.sock")
+        running = Running(process, config, folder / "status.sock")
         thread = threading.Thread(target=running.listen)
         thread.start()
         try:

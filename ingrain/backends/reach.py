@@ -30,16 +30,16 @@ class Reach:
     def fails(self, why: str, lost: str) -> None:
         """It failed now, because of `why`; `lost` tells what becomes of the records meanwhile."""
         now = time.monotonic()
-        self._station.failing = f"{self._what} failed: {why.rstrip('.')}"
+        self._station.failing[self._what] = why = why.rstrip(".")
         if self._failing or (self._said is not None and now - self._said < QUIET_S):
             return
         self._failing = True
         self._said = now
-        log.error("%s: %s. %s", self._station.name, self._station.failing, lost)
+        log.error("%s: %s failed: %s. %s", self._station.name, self._what, why, lost)
 
     def works(self) -> None:
         """It worked now."""
-        self._station.failing = ""
+        self._station.failing.pop(self._what, None)
         if self._failing:
             self._failing = False
             log.warning("%s: %s works again", self._station.name, self._what)

@@ -6,7 +6,9 @@ import logging
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ingrain.kernel.buffers import Buffers
@@ -25,7 +27,8 @@ STALLED_S = 20.0
 class Source:
     """One probe to read. `drained` gets what was in its buffers; `poll` is called every `interval` seconds.
 
-    tick: called each time that all buffers were read, so every `TICK` seconds at least.
+    tick: called each time that all buffers were read, so every `TICK` seconds at least. last: it is drained after all
+    others.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Source:
     interval: float = 1.0
     due: float = field(default=0.0)
     tick: Callable[[], None] | None = None
+    last: bool = False
 
 
 class Reader:
@@ -49,15 +53,26 @@ class Reader:
         self._failed = failed
         self._epoll = select.epoll()
         self._stopping = threading.Event()
+        self._changes: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._round = 0.0
         self._doing = ""
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def add(self, source: Source) -> None:
-        """Read this source too; to be called before `start`."""
-        self._sources.append(source)
+        """Read this source too. Once the reader was started: only `between` its rounds."""
+        source.due = time.monotonic() + source.interval
+        self._sources = sorted([*self._sources, source], key=lambda one: one.last)
         for descriptor in source.buffers.descriptors:
             self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
+
+    def remove(self, source: Source) -> None:
+        """Read it a last time. Detach its probe before; and as for `add`."""
+        self._read()
+        if source.poll:
+            self._call(source, source.poll)
+        for descriptor in source.buffers.descriptors:
+            self._epoll.unregister(descriptor)
+        self._sources.remove(source)
 
     def start(self) -> None:
         """Begin to read, in a thread."""
@@ -66,6 +81,23 @@ class Reader:
             source.due = now + source.interval
         self._round = now
         self._thread.start()
+
+    def between(self, change: Callable[[], None]) -> None:
+        """Have the thread that reads call this between two rounds, and wait until it did; without one, call it.
+
+        Raises TimeoutError where that thread hangs; then it will not be called.
+        """
+        if not self._thread.is_alive():
+            change()
+            return
+        done: Future[None] = Future()
+        self._changes.append((change, done))
+        try:
+            done.result(STALLED_S)
+        except TimeoutError:
+            if done.cancel():
+                raise TimeoutError(self.stalled() or "the thread that reads takes too long") from None
+            done.result()
 
     def stop(self) -> bool:
         """Read what is left, poll a last time, and end. Detach the probes before, or there is always something left.
@@ -96,6 +128,8 @@ class Reader:
         while not self._stopping.is_set():
             self._epoll.poll(TICK)
             now = self._round = time.monotonic()
+            while self._changes:
+                self._change(*self._changes.popleft())
             self._read()
             for source in self._sources:
                 if source.poll and now >= source.due:
@@ -103,6 +137,14 @@ class Reader:
                     self._call(source, source.poll)
                 if source.tick:
                     self._call(source, source.tick)
+
+    def _change(self, change: Callable[[], None], done: Future[None]) -> None:
+        if done.set_running_or_notify_cancel():
+            try:
+                change()
+                done.set_result(None)
+            except BaseException as error:  # noqa: BLE001 it goes to who waits for it
+                done.set_exception(error)
 
     def _read(self) -> None:
         found: list[tuple[Source, Drained]] = []

@@ -82,9 +82,9 @@ def test_a_stage_that_takes_nothing_is_told_when_records_wait_for_it(looking: Lo
 
 
 def test_what_a_backend_cannot_reach_is_told_as_long_as_it_is_so(looking: Looking) -> None:
-    looking.station.failing = "sending to x failed: Connection refused"
+    looking.station.failing["sending to x"] = "Connection refused"
     assert looking.look() == "pipeline out: StatsD: sending to x failed: Connection refused"
-    looking.station.failing = ""
+    looking.station.failing.clear()
     assert not looking.look()
 
 
