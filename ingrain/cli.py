@@ -226,7 +226,8 @@ def _start_logging(log: LogConfig) -> None:
         except OSError as error:  # the agent is worth more than its log
             missing = error
     handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
-    logging.basicConfig(level=_LEVELS[log.log_level], handlers=[handler], force=True)
-    logging.getLogger("pykka").setLevel(logging.WARNING)
+    # What libraries say in detail is theirs to know: boto3 tells tokens and signatures.
+    logging.basicConfig(level=max(_LEVELS[log.log_level], logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("ingrain").setLevel(_LEVELS[log.log_level])
     if missing:
         logging.getLogger(__name__).warning("the log goes to stderr: /dev/log cannot be used (%s)", missing.strerror)

@@ -34,6 +34,7 @@ class Running:
     process: subprocess.Popen[str]
     file: Path
     socket: Path
+    patience_s: float = PATIENCE_S
     account: dict[str, Any] = field(default_factory=dict)
     printed: str = ""
     said: str = ""
@@ -52,7 +53,7 @@ class Running:
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until it has said that so often."""
         with self._heard:
-            heard = self._heard.wait_for(lambda: self.said.count(text) >= times, PATIENCE_S)
+            heard = self._heard.wait_for(lambda: self.said.count(text) >= times, self.patience_s)
         assert heard, f"the agent never said {text!r}: {self.said}"
 
     def reload(self, toml: str, says: str = "is in force") -> None:
@@ -83,6 +84,8 @@ def agent(
     ended_by: signal.Signals = signal.SIGTERM,
     expected: int = 0,
     program: tuple[str, ...] = ("-m", "ingrain"),
+    *,
+    patience_s: float = PATIENCE_S,
     **options: Any,
 ) -> Iterator[Running]:
     """An agent with this configuration runs inside, and is ended by a signal at the end. `options`: of Popen."""
@@ -93,7 +96,7 @@ def agent(
         out.open("w") as stdout,
         subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, **options) as process,
     ):
-        running = Running(process, config, folder / "status.sock")
+        running = Running(process, config, folder / "status.sock", patience_s)
         thread = threading.Thread(target=running.listen)
         thread.start()
         try:
@@ -102,7 +105,7 @@ def agent(
         finally:
             process.send_signal(ended_by)
             try:
-                process.wait(PATIENCE_S)
+                process.wait(patience_s)
             finally:
                 process.kill()
                 thread.join()

@@ -16,6 +16,7 @@ import tomli
 from ingrain import backends, grains, steps
 from ingrain.config import doubts, validate
 from ingrain.config.model import AgentConfig, Config, LogConfig, PipelineConfig, ProbeConfig
+from ingrain.config.ownership import writable_by_others
 from ingrain.config.positions import Path, positions
 from ingrain.config.problems import ConfigError, Problem, Problems, dotted, listed, near, plain, unknown_key
 from ingrain.registry import find_class
@@ -57,6 +58,9 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this file
 def _text(path: FilePath) -> str:
     try:
         with path.open("rb") as file:
+            doubtful = writable_by_others(path, file)
+            if doubtful:
+                raise _Unreadable(doubtful)
             raw = file.read(FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise _Unreadable("there is no such file") from error

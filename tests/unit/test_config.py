@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -345,3 +346,57 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
 def test_the_registries_name_what_ingraind_has_and_nothing_twice() -> None:
     for have, later in ((backends.BACKENDS, backends.LATER), (steps.STEPS, steps.LATER), (grains.GRAINS, grains.LATER)):
         assert not set(have) & set(later)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Path:
+    """A configuration that root alone can write."""
+    file = tmp_path / "etc" / "ingrain.toml"
+    file.parent.mkdir(mode=0o755)
+    file.write_text(MINIMAL)
+    return file
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the rule is for root's agents")
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("what", "rights", "said"),
+    [
+        ("etc/ingrain.toml", (0o664, 0), "others (mode 664 of"),
+        ("etc/ingrain.toml", (0o606, 0), "others (mode 606 of"),
+        ("etc/ingrain.toml", (0o600, 65534), "user 65534, to whom"),
+        ("etc", (0o777, 0), "others (mode 777 of"),
+        ("etc", (0o755, 65534), "user 65534, to whom"),
+    ],
+)
+def test_root_does_not_do_what_others_can_write(
+    tmp_path: Path, guarded: Path, what: str, rights: tuple[int, int], said: str
+) -> None:
+    mode, owner = rights
+    (tmp_path / what).chmod(mode)
+    os.chown(tmp_path / what, owner, owner)
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        config.load(guarded)
+    assert str(tmp_path / what) in str(caught.value)
+
+
+@AS_ROOT
+def test_a_link_is_as_good_as_where_it_stands_and_what_it_leads_to(tmp_path: Path, guarded: Path) -> None:
+    link = tmp_path / "link.toml"
+    link.symlink_to(guarded)
+    config.load(link)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"user 65534, to whom .*link\.toml belongs"):
+        config.load(link)
+    os.chown(link, 0, 0, follow_symlinks=False)
+    guarded.parent.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be changed by others"):
+        config.load(link)
+
+
+@AS_ROOT
+def test_what_root_alone_can_write_is_read_also_in_a_sticky_folder(tmp_path: Path, guarded: Path) -> None:
+    guarded.parent.chmod(0o1777)
+    assert config.load(guarded).pipelines
