@@ -13,7 +13,7 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
 # already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
-	python3-bpfcc git $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+	python3-bpfcc git strace systemd $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
 # are libraries that it needs.
 TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 libgssapi-krb5-2 libcap-ng0

@@ -6,8 +6,11 @@ Each number has one thread that writes it, so counting costs an addition; reader
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+import msgspec
 
 
 @dataclass(slots=True)
@@ -18,6 +21,9 @@ class Station:
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
     not be passed on. `detail` counts what else is worth telling (datagrams, series, objects, reasons of a loss).
+    `gauges` are what is so now and no count: `inbox.depth` (records that wait for it, not in `received` yet),
+    `delivery.latency` (ns: how old the oldest record of its last delivery was then). `failing` tells what fails
+    now, and why.
     """
 
     name: str
@@ -27,6 +33,16 @@ class Station:
     refused: int = 0
     lost: int = 0
     detail: Counter[str] = field(default_factory=Counter)
+    gauges: dict[str, int] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+
+    def now(self, gauges: dict[str, int]) -> Station:
+        """As it is at this moment, with these gauges too."""
+        return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges, failing=self.failing.copy())
+
+    def past(self) -> Station:
+        """What it did, when it is gone: its counts."""
+        return replace(self, gauges={}, failing={})
 
     @property
     def in_flight(self) -> int:
@@ -68,6 +84,27 @@ class ProbeAccount:
     """Records made of events and of volumes."""
 
 
+Counted = TypeVar("Counted", Station, ProbeAccount)
+
+
+def together(those: Sequence[Counted], others: Iterable[Counted]) -> list[Counted]:
+    """Those, with what others of the same name counted added to the first of that name; what has none comes last."""
+    found = list(those)
+    for other in others:
+        at = next((at for at, one in enumerate(found) if one.name == other.name), None)
+        if at is None:
+            found.append(other)
+            continue
+        one = found[at]
+        counts: dict[str, Any] = {
+            field.name: getattr(one, field.name) + getattr(other, field.name)
+            for field in fields(one)
+            if isinstance(getattr(one, field.name), int | Counter)
+        }
+        found[at] = replace(one, **counts)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What became of everything: a line a probe, and a line a stage of each pipeline."""
@@ -79,12 +116,7 @@ class Account:
 
     def document(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, for JSON."""
-        stages = {
-            name: [
-                {one.name: getattr(station, one.name) for one in fields(station)} | {"detail": dict(station.detail)}
-                for station in stations
-            ]
-            for name, stations in self.pipelines.items()
-        }
-        told = {} if self.capture is None else {"capture": self.capture}
-        return told | {"probes": [asdict(probe) for probe in self.probes], "pipelines": stages}
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        if self.capture is None:
+            del document["capture"]
+        return document

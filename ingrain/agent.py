@@ -1,35 +1,25 @@
 """The agent: builds what a configuration describes, runs it, and takes it down in the direction of the data.
 
-Up: pipelines, kernel programs, owners, probes, reader. Down: detach, drain, flush each pipeline, give the account.
+Up: pipelines, kernel programs, owners, probes, reader. Down: detach, drain, flush each pipeline, give the account. In
+between the configuration may become another: what is the same in both stays as it is.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
+from collections.abc import Callable
 
-from ingrain import memory, tracing
+from ingrain import memory
 from ingrain.account import Account
-from ingrain.config import Config
-from ingrain.containers import Containers
-from ingrain.grains import GRAINS
-from ingrain.grains.common import NetworkSettings, TracingSettings
-from ingrain.grains.grain import Grain
-from ingrain.grains.lookups import Lookups
-from ingrain.kernel import cgroup
-from ingrain.kernel.cgroup import CgroupError
-from ingrain.kernel.libbpf import KernelError
-from ingrain.kernel.loaders import by_trial
-from ingrain.kernel.reader import Reader, Source
-from ingrain.pipeline import Pipeline, build, finish
-from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
+from ingrain.config import Config, PipelineConfig, ProbeConfig
+from ingrain.grains import OWN
+from ingrain.pipelines import Instead, Pipelines
+from ingrain.probe import LiveProbe
+from ingrain.probes import Probes
 from ingrain.registry import find_class
+from ingrain.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-
-FINISH_SECONDS = 15.0
-"""How long stopping waits for backends to take what is left; a service manager kills after 30 s or more."""
 
 
 class AgentError(RuntimeError):
@@ -37,17 +27,18 @@ class AgentError(RuntimeError):
 
 
 class Agent:
-    """One agent. `start`, then `stop`, once."""
+    """One agent. `start`, then `stop`, once. For one thread, but `account`."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._failing: set[str] = set()
-        self._reader = Reader(self._failed)
-        self._owners: Owners | None = None
-        self.pipelines: dict[str, Pipeline] = {}
-        self._lookups = Lookups() if any(probe.type == "DNS" for probe in config.probes) else None
-        self._containers: Containers | None = None
-        self.probes: list[LiveProbe] = []
+        self._pipelines = Pipelines()
+        self._probes = Probes()
+        self._telemetry: list[Telemetry] = []
+
+    @property
+    def probes(self) -> list[LiveProbe]:
+        """Those at work."""
+        return self._probes.at_work
 
     def start(self) -> None:
         """Build and attach everything. A probe that cannot run is reported, and the others do.
@@ -56,95 +47,95 @@ class Agent:
         have given.
         """
         memory.frugal()
-        self.pipelines = build(self._config, GRAINS)
-        self._find_containers()
-        # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
-        for probe in sorted(self._config.probes, key=lambda probe: probe.type == "DNS"):
-            try:
-                self._start_probe(probe.type, probe.settings, probe.pipelines)
-            except (KernelError, CgroupError, ProbeError) as error:
-                log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", probe.type, error)  # noqa: TRY400 - its message says it all
-                log.debug("%s", getattr(error, "log", ""))
-        if not self.probes:
+        self._pipelines.change(_fed(self._config), self._feed, _nothing)
+        seeing = _seeing(self._config)
+        self._probes.change(seeing, self._pipelines.by_name, self._config.agent.loader)
+        if seeing and not self.probes:
             self.stop()
             raise AgentError("no probe of the configuration can run here; `ingrain doctor` says why")
-        self._reader.start()
+        self._tell(self._config)
+        self._probes.read()
+
+    def reload(self, config: Config, beat: Callable[[], None]) -> None:
+        """Become what this configuration describes. beat: called again and again while that takes time.
+
+        Probes and pipelines that are the same in both stay. A pipeline that is another delivers what is in it, while
+        its successor's inbox takes what comes. Raises ValueError where a backend lacks a setting, TimeoutError where
+        the thread that reads hangs: then all is as it was.
+        """
+        fed = _fed(config)
+        self._pipelines.change(fed, self._feed, beat)
+        seeing = _seeing(config)
+        self._probes.change(seeing, self._pipelines.by_name, config.agent.loader)
+        if seeing and not self.probes:
+            log.error("no probe of the configuration can run here; `ingrain doctor` says why")
+        self._tell(config)
+        self._pipelines.drop(self._pipelines.by_name.keys() - fed.keys(), beat)
+        self._config = config
 
     def stop(self) -> Account:
         """Detach, drain, flush; what became of everything. The kernel half is gone when this returns."""
-        for probe in self.probes:
-            probe.program.detach()
-        if self._owners:
-            self._owners.detach()
-        if self.probes:
-            self._reader.stop()
-        for probe in self.probes:
-            probe.finish()
-        if self._containers:
-            self._containers.stop()
-        finish(self.pipelines, FINISH_SECONDS)
+        read = self._probes.stop()
+        for telemetry in self._telemetry:
+            telemetry.finish()
+        self._pipelines.finish()
         account = self.account()
-        for probe in self.probes:
-            probe.close()
-        if self._owners:
-            self._owners.close()
+        if read:  # else the kernel takes them when the process ends
+            self._probes.close()
         return account
 
     def account(self) -> Account:
-        """The account at this moment."""
-        return Account(
-            [probe.account() for probe in self.probes],
-            {name: pipeline.stations for name, pipeline in self.pipelines.items()},
-        )
+        """The account at this moment; any thread may ask."""
+        return Account(self._probes.account(), self._pipelines.account())
 
-    def _find_containers(self) -> None:
-        """Know containers before their first records come.
+    def mend(self) -> None:
+        """Put another stage where one has died."""
+        self._pipelines.mend()
 
-        HOST_ROOT is the folder where an agent that is in a container itself has the host's root file system.
-        """
-        try:
-            containers = Containers(cgroup.mount(), Path(os.environ.get("HOST_ROOT") or "/"))
-        except OSError as error:
-            log.warning("records will not tell containers: %s", error)
-            return
-        containers.start()
-        self._containers = containers
+    def problems(self) -> list[str]:
+        """What is wrong that no count tells."""
+        return self._probes.problems() + self._pipelines.problems()
 
-    def _start_probe(self, kind: str, settings: object, pipelines: list[str]) -> None:
-        if kind not in GRAINS:
-            raise ProbeError(f"this build has no {kind} probe")
-        into = [self.pipelines[name] for name in pipelines]
-        probe = (
-            tracing.start(lambda: self._grain(kind), settings, into, settings.loader or self._config.agent.loader)
-            if isinstance(settings, TracingSettings)
-            else self._network(kind, settings, into)  # type: ignore[arg-type] # its Settings
-        )
-        self.probes.append(probe)
-        self._reader.add(probe.source())
-        hooks = ", ".join(sorted(set(probe.program.hooks.values())))
-        log.info("probe %s sees %s by %s (loader %s)", kind, probe.cgroup, hooks, probe.program.loader)
+    def stalled(self) -> str:
+        """Why nothing is read any more; empty where all is well. An agent that is so does not recover."""
+        return self._probes.stalled()
 
-    def _grain(self, kind: str) -> Grain:
-        grain: Grain = find_class(GRAINS[kind])()
-        grain.lookups, grain.containers = self._lookups, self._containers
-        return grain
+    def _feed(self, instead: Instead) -> None:
+        self._probes.feed(instead)
+        for telemetry in self._telemetry:
+            telemetry.feed([instead.get(one, one) for one in telemetry.pipelines])
 
-    def _network(self, kind: str, settings: NetworkSettings, pipelines: list[Pipeline]) -> NetworkProbe:
-        if self._owners is None:
-            self._owners = Owners(self._config.agent.loader)
-        owners = self._owners
-        probe = by_trial(
-            settings.loader or self._config.agent.loader,
-            lambda loader: NetworkProbe(self._grain(kind), settings, owners, pipelines, loader),
-        )
-        try:
-            probe.attach()
-        except BaseException:
-            probe.close()
-            raise
-        return probe
+    def _tell(self, config: Config) -> None:
+        """Have the probes at work that tell of the agent itself."""
+        leaving, stay = list(self._telemetry), []
+        for own in config.probes:
+            if own.type not in OWN:
+                continue
+            into = [self._pipelines.by_name[name] for name in own.pipelines]
+            same = next((one for one in leaving if one.settings == own.settings), None)
+            if same is None:
+                stay.append(find_class(OWN[own.type])(own.settings, into, self.account))
+            else:
+                leaving.remove(same)
+                same.feed(into)
+                stay.append(same)
+        for telemetry in leaving:
+            telemetry.finish()
+        for telemetry in stay:
+            telemetry.start()
+        self._telemetry = stay
 
-    def _failed(self, source: Source, error: Exception) -> None:
-        if source.name not in self._failing:
-            self._failing.add(source.name)
-            log.error("probe %s could not be read; its further errors are not shown", source.name, exc_info=error)
+
+def _seeing(config: Config) -> list[ProbeConfig]:
+    """The probes that have a kernel half, here or in ingraind."""
+    return [probe for probe in config.probes if probe.type not in OWN]
+
+
+def _fed(config: Config) -> dict[str, PipelineConfig]:
+    """The pipelines that something of this build feeds, by name."""
+    fed = {name for probe in config.probes if probe.settings is not None for name in probe.pipelines}
+    return {name: pipeline for name, pipeline in config.pipelines.items() if name in fed}
+
+
+def _nothing() -> None:
+    """Nothing is due."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("ns", tz="UTC")
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -84,6 +85,11 @@ class Batch:
         """Names of the tag columns this batch has, in their order."""
         fixed = {"timestamp", *self.measurement.value_names}
         return [name for name in self.records.schema.names if name not in fixed]
+
+    @property
+    def oldest(self) -> int:
+        """The earliest timestamp (ns, UTC); there must be a record."""
+        return int(pc.min_max(self.records.column("timestamp").cast(pa.int64()))["min"].as_py())
 
     def with_records(self, records: pa.RecordBatch) -> Batch:
         """The same measurement with other records."""

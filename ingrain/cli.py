@@ -1,6 +1,7 @@
-"""The command line: `run`, `check`, `replay` and `doctor`.
+"""The command line: `run`, `check`, `replay`, `status` and `doctor`.
 
-Exit codes: 0 done as asked; 1 the agent could not do its work; 2 the command or the configuration is wrong.
+Exit codes: 0 done as asked; 1 the agent could not do its work, or is not well; 2 the command or the configuration is
+wrong.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import logging.handlers
 import signal
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from ingrain import config
-from ingrain.__main__ import ENDING
+from ingrain import config, report
+from ingrain.__main__ import ENDING, RELOADING
 from ingrain.account import Account
-from ingrain.agent import Agent, AgentError
-from ingrain.config import Config, ConfigError
+from ingrain.agent import AgentError
+from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
+from ingrain.service import Service
+from ingrain.status import SOCKET, StatusError, ask
 
 _DESCRIPTION = """\
 ingrain sees which names are looked up, which TLS connections are opened, how much each process sends, who touches
@@ -33,10 +36,11 @@ a first look:
   ingrain doctor                      can the probes run here? if not, what would mend it?
   ingrain check config/archive.toml   what would this configuration do? what is wrong with it?
   ingrain run config/archive.toml     do it, until Ctrl-C; then tell what became of every event
+  ingrain status                      is the agent that runs here well? what became of its events so far?
   ingrain replay traffic.pcapng --config config/archive.toml
                                       the same with the packets of a capture
 
-exit codes: 0 done, 1 the agent could not do its work, 2 the command or the configuration is wrong
+exit codes: 0 done, 1 the agent could not do its work or is not well, 2 the command or the configuration is wrong
 """
 
 _LEVELS = {
@@ -55,9 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter of a name
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
-    command = {"run": _run, "check": _check, "replay": _replay, "doctor": _doctor}[options.command]
+    commands = {"run": _run, "check": _check, "replay": _replay, "status": _status, "doctor": _doctor}
     try:
-        return command(options)
+        return commands[options.command](options)
     except ConfigError as error:
         for problem in error.problems:
             print(f"{options.file}:{problem}", file=sys.stderr)
@@ -79,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run the agent until SIGINT or SIGTERM",
         formatter_class=raw,
         description="Run the agent in the foreground. SIGINT or SIGTERM ends it: probes are detached, buffers drained, "
-        "pipelines flushed,\nand the account of every event is printed to stderr.",
+        "pipelines flushed,\nand the account of every event is printed to stderr. SIGHUP has it read the file again: "
+        "what is the same\nstays, what is another is replaced without loss; a file with a mistake changes nothing.",
     )
     run.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
     run.add_argument("--account", type=Path, metavar="PATH", help="also write the final account there, as JSON")
@@ -105,6 +110,15 @@ def _parser() -> argparse.ArgumentParser:
         "--config", dest="file", type=Path, metavar="FILE", required=True, help="the configuration, TOML"
     )
     replay.add_argument("--account", type=Path, metavar="PATH", help="also write the account there, as JSON")
+    status = commands.add_parser(
+        "status",
+        help="show whether the running agent is well, and its account",
+        formatter_class=raw,
+        description="Ask the running agent what is wrong with it now, and what became of every event so far.\n"
+        "Only root and the agent's own user may. Exit code 0 only where nothing is wrong.",
+    )
+    status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"where to ask; else {SOCKET}")
+    status.add_argument("--json", action="store_true", help="for machines")
     doctor = commands.add_parser(
         "doctor",
         help="show which probes can run on this host",
@@ -141,27 +155,24 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
-    _start_logging(loaded)
+    _start_logging(loaded.log)
     _warn(options.file, loaded)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    agent = Agent(loaded)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, RELOADING))
     try:
-        agent.start()
+        account = Service(options.file, loaded, _start_logging).run()
     except AgentError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
     except ValueError as error:  # a setting that the environment should have given
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
-    logging.getLogger(__name__).info("running; SIGINT or SIGTERM ends it")
-    signal.sigwait(ENDING)
-    return _tell(agent.stop(), options.account)
+    return _tell(account, options.account)
 
 
 def _tell(account: Account, path: Path | None) -> int:
     """The account to stderr and, where that is asked for, to a file first: stderr may be gone."""
     written = 0 if path is None else _write(path, account)
-    print(_table(account), file=sys.stderr)
+    print(report.table(account), file=sys.stderr)
     return written
 
 
@@ -170,7 +181,7 @@ def _replay(options: argparse.Namespace) -> int:
     from ingrain.replay import Replay  # noqa: PLC0415 likewise
 
     loaded = config.load(options.file)
-    _start_logging(loaded)
+    _start_logging(loaded.log)
     _warn(options.file, loaded)
     try:
         with Capture(options.capture) as capture:
@@ -187,6 +198,16 @@ def _replay(options: argparse.Namespace) -> int:
     return 1 if broken else written
 
 
+def _status(options: argparse.Namespace) -> int:
+    try:
+        status = ask(options.socket)
+    except StatusError as error:
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(status.document(), indent=2) if options.json else report.state(status))
+    return 1 if status.problems else 0
+
+
 def _write(path: Path, account: Account) -> int:
     try:
         path.write_text(json.dumps(account.document(), indent=2) + "\n")
@@ -201,58 +222,17 @@ def _warn(file: Path, loaded: Config) -> None:
         print(f"{file}:{warning} (warning)", file=sys.stderr)
 
 
-def _start_logging(loaded: Config) -> None:
+def _start_logging(log: LogConfig) -> None:
     handler: logging.Handler = logging.StreamHandler()
     missing = None
-    if loaded.log.type == "Syslog":
+    if log.type == "Syslog":
         try:
             handler = logging.handlers.SysLogHandler("/dev/log")
         except OSError as error:  # the agent is worth more than its log
             missing = error
     handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
-    logging.basicConfig(level=_LEVELS[loaded.log.log_level], handlers=[handler], force=True)
-    logging.getLogger("pykka").setLevel(logging.WARNING)
+    # What libraries say in detail is theirs to know: boto3 tells tokens and signatures.
+    logging.basicConfig(level=max(_LEVELS[log.log_level], logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("ingrain").setLevel(_LEVELS[log.log_level])
     if missing:
         logging.getLogger(__name__).warning("the log goes to stderr: /dev/log cannot be used (%s)", missing.strerror)
-
-
-def _table(account: Account) -> str:
-    """The account, aligned: a line a probe, a line a stage."""
-    rows: list[tuple[str, ...]] = [
-        ("probe", "handed over", "received", "lost", "parts", "malformed", "cut", "unfinished", "uncounted", "records")
-    ]
-    for probe in account.probes:
-        seen = (probe.handed_over, probe.received, probe.lost, probe.parts, probe.malformed, probe.cut)
-        cells = [f"{n:,}" for n in (*seen, probe.unfinished, probe.uncounted, probe.records)]
-        faults = {"bytes uncounted": probe.uncounted_bytes, "failed": probe.failed, "bytes corrupt": probe.corrupt}
-        faults |= {"runs missed": probe.missed, "readings of counts failed": probe.failed_polls}
-        rows.append((probe.name, *cells, "  ".join(f"{name} {count:,}" for name, count in faults.items() if count)))
-    text = _aligned(rows)
-    if account.capture is not None:
-        text = f"{_counts(account.capture)}\n\n{text}"
-    rows = [("stage", "received", "delivered", "merged", "refused", "lost", "in flight")]
-    for stations in account.pipelines.values():
-        for s in stations:
-            numbers = (s.received, s.delivered, s.merged, s.refused, s.lost, s.in_flight)
-            detail = "  ".join(f"{name} {count:,}" for name, count in sorted(s.detail.items()))
-            rows.append((s.name, *(f"{number:,}" for number in numbers), detail))
-    return f"{text}\n\n{_aligned(rows)}"
-
-
-def _counts(capture: dict[str, Any]) -> str:
-    """What became of a capture's packets, in a line: what was none of them is left out."""
-    flat = [(name, count) for name, count in capture.items() if isinstance(count, int)]
-    for name, counts in capture.items():
-        if isinstance(counts, dict):
-            flat += [(f"{name} ({which})", count) for which, count in counts.items()]
-    return "packets  " + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in flat if count)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=False)]
-        lines.append("  ".join(cells + list(row[len(widths) :])).rstrip())
-    return "\n".join(lines)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ingrain.account import ProbeAccount
@@ -41,6 +43,7 @@ class Owners:
     def __init__(self, loader: Loader) -> None:
         self._program = by_trial(loader, load_owners)
         self._cgroups: dict[Path, int] = {}
+        self._lock = threading.Lock()  # a probe begins in one thread, and looks for its cgroup in another
 
     @property
     def shared(self) -> dict[str, int]:
@@ -53,10 +56,11 @@ class Owners:
         A folder that was made anew since is another cgroup.
         """
         identifier = cgroup.identifier(folder)
-        if self._cgroups.get(folder) == identifier:
-            return
-        attach(self._program, folder)
-        self._cgroups[folder] = identifier
+        with self._lock:
+            if self._cgroups.get(folder) == identifier:
+                return
+            attach(self._program, folder)
+            self._cgroups[folder] = identifier
         if not host.is_first_pid_namespace():
             log.warning(
                 "owners: this is a pid namespace, where process ids are not the kernel's: the agent sees itself, and "
@@ -102,9 +106,11 @@ class Probe:
     ) -> None:
         self.grain = grain
         self.name = type(grain).__name__
-        self._pipelines = pipelines
+        self.settings = settings
+        self.pipelines: Sequence[Pipeline] = ()
         self._give = offer
-        grain.settings, grain.wanted = settings, _wanted(pipelines)
+        grain.settings = settings
+        self.feed(pipelines)
         self.program = Program(grain.program, constants, shared, skip, loader)
         try:
             grain.open(self.program)
@@ -115,10 +121,19 @@ class Probe:
         self._account = ProbeAccount(self.name)
         self._waiting = Waiting(grain.containers) if grain.containers else None
 
+    def serves(self, kind: str, settings: object) -> bool:
+        """Whether it is a probe of this type, with these settings."""
+        return (self.name, self.settings) == (kind, settings)
+
+    def feed(self, pipelines: Sequence[Pipeline]) -> None:
+        """Have its records go into these pipelines from now on. Only for the thread that reads, once there is one."""
+        self.pipelines = pipelines
+        self.grain.want(_wanted(pipelines))
+
     def account(self) -> ProbeAccount:
-        """The account so far, the kernel's counts included."""
+        """The account so far, the kernel's counts included: those are read last, so nothing was received before."""
+        account, grain = replace(self._account), self.grain
         counts = self.buffers.counts()
-        account, grain = self._account, self.grain
         account.handed_over, account.lost, account.missed = counts.handed_over, counts.refused, self.program.missed()
         account.uncounted, account.uncounted_bytes = counts.uncounted, counts.uncounted_bytes
         account.malformed, account.cut, account.unfinished = grain.malformed, grain.cut, grain.unfinished
@@ -127,7 +142,6 @@ class Probe:
 
     def close(self) -> None:
         """Unload."""
-        self.account()
         self.buffers.close()
         self.program.close()
 
@@ -138,7 +152,7 @@ class Probe:
         self.grain.seen_until = self.buffers.begun
         try:
             batches = list(self.grain.decode(drained))
-        except Exception:
+        except BaseException:
             self._account.failed += len(drained.events)
             raise
         self._account.told += sum(map(len, batches))
@@ -149,7 +163,7 @@ class Probe:
         self.grain.seen_until = self.buffers.begun
         try:
             self._poll()
-        except Exception:
+        except BaseException:
             self._account.failed_polls += 1
             raise
 
@@ -181,7 +195,7 @@ class Probe:
     def _give_all(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self._account.records += len(batch)
-            for pipeline in self._pipelines:
+            for pipeline in self.pipelines:
                 self._give(pipeline, batch)
 
 
@@ -236,12 +250,12 @@ class LiveProbe(Probe, ABC):
             self.attach()
             log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
 
-    def source(self) -> Source:
-        """What the reader reads."""
-        patience = self.grain.patience
+    def source(self, *, last: bool) -> Source:
+        """What the reader reads; `last`: behind all others."""
         return Source(
-            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release, patience=patience
-        )
+            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release, last=last,
+            patience=self.grain.patience,
+        )  # fmt: skip
 
 
 class NetworkProbe(LiveProbe):

@@ -89,7 +89,7 @@ class Replay:
         told = asdict(capture.counts) | {"not_taken": self._not_taken}
         account = Account(
             [probe.account() for probe in self._probes],
-            {name: pipeline.stations for name, pipeline in self._pipelines.items()},
+            {name: pipeline.account() for name, pipeline in self._pipelines.items()},
             told,
         )
         for probe in self._probes:

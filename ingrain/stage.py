@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pykka
 from pykka._envelope import Envelope
@@ -45,6 +45,17 @@ class Flush:
     """Hand on everything that is held back, then pass this on; the backend at the end sets `done`."""
 
     done: threading.Event = field(default_factory=threading.Event)
+
+
+class StageError(RuntimeError):
+    """A stage cannot go on; the message says of what it dies."""
+
+
+class Downstream(Protocol):
+    """The next stage, or its place."""
+
+    def tell(self, message: Any) -> None:
+        """Take a message; a batch waits for room. Raises `pykka.ActorDeadError` where nobody will ever handle it."""
 
 
 class Inbox:
@@ -149,7 +160,9 @@ class Stage(pykka.ThreadingActor):
     """An actor of a pipeline. A step overrides `process`, a backend `deliver`; both may use the clock and `flush`.
 
     An exception that a batch causes is counted against that batch and reported; the stage lives on. So a handler that
-    raises must not have kept the batch. A stage that is stopped counts what still waits in its inbox as lost.
+    raises must not have kept the batch. What is no Exception (a library that panics, or asks the process to end) kills
+    the stage, and leaves its inbox as it is to whoever comes after it. A stage that is stopped counts what still waits
+    there as lost.
     """
 
     use_daemon_thread: ClassVar[bool] = True
@@ -158,13 +171,46 @@ class Stage(pykka.ThreadingActor):
     def __init__(self, station: Station) -> None:
         super().__init__()
         self.station = station
+        self.ended = threading.Event()
+        """Its thread has ended, in whatever way."""
 
     @staticmethod
     def _create_actor_inbox() -> Inbox:
         return Inbox()
 
+    def begin(self, inbox: Inbox) -> pykka.ActorRef[Any]:
+        """Start on an inbox that is there already, with what waits in it."""
+        own, self.actor_inbox = self.actor_inbox, inbox
+        self.actor_ref.actor_inbox = inbox
+        inbox.wake_at = own.wake_at
+        while not own.empty():  # what was told to it while it was constructed
+            inbox.put(own.get())
+        pykka.ActorRegistry.register(self.actor_ref)
+        self._start_actor_loop()
+        return self.actor_ref
+
+    def _actor_loop(self) -> None:
+        try:
+            super()._actor_loop()
+        finally:
+            self.actor_stopped.set()
+            self.ended.set()
+
     def on_receive(self, message: object) -> None:
-        """Pykka's entry: one message, to its handler."""
+        """Pykka's entry: one message, to its handler. A flush goes on whatever becomes of the stage."""
+        try:
+            self._handle(message)
+        except BaseException as error:  # Pykka would take it as the end of all actors
+            raise StageError(f"{self.station.name} dies of {error!r}") from error
+        finally:
+            if isinstance(message, Flush):
+                self._pass_flush(message)
+
+    def on_failure(self, *_why: object) -> None:
+        """Pykka's call when the stage dies: let go of all but the inbox, which Pykka would empty."""
+        self.actor_inbox = Inbox()
+
+    def _handle(self, message: object) -> None:
         match message:
             case Batch():
                 self.station.received += len(message)
@@ -173,7 +219,6 @@ class Stage(pykka.ThreadingActor):
                 self._guarded("a tick", 0, self.tick)
             case Flush():
                 self._guarded("a flush", 0, self._flush)
-                self._pass_flush(message)
 
     def on_stop(self) -> None:
         """Pykka's last call: whoever waits for room is let go, what waits in the inbox is counted as lost."""
@@ -222,7 +267,7 @@ class Step(Stage):
     a tick and at a flush.
     """
 
-    def __init__(self, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+    def __init__(self, station: Station, downstream: Downstream) -> None:
         super().__init__(station)
         self._downstream = downstream
 
@@ -273,8 +318,7 @@ class Step(Stage):
 class Backend(Stage):
     """The end of a pipeline: `deliver` sends batches out, `flush` what it still holds.
 
-    A backend counts for itself: `station.delivered` when what is behind it has the records, `station.lost` when it
-    never will.
+    A backend counts for itself: `delivered` when what is behind it has the records, `station.lost` when it never will.
     """
 
     def deliver(self, batch: Batch) -> None:
@@ -283,6 +327,11 @@ class Backend(Stage):
 
     def flush(self) -> None:
         """Send out all that is held."""
+
+    def delivered(self, records: int, oldest: int) -> None:
+        """Count records that what is behind it has now; `oldest` is the earliest timestamp among them (ns, UTC)."""
+        self.station.delivered += records
+        self.station.gauges["delivery.latency"] = max(0, time.time_ns() - oldest)
 
     def close(self) -> None:
         """Let go of sockets and files; called after the last flush."""
@@ -293,6 +342,14 @@ class Backend(Stage):
             self.close()
         finally:
             super().on_stop()
+
+    def on_failure(self, *why: object) -> None:
+        """Pykka's call when it dies."""
+        super().on_failure(*why)
+        try:
+            self.close()
+        except Exception:
+            log.exception("%s: what it had open could not be closed", self.station.name)
 
     def _batch(self, batch: Batch) -> None:
         self.deliver(batch)

@@ -73,7 +73,7 @@ class Archive(Objects):
         _hidden(path).rename(path)
         made.file.close()
         _sync(path.parent)
-        self.stored(made.rows, made.size)
+        self.stored(made.rows, made.size, made.first)
 
     def discard(self, key: str, file: BinaryIO) -> None:
         """Remove the hidden file."""

@@ -33,7 +33,7 @@ class Console(Backend):
         super().__init__(station)
         self._render = json_lines if settings.format == "json" else text_lines
         self._output = output or Output.stdout()
-        self._reach = Reach(station.name, "writing to stdout")
+        self._reach = Reach(station, "writing to stdout")
 
     def deliver(self, batch: Batch) -> None:
         """Write the batch's lines, as far as stdout takes them."""
@@ -41,7 +41,8 @@ class Console(Backend):
             part = batch.with_records(batch.records.slice(start, _ROWS))
             data, bounds = raw(self._render(part))
             written, why = self._output.write(data, bounds.tolist(), self)
-            self.station.delivered += written
+            if written:
+                self.delivered(written, part.oldest)
             if why:
                 rest = len(batch) - start - written
                 self.station.lost += rest

@@ -54,9 +54,13 @@ class ObjectSettings(Settings, frozen=True):
 
 @dataclass(slots=True)
 class Object:
-    """One object in the making, or made: `rows` records stand in `file`, which `writer` writes. `size`: its bytes."""
+    """One object in the making, or made: `rows` records stand in `file`, which `writer` writes. `size`: its bytes.
+
+    first: the timestamp of its first record (ns, UTC).
+    """
 
     key: str
+    first: int
     file: BinaryIO
     writer: Writer
     rows: int = 0
@@ -77,7 +81,7 @@ class Objects(Backend):
         self._roll_s = float(settings.roll_s)
         self._partitions: dict[_Key, Partition] = {}
         self._open: dict[_Key, Object] = {}
-        self.reach = Reach(station.name, where)
+        self.reach = Reach(station, where)
 
     def create(self, key: str) -> BinaryIO:
         """A file to write the object into. Raises OSError, a FileExistsError when the name is taken."""
@@ -129,9 +133,9 @@ class Objects(Backend):
         self.station.detail[why] += records
         self.reach.fails(told or why, "Records are counted as lost until it works; every object tries again")
 
-    def stored(self, records: int, size: int) -> None:
-        """Count an object that is where it belongs."""
-        self.station.delivered += records
+    def stored(self, records: int, size: int, first: int) -> None:
+        """Count an object that is where it belongs; `first` is its first record's timestamp (ns, UTC)."""
+        self.delivered(records, first)
         self.station.detail["objects"] += 1
         self.station.detail["bytes"] += size
         self.reach.works()
@@ -196,7 +200,8 @@ class Objects(Backend):
             except FileExistsError:
                 continue
             try:
-                return Object(name, file, WRITERS[self._format](file, partition.measurement, partition.schema))
+                writer = WRITERS[self._format](file, partition.measurement, partition.schema)
+                return Object(name, first, file, writer)
             except BaseException:
                 self.discard(name, file)
                 raise

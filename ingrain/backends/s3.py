@@ -171,7 +171,7 @@ class S3(Objects):
         for made, error in self._uploader.results():
             _close(made.file)
             if error is None:
-                self.stored(made.rows, made.size)
+                self.stored(made.rows, made.size, made.first)
             else:
                 self.lose(made.rows, *_reason(error))
 

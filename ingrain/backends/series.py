@@ -8,7 +8,7 @@ line and no name: what the protocol reserves becomes `_`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingrain.backends.cardinality import Cardinality
 from ingrain.batch import Batch, Kind
 from ingrain.columns import as_text, groups, lasts, sums
 
@@ -32,39 +33,52 @@ _NOT_IN_TAGS = r"[|,#@\x00-\x1f\x7f-\x9f\x{2028}\x{2029}]"  # a colon is allowed
 class Series:
     """Lines to send. `text`: one entry a series, all its lines (a value column each), every line with its end.
 
-    `records` (int64, one a series): how many records it sums up.
+    `records` (int64, one a series): how many records it sums up. `overflow`: it is what is not told apart.
     """
 
     text: pa.StringArray
     records: npt.NDArray[np.int64]
+    overflow: bool = False
 
 
-def series(batch: Batch, prefix: str, *, use_tags: bool) -> Iterator[Series]:
-    """The batch's series, some thousands at a time.
+def series(batch: Batch, prefix: str, known: Cardinality, *, use_tags: bool) -> Iterator[Series]:
+    """The batch's series, some thousands at a time, then those that are not `known` as one.
 
     Named `PREFIX MEASUREMENT`, for a value column other than `value` `PREFIX MEASUREMENT.COLUMN`; then, without
-    `use_tags`, a dot and the value of each tag in the batch's order.
+    `use_tags`, a dot and the value of each tag in the batch's order. What is not told apart has the tag
+    `overflow:true`, or `overflow` at the place of each value, so that sums over all series stay right.
     """
     records, measurement = batch.records, batch.measurement
     group, first = groups(records, batch.tags)
     count = len(first)
     merged = np.bincount(group, minlength=count).astype(np.int64, copy=False)
     fold = lasts if measurement.kind is Kind.GAUGE else sums
+    name = prefix + _name(measurement.name)
     folded = {
-        column: fold(records.column(column).to_numpy(), group, count)
+        name + ("" if column == "value" else f".{_name(column)}"): fold(records.column(column).to_numpy(), group, count)
         for column in measurement.value_names
         if column in records.schema.names
     }
     rows = pa.array(first)
     tags = [_rendered(tag, as_text(records.column(tag).take(rows)), use_tags=use_tags) for tag in batch.tags]
+    beyond = [np.empty(0, np.intp)]
     for start in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - start)
-        path, tail = _placed([values.take(indices.slice(start, size)) for values, indices in tags], use_tags=use_tags)
-        parts: list[object] = []
-        for column, values in folded.items():
-            name = prefix + _name(measurement.name) + ("" if column == "value" else f".{_name(column)}")
-            parts += _lines(name, path, values[start : start + size], measurement.kind, tail)
-        yield Series(pc.binary_join_element_wise(*parts, ""), merged[start : start + size])
+        some = np.arange(start, min(start + _CHUNK, count))
+        joined = _joined([values.take(indices.slice(start, len(some))) for values, indices in tags], len(some))
+        apart = known.told_apart(measurement.name, joined.to_pylist())
+        beyond.append(some[~apart])
+        some, joined = some[apart], joined.filter(pa.array(apart))
+        if len(some):
+            values = {one: values[some] for one, values in folded.items()}
+            text = _lines(values, joined, measurement.kind, use_tags=use_tags)
+            yield Series(text, merged[some])
+    rest = np.concatenate(beyond)
+    if len(rest):
+        group = np.zeros(len(rest), np.int64)
+        joined = pa.array([",overflow:true" if use_tags else ".overflow" * len(tags)])
+        values = {one: fold(values[rest], group, 1) for one, values in folded.items()}
+        text = _lines(values, joined, measurement.kind, use_tags=use_tags)
+        yield Series(text, merged[rest].sum(keepdims=True), overflow=True)
 
 
 def _rendered(tag: str, text: pa.DictionaryArray, *, use_tags: bool) -> tuple[pa.StringArray, pa.Array]:
@@ -82,17 +96,25 @@ def _rendered(tag: str, text: pa.DictionaryArray, *, use_tags: bool) -> tuple[pa
     return known, pc.fill_null(text.indices, len(values))
 
 
-def _placed(parts: list[pa.StringArray], *, use_tags: bool) -> tuple[object, object]:
-    """What stands behind the name, and what at the end of a line."""
-    if not parts:
-        return "", ""
-    joined = pc.binary_join_element_wise(*parts, "")
-    if not use_tags:
-        return joined, ""
-    return "", pc.if_else(pc.equal(joined, ""), "", pc.binary_replace_slice(joined, 0, 1, "|#"))
+def _joined(parts: list[pa.StringArray], count: int) -> pa.StringArray:
+    """All tags of each of so many series."""
+    return pc.binary_join_element_wise(*parts, "") if parts else pa.array([""] * count, pa.string())
 
 
-def _lines(name: str, path: object, values: npt.NDArray[np.int64], kind: Kind, tail: object) -> list[object]:
+def _lines(
+    values: Mapping[str, npt.NDArray[np.int64]], tags: pa.StringArray, kind: Kind, *, use_tags: bool
+) -> pa.StringArray:
+    """All lines of each series; values: of each name. tags: all of a series, as `_joined` puts them together."""
+    path, tail = tags, ""
+    if use_tags:
+        path, tail = "", pc.if_else(pc.equal(tags, ""), "", pc.binary_replace_slice(tags, 0, 1, "|#"))
+    parts: list[object] = []
+    for name, numbers in values.items():
+        parts += _line(name, path, numbers, kind, tail)
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _line(name: str, path: object, values: npt.NDArray[np.int64], kind: Kind, tail: object) -> list[object]:
     """The parts of one value column's lines."""
     numbers = pc.cast(pa.array(values), pa.string())
     if kind is Kind.COUNTER:

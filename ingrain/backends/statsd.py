@@ -6,6 +6,7 @@ sent whole or not at all: its records are delivered when the socket took the dat
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -17,6 +18,7 @@ import msgspec
 import numpy as np
 
 from ingrain.account import Station
+from ingrain.backends.cardinality import Cardinality
 from ingrain.backends.datagrams import Address, Peer, parse
 from ingrain.backends.lines import raw
 from ingrain.backends.reach import Reach
@@ -24,6 +26,8 @@ from ingrain.backends.series import Series, series
 from ingrain.batch import Batch
 from ingrain.settings import Settings
 from ingrain.stage import Backend
+
+log = logging.getLogger(__name__)
 
 PORT = 8125
 """StatsD's own default."""
@@ -55,17 +59,21 @@ class StatsDSettings(Settings, frozen=True):
     Without it STATSD_HOST and STATSD_PORT of the environment say where, and without those 127.0.0.1:8125 it is; what
     stands in the file wins. use_tags: DogStatsD tags; without, the tags' values become part of the name. prefix: stands
     before every name, with a dot. datagram_bytes: how long a datagram may be; 1432 over UDP and 8192 on a Unix socket
-    by default.
+    by default. max_series: so many are told apart, what is beyond goes under one; the default is more than anybody
+    looks at.
     """
 
     address: Annotated[str | None, msgspec.Meta(extra={"check": is_address})] = None
     use_tags: bool = False
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
     datagram_bytes: Annotated[int, msgspec.Meta(ge=256, le=65_507)] | None = None
+    max_series: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
 
 
 class StatsD(Backend):
     """`detail`: datagrams, series (lines summed up to a value each) and bytes that were sent, and reasons of losses.
+
+    Records beyond `max_series` are delivered, too; they are counted as `overflow`.
 
     Raises ValueError when the environment says where to send, and what it says is no address.
     """
@@ -78,22 +86,25 @@ class StatsD(Backend):
         self._limit = settings.datagram_bytes or (UNIX_BYTES if address.path else UDP_BYTES)
         self._prefix = settings.prefix + ("." if settings.prefix and not settings.prefix.endswith(".") else "")
         self._use_tags = settings.use_tags
+        self._max_series = settings.max_series
+        self._known = Cardinality(settings.max_series)
         self._stalled = False  # then no batch waits again until something is sent: the agent must be able to stop
         self._peer = Peer(address)
-        self._reach = Reach(station.name, f"sending to {address}")
-        self._long = Reach(station.name, "a series")
+        self._reach = Reach(station, f"sending to {address}")
 
     def deliver(self, batch: Batch) -> None:
         """Send the batch's series."""
         deadline = time.monotonic() + (0.0 if self._stalled else PATIENCE_S)
-        for some in series(batch, self._prefix, use_tags=self._use_tags):
-            self._send(some, deadline)
+        for some in series(batch, self._prefix, self._known, use_tags=self._use_tags):
+            if some.overflow:
+                self._beyond(int(some.records.sum()))
+            self._send(some, batch.oldest, deadline)
 
     def close(self) -> None:
         """Close the socket."""
         self._peer.close()
 
-    def _send(self, some: Series, deadline: float) -> None:
+    def _send(self, some: Series, oldest: int, deadline: float) -> None:
         data, offsets = raw(some.text)
         bounds = offsets.tolist()
         records = np.concatenate(([0], np.cumsum(some.records))).tolist()
@@ -103,11 +114,13 @@ class StatsD(Backend):
             datagram = data[bounds[first] : bounds[last] - 1]
             count = records[last] - records[first]
             if len(datagram) > self._limit:
+                if not station.detail["too long"]:
+                    log.error(
+                        "%s: a series takes %d bytes, and datagram_bytes is %d. Such records are counted as lost; a "
+                        "Whitelist without the longest tags makes them fit",
+                        *(station.name, len(datagram), self._limit),
+                    )
                 self._lose(count, "too long")
-                self._long.fails(
-                    f"it takes {len(datagram)} bytes, and datagram_bytes is {self._limit}",
-                    "Such records are counted as lost; a Whitelist without the longest tags makes them fit",
-                )
                 continue
             why = self._peer.send(datagram, deadline)
             if why:
@@ -117,10 +130,19 @@ class StatsD(Backend):
                 continue
             self._stalled = False
             self._reach.works()
-            station.delivered += count
+            self.delivered(count, oldest)
             station.detail["datagrams"] += 1
             station.detail["series"] += last - first
             station.detail["bytes"] += len(datagram)
+
+    def _beyond(self, records: int) -> None:
+        if not self.station.detail["overflow"]:
+            log.warning(
+                "%s: there are more series than max_series (%d); what is beyond goes under one, `overflow`. "
+                "A Whitelist without the tags that run away, or a Regex, tells them apart again",
+                *(self.station.name, self._max_series),
+            )
+        self.station.detail["overflow"] += records
 
     def _lose(self, records: int, why: str) -> None:
         self.station.lost += records

@@ -1,25 +1,29 @@
 """Read ingraind's TOML file into typed models, or tell every mistake in it at once, each with its line.
 
 A file has `[[probe]]` tables (`pipelines`, and `[probe.config]` with a `type`), `[pipeline.NAME.config]` with a
-`backend`, `[[pipeline.NAME.steps]]` with a `type`, and optionally `[log]`; `loader` may stand before them all. Nothing
-is loaded, opened or attached here.
+`backend`, `[[pipeline.NAME.steps]]` with a `type`, and optionally `[log]` and `[agent]`. Nothing is loaded, opened or
+attached here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli
 
 from ingrain import backends, grains, steps
 from ingrain.config import doubts, validate
 from ingrain.config.model import AgentConfig, Config, LogConfig, PipelineConfig, ProbeConfig
+from ingrain.config.ownership import writable_by_others
 from ingrain.config.positions import Path, positions
 from ingrain.config.problems import ConfigError, Problem, Problems, dotted, listed, near, plain, unknown_key
 from ingrain.registry import find_class
+from ingrain.settings import Settings
 from ingrain.text import harmless
+
+S = TypeVar("S", bound=Settings)
 
 FILE_BYTES = 1 << 20
 """The largest file that is read: a configuration has some KB, and a device given by mistake has no end."""
@@ -54,6 +58,9 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this file
 def _text(path: FilePath) -> str:
     try:
         with path.open("rb") as file:
+            doubtful = writable_by_others(path, file)
+            if doubtful:
+                raise _Unreadable(doubtful)
             raw = file.read(FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise _Unreadable("there is no such file") from error
@@ -79,16 +86,15 @@ class _Reader:
         self._problems = problems
 
     def config(self) -> Config:
-        self._known((), self._tables, ("probe", "pipeline", "log", *AgentConfig.__struct_fields__))
-        log = self._table((), self._tables, "log", required=False)
+        self._known((), self._tables, ("probe", "pipeline", "log", "agent"))
         named = self._table((), self._tables, "pipeline", required=False) or {}
         pipelines = [self._pipeline(("pipeline", name), name, table) for name, table in named.items()]
         probes = [self._probe(("probe", at), table, named) for at, table in enumerate(self._probe_tables())]
         found = Config(
             [probe for probe in probes if probe],
             {pipeline.name: pipeline for pipeline in pipelines if pipeline},
-            (validate.settings(LogConfig, log, ("log",), self._problems) if log else None) or LogConfig(),
-            self._agent(),
+            self._top(LogConfig, "log"),
+            self._top(AgentConfig, "agent"),
             self._problems.warnings,
         )
         if not self._problems.mistakes:
@@ -96,9 +102,10 @@ class _Reader:
             self._problems.warnings.sort(key=lambda problem: problem.line)
         return found
 
-    def _agent(self) -> AgentConfig:
-        said = {name: self._tables[name] for name in AgentConfig.__struct_fields__ if name in self._tables}
-        return validate.settings(AgentConfig, said, (), self._problems) or AgentConfig()
+    def _top(self, model: type[S], key: str) -> S:
+        """A table at the top that may be missing; the defaults where it is, or has a mistake."""
+        table = self._table((), self._tables, key, required=False)
+        return (validate.settings(model, table, (key,), self._problems) if table else None) or model()
 
     def _probe_tables(self) -> list[Any]:
         probes = self._tables.get("probe", [])
@@ -116,15 +123,17 @@ class _Reader:
         feeds = self._feeds(path, table, pipelines)
         config = self._table(path, table, "config")
         path = (*path, "config")
-        kind = self._choice(path, config, "type", grains.GRAINS, grains.LATER)
+        known = grains.GRAINS | grains.OWN
+        kind = self._choice(path, config, "type", known, grains.LATER)
         line = self._problems.line((*path, "type"))
         if config is None or kind is None:
             return None
         if kind in grains.LATER:
-            have = ", ".join(grains.GRAINS)
-            self._problems.warn((*path, "type"), f"this build has no {kind} probe; it has {have}. The rest runs")
+            self._problems.warn(
+                (*path, "type"), f"this build has no {kind} probe; it has {', '.join(known)}. The rest runs"
+            )
             return ProbeConfig(kind, None, feeds, line)
-        settings = self._settings(path, config, "type", grains.GRAINS)
+        settings = self._settings(path, config, "type", known)
         return None if settings is None else ProbeConfig(kind, settings, feeds, line)
 
     def _feeds(self, path: Path, table: Mapping[str, Any], pipelines: Collection[str]) -> list[str]:
@@ -203,7 +212,8 @@ class _Reader:
         return validate.settings(found.Settings, table, path, self._problems, tag=key)
 
     def _measured(self, probe: ProbeConfig) -> Any:
-        return find_class(grains.GRAINS[probe.type]).measurements if probe.type in grains.GRAINS else None
+        place = (grains.GRAINS | grains.OWN).get(probe.type)
+        return find_class(place).measurements if place else None
 
     def _known(self, path: Path, table: Mapping[str, Any], keys: Collection[str]) -> None:
         for key in table:

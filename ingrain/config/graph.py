@@ -17,7 +17,7 @@ _WIDTH = 110
 
 def describe(config: Config) -> str:
     """The graph in plain text: a block a pipeline, in the direction of the data, with settings that are not default."""
-    agent = ["\n".join(_changed(config.agent))] if _changed(config.agent) else []
+    agent = ["\n  ".join(["agent", *_changed(config.agent)])] if _changed(config.agent) else []
     return "\n\n".join([*agent, *(_pipeline(config, pipeline) for pipeline in config.pipelines.values())])
 
 

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from ingrain.config.problems import Problem
 from ingrain.kernel.loaders import Loader
 from ingrain.settings import Settings
+from ingrain.status import SOCKET, is_socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,13 @@ class LogConfig(Settings, frozen=True):
 
 
 class AgentConfig(Settings, frozen=True):
-    """What stands before all tables. loader: which object of a probe is loaded, where the probe does not say."""
+    """`[agent]`.
 
+    socket: where `ingrain status` asks; of several agents on one host each has its own. loader: which object of a probe
+    is loaded, where the probe does not say.
+    """
+
+    socket: Annotated[str, msgspec.Meta(extra={"check": is_socket})] = SOCKET
     loader: Loader = "auto"
 
 

@@ -10,6 +10,9 @@ GRAINS: dict[str, str] = {
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
+OWN = {"Agent": "ingrain.telemetry:Telemetry"}
+"""Those without a kernel half: what they see is the agent itself."""
+
 LATER: tuple[str, ...] = (
     "Syscall",
     "StatsD",

@@ -65,12 +65,17 @@ class Grain(ABC):
         self.seen_until = 0
         """All events from before this moment (ns, of the events' clock) have come, or are lost."""
         self.wanted: frozenset[str] | None = None
-        """Tags that some pipeline looks at; None: all. The others are not made."""
+        """Tags that some pipeline looks at (see `want`); None: all. The others are not made."""
         self._schemas: dict[str, pa.Schema] = {}
 
     @abstractmethod
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """Records of what was drained."""
+
+    def want(self, tags: frozenset[str] | None) -> None:
+        """Make these tags from now on, and no others; None: all that there are."""
+        self.wanted = tags
+        self._schemas.clear()
 
     def batch(self, measurement: Measurement, columns: Mapping[str, Made]) -> Batch:
         """Records of these columns, which are all of the measurement's, in any order."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import pyarrow as pa
-import pykka
 
 from ingrain.account import Station
 from ingrain.batch import Batch, Kind, Measurement
 from ingrain.columns import groups, lasts, merge, sums
 from ingrain.settings import Settings
-from ingrain.stage import Step
+from ingrain.stage import Downstream, Step
 
 FRESH_RECORDS = 1 << 17
 """Records that are held as they came before they are summed up: some 8 MB, and one pass for many small batches."""
@@ -75,7 +74,7 @@ class Buffer(Step):
 
     Settings = BufferSettings
 
-    def __init__(self, settings: BufferSettings, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+    def __init__(self, settings: BufferSettings, station: Station, downstream: Downstream) -> None:
         super().__init__(station, downstream)
         self._interval = settings.seconds
         # A change of columns upstream (not of values) makes another schema: both are held until the release.

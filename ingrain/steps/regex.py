@@ -7,18 +7,17 @@ length of the value: no pattern and no value can stall the agent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pykka
 
 from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.columns import as_text
 from ingrain.settings import Settings
-from ingrain.stage import Step
+from ingrain.stage import Downstream, Step
 from ingrain.tags import canonical
 from ingrain.text import harmless
 
@@ -71,7 +70,7 @@ class Regex(Step):
 
     Settings = RegexSettings
 
-    def __init__(self, settings: RegexSettings, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+    def __init__(self, settings: RegexSettings, station: Station, downstream: Downstream) -> None:
         super().__init__(station, downstream)
         self._patterns: dict[str, list[Pattern]] = {}
         for pattern in settings.patterns:

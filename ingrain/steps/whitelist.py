@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import pykka
 
 from ingrain.account import Station
 from ingrain.batch import Batch
 from ingrain.settings import Settings
-from ingrain.stage import Step
+from ingrain.stage import Downstream, Step
 from ingrain.tags import canonical
 
 
@@ -25,7 +22,7 @@ class Whitelist(Step):
 
     Settings = WhitelistSettings
 
-    def __init__(self, settings: WhitelistSettings, station: Station, downstream: pykka.ActorRef[Any]) -> None:
+    def __init__(self, settings: WhitelistSettings, station: Station, downstream: Downstream) -> None:
         super().__init__(station, downstream)
         self._allow = {canonical(tag) for tag in settings.allow}
 

@@ -44,7 +44,7 @@ def watching(tmp_path: Path) -> Watch:
 def running(watching: Watch) -> Iterator[Agent]:
     with watching() as agent:
         yield agent
-        containers = agent._containers
+        containers = agent._probes.containers
         assert containers is not None
         assert containers.late == 0
 
@@ -80,7 +80,7 @@ def test_one_that_runs_before_the_agent_has_its_name_and_its_new_name_when_it_ge
     script += f"while ! [ -e /tmp/go2 ]; do sleep 0.2; done; {CONNECT.format(4004)}"
     inside = podman.root / "tmp"
     with podman.run("before", script) as container, running(watching) as agent:
-        containers = agent._containers
+        containers = agent._probes.containers
         assert containers is not None
         (inside / "go1").touch()
         until("its first connection", (inside / "done1").exists)

@@ -301,7 +301,7 @@ def test_records_wait_for_the_name_of_their_container_and_no_others_do(
     watching = watch("Network", extra="interval_ms = 60000")
     with watching() as agent:
         goes_on = threading.Event()
-        containers = agent._containers
+        containers = agent._probes.containers
         assert containers is not None
         find = containers._resolver._records.find
 
@@ -336,7 +336,7 @@ def test_records_whose_container_is_not_found_are_told_without_it_and_counted(
     monkeypatch.setenv("HOST_ROOT", str(host.root))
     watching = watch("Network")
     with watching() as agent:
-        containers = agent._containers
+        containers = agent._probes.containers
         assert containers is not None
         goes_on = threading.Event()
         monkeypatch.setattr(containers._resolver._records, "find", lambda _place: goes_on.wait(30) and None)

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import Running, agent
 from conftest import Start, Talker, read
 
 BPFTOOL = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin")
@@ -31,16 +31,6 @@ HOSTILE = {  # a process's name, and the text that stands for it
 }
 
 
-@dataclass
-class Run:
-    """An `ingrain run`: its process while it runs, what it printed and its account when it has ended."""
-
-    process: subprocess.Popen[str]
-    account: dict[str, Any] = field(default_factory=dict)
-    printed: str = ""
-    said: str = ""
-
-
 Runner = Callable[..., Any]
 
 
@@ -48,29 +38,11 @@ Runner = Callable[..., Any]
 def run(tmp_path: Path) -> Runner:
     """`run(TOML)` as a context: the agent runs inside it, and is ended by a signal at its end."""
 
-    @contextmanager
-    def _run(toml: str, ended_by: signal.Signals = signal.SIGTERM, expected: int = 0) -> Iterator[Run]:
-        config, account, out = tmp_path / "config.toml", tmp_path / "account.json", tmp_path / "out"
-        config.write_text(toml)
-        command = [sys.executable, "-m", "ingrain", "run", str(config), "--account", str(account)]
-        with out.open("w") as stdout, subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True) as it:
-            running = Run(it)
-            assert it.stderr
-            for line in it.stderr:
-                running.said += line
-                if "running" in line:
-                    break
-            else:
-                pytest.fail(f"the agent did not start: {running.said}")
-            try:
-                yield running
-            finally:
-                it.send_signal(ended_by)
-                running.said += it.communicate(timeout=60)[1]
-            assert it.returncode == expected, running.said
-        running.printed = out.read_text()
-        if account.exists():
-            running.account = json.loads(account.read_text())
+    def _run(
+        toml: str, ended_by: signal.Signals = signal.SIGTERM, expected: int = 0
+    ) -> AbstractContextManager[Running]:
+        socket = f'[agent]\nsocket = "{tmp_path / "status.sock"}"\n'
+        return agent(socket + toml, tmp_path, ended_by, expected)
 
     return _run
 

@@ -202,8 +202,10 @@ def batch_of(measurement: Measurement, rows: Sequence[Row]) -> Batch:
 def pipeline(backend: str, settings: Any, *steps: tuple[str, Any], name: str = "test") -> Iterator[Pipeline]:
     """A pipeline that runs; `end` it inside, or it is ended with what it holds."""
     made = Pipeline(PipelineConfig(name, backend, settings, list(steps), 1))
+    made.fill()
+    made.begin()
     yield made
-    if any(ref.is_alive() for ref in made._refs):
+    if not made._flush.done.is_set():
         end(made)
 
 

@@ -77,6 +77,21 @@ def test_it_counts_exactly_what_the_account_says_was_sent_under_the_same_names(s
     assert sent == 2 * station.detail["series"], "two value columns, a line each"
 
 
+def test_tags_that_run_away_make_no_more_series_than_are_allowed_and_their_sum_stays(server: NpmStatsD) -> None:
+    before = server.values("counters")["statsd.packets_received"]
+    with pipeline("StatsD", StatsDSettings(address=server.address, max_series=100), *STEPS) as made:
+        for round_ in range(5):
+            rows = [{"timestamp": 0, "value": 3, "process": f"job-{round_}-{n}", "d_port": 1} for n in range(1000)]
+            made.offer(batch_of(CONNECTION[0], rows))
+        assert end(made)
+        counters = {name: value for name, value in received(server, made, before).items() if "connection" in name}
+        station = made.stations[-1]
+    assert len(counters) == 101
+    assert sum(counters.values()) == 15_000
+    assert counters["connection.out.overflow.overflow.overflow"] == 3 * station.detail["overflow"] == 3 * 4900
+    assert (station.delivered, station.lost) == (5000, 0)
+
+
 def test_a_hostile_name_is_recorded_as_the_one_name_that_was_sent(server: NpmStatsD) -> None:
     before = server.values("counters")["statsd.packets_received"]
     rows = [

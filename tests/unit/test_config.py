@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,9 @@ log_level = "debug"
         (36, "log.log_level"),
     ]
     said = {key: message for _, key, message in found}
-    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log, loader"
+    assert said["colour"] == "unknown key. Allowed here: probe, pipeline, log, agent"
     assert said["probe[0].pipelines[1]"] == "there is no pipeline s33. Did you mean s3? There are: s3, other, http"
-    assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS"
+    assert said["probe[0].config.type"] == "there is no TLs. Did you mean TLS? Allowed: TLS, Agent"
     assert said["probe[1].config.buffer_kb"] == "expected a whole number from 8 to 4096, found 7"
     assert "Did you mean interface?" in said["probe[1].config.interfaces"]
     assert said["pipeline.s3.config.format"].endswith('one of "jsonl", "parquet", found "jsn". Did you mean jsonl?')
@@ -165,7 +166,7 @@ def test_the_value_of_a_secret_is_never_shown(tmp_path: Path) -> None:
         ("probe = [5]\n", (1, "probe[0]", "expected a table")),
         ("pipeline = 5\n" + MINIMAL.partition("[pipeline")[0], (1, "pipeline", "expected a table")),
         (MINIMAL + "[pipeline.b]\nconfig = 1\n", (8, "pipeline.b.config", "expected a table")),
-        (MINIMAL.replace('"TLS"', "['TLS']"), (4, "probe[0].config.type", "expected one of TLS, in quotes")),
+        (MINIMAL.replace('"TLS"', "['TLS']"), (4, "probe[0].config.type", "expected one of TLS, Agent, in quotes")),
         (MINIMAL.replace('"S3"', "{}"), (6, "pipeline.s3.config.backend", "expected one of S3, in quotes")),
         (MINIMAL.replace('["s3"]', '"s3"'), (2, "probe[0].pipelines", "pipelines must list")),
         (MINIMAL.replace('["s3"]', "[3]"), (2, "probe[0].pipelines[0]", "the name of a pipeline")),
@@ -350,11 +351,65 @@ def test_the_registries_name_what_ingraind_has_and_nothing_twice() -> None:
 def test_the_loader_is_the_agent_s_and_may_be_another_of_a_probe_real(tmp_path: Path) -> None:
     probe = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "DNS"\n'
     out = '[pipeline.out.config]\nbackend = "Console"\n'
-    loaded = load(tmp_path, f'loader = "bcc"\n{probe}{probe}loader = "core"\n{out}')
+    loaded = load(tmp_path, f'[agent]\nloader = "bcc"\n{probe}{probe}loader = "core"\n{out}')
     assert loaded.agent.loader == "bcc"
     assert [one.settings.loader for one in loaded.probes] == [None, "core"]
-    assert config.describe(loaded).startswith('loader = "bcc"\n\npipeline out\n')
+    assert config.describe(loaded).startswith('agent\n  loader = "bcc"\n\npipeline out\n')
     assert load(tmp_path, probe + out).agent.loader == "auto"
-    said = mistakes(tmp_path, f'loader = "bbc"\n{probe}loader = 1\n{out}')
-    assert [(line, key) for line, key, _message in said] == [(1, "loader"), (6, "probe[0].config.loader")]
+    said = mistakes(tmp_path, f'[agent]\nloader = "bbc"\n{probe}loader = 1\n{out}')
+    assert [(line, key) for line, key, _message in said] == [(2, "agent.loader"), (7, "probe[0].config.loader")]
     assert all('expected one of "auto", "bcc", "core"' in message for _line, _key, message in said)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Path:
+    """A configuration that root alone can write."""
+    file = tmp_path / "etc" / "ingrain.toml"
+    file.parent.mkdir(mode=0o755)
+    file.write_text(MINIMAL)
+    return file
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the rule is for root's agents")
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("what", "rights", "said"),
+    [
+        ("etc/ingrain.toml", (0o664, 0), "others (mode 664 of"),
+        ("etc/ingrain.toml", (0o606, 0), "others (mode 606 of"),
+        ("etc/ingrain.toml", (0o600, 65534), "user 65534, to whom"),
+        ("etc", (0o777, 0), "others (mode 777 of"),
+        ("etc", (0o755, 65534), "user 65534, to whom"),
+    ],
+)
+def test_root_does_not_do_what_others_can_write(
+    tmp_path: Path, guarded: Path, what: str, rights: tuple[int, int], said: str
+) -> None:
+    mode, owner = rights
+    (tmp_path / what).chmod(mode)
+    os.chown(tmp_path / what, owner, owner)
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        config.load(guarded)
+    assert str(tmp_path / what) in str(caught.value)
+
+
+@AS_ROOT
+def test_a_link_is_as_good_as_where_it_stands_and_what_it_leads_to(tmp_path: Path, guarded: Path) -> None:
+    link = tmp_path / "link.toml"
+    link.symlink_to(guarded)
+    config.load(link)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"user 65534, to whom .*link\.toml belongs"):
+        config.load(link)
+    os.chown(link, 0, 0, follow_symlinks=False)
+    guarded.parent.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be changed by others"):
+        config.load(link)
+
+
+@AS_ROOT
+def test_what_root_alone_can_write_is_read_also_in_a_sticky_folder(tmp_path: Path, guarded: Path) -> None:
+    guarded.parent.chmod(0o1777)
+    assert config.load(guarded).pipelines

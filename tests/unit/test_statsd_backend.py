@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingrain.account import Station
+from ingrain.backends.cardinality import FORGET_S, Cardinality
 from ingrain.backends.datagrams import Address, Peer, Place, parse
 from ingrain.backends.series import series
 from ingrain.backends.statsd import StatsD, StatsDSettings, from_environment, packed
@@ -142,8 +143,50 @@ def test_a_batch_without_tags_is_one_series(server: Server) -> None:
     assert server.lines() == ["volume.out:5|c", "volume.out.packets:2|c"]
 
 
+def test_series_beyond_the_limit_go_under_one_and_no_record_and_no_value_is_lost(server: Server) -> None:
+    rows = [(f"p{number}", 1, number) for number in range(10)]
+    with statsd(server.address, use_tags=True, max_series=3) as backend:
+        backend.deliver(volumes(rows))
+        backend.deliver(volumes(rows[::-1]))
+    lines = [line for line in server.lines() if "packets" not in line]
+    assert lines[:4] == [
+        *(f"volume.out:{n}|c|#process:p{n},d_port:1" for n in range(3)),
+        "volume.out:42|c|#overflow:true",
+    ]
+    assert lines[4:] == [
+        *(f"volume.out:{n}|c|#process:p{n},d_port:1" for n in (2, 1, 0)),
+        "volume.out:42|c|#overflow:true",
+    ]
+    assert counted(backend) == (20, 0)
+    assert backend.station.detail["overflow"] == 14
+
+
+def test_the_one_beyond_the_limit_has_a_plain_name_as_deep_as_the_others(server: Server) -> None:
+    with statsd(server.address, max_series=1) as backend:
+        backend.deliver(volumes([("a", 1, 5), ("b", 2, 6), ("c", 3, 7)]))
+        backend.deliver(batch_of(LOAD, [{"value": v, "process": p} for v, p in ((7, "a"), (9, "b"))]))
+    assert [line for line in server.lines() if "packets" not in line] == [
+        "volume.out.a.1:5|c",
+        "volume.out.overflow.overflow:13|c",
+        "load.overflow:9|g",
+    ]
+
+
+def test_a_series_that_is_not_sent_for_long_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    known = Cardinality(3)
+    assert known.told_apart("m", ["a", "b", "c", "d"]).tolist() == [True, True, True, False]
+    assert known.told_apart("n", ["a"]).tolist() == [False]
+    now += FORGET_S
+    assert known.told_apart("m", ["a", "d"]).tolist() == [True, False], "b and c were sent within the hour"
+    now += FORGET_S
+    assert known.told_apart("m", ["d", "a", "e", "f"]).tolist() == [True, True, True, False]
+
+
 def text_of(batch: Batch, *, use_tags: bool) -> str:
-    return "".join(line for some in series(batch, "", use_tags=use_tags) for line in some.text.to_pylist())
+    made = series(batch, "", Cardinality(100_000), use_tags=use_tags)
+    return "".join(line for some in made for line in some.text.to_pylist())
 
 
 @given(ROWS)

@@ -1,0 +1,55 @@
+"""What the process may do beyond others: all that the agent does not need is given up, for ever, before it begins.
+
+A thread has its capabilities from the one that started it, so this comes before there is a second one: also before
+numpy is imported, which starts some.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+from contextlib import suppress
+
+from ingrain.kernel.host import CAPABILITIES
+
+# linux/prctl.h
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_VERSION_3 = 0x20080522  # of linux/capability.h: two words of 32 bits each
+_BITS = 64
+
+
+class _Header(ctypes.Structure):
+    """`struct __user_cap_header_struct`."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    """`struct __user_cap_data_struct`."""
+
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def drop() -> None:
+    """Keep of what there is `CAPABILITIES` alone; no program that is started gets more.
+
+    The limit of locked memory, by which the kernel counts perf buffers, and before Linux 5.11 maps too, is lifted
+    first: with that CAP_IPC_LOCK and CAP_SYS_RESOURCE are not needed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    with suppress(ValueError, OSError):  # without CAP_SYS_RESOURCE it is as whoever starts the agent says
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    kept = {bit for bit, _about in CAPABILITIES.values()}
+    for bit in set(range(_BITS)) - kept:
+        libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)  # fails for bits that this kernel lacks, and without CAP_SETPCAP
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header, data = _Header(_VERSION_3, 0), (_Data * 2)()
+    if libc.capget(ctypes.byref(header), data):
+        return
+    for word, part in enumerate(data):
+        mask = sum(1 << bit - 32 * word for bit in kept if bit // 32 == word)
+        part.effective &= mask
+        part.permitted &= mask
+        part.inheritable = 0
+    libc.capset(ctypes.byref(header), data)

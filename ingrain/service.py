@@ -1,0 +1,129 @@
+"""An agent as those around it meet it: signals, the service manager and its watchdog, and whoever asks for its state.
+
+The main thread is here, and everything that changes the agent is done in it: it looks at the agent every second.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ingrain import config
+from ingrain.__main__ import ENDING, RELOADING
+from ingrain.account import Account
+from ingrain.agent import Agent
+from ingrain.config import Config, ConfigError, LogConfig
+from ingrain.health import Health
+from ingrain.notify import ServiceManager
+from ingrain.status import Status, StatusServer
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the agent is looked at."""
+
+HEALTH_S = 5.0
+"""How often its account is: that costs a millisecond a probe."""
+
+
+class Service:
+    """One agent, from its start to a signal that ends it. `log_to`: has it log as the configuration says."""
+
+    def __init__(self, file: Path, config: Config, log_to: Callable[[LogConfig], None]) -> None:
+        self._file = file
+        self._config = config
+        self._log_to = log_to
+        self._refused = ""
+        self._version = importlib.metadata.version("ingrain")
+        self._agent = Agent(config)
+        self._health = Health()
+        self._manager = ServiceManager()
+        self._server: StatusServer | None = None
+        self._started = time.time()
+        self._looked = self._started
+        self._due = 0.0
+        self._problems: list[str] = []
+
+    def run(self) -> Account:
+        """Run until SIGINT or SIGTERM; what became of everything. Raises what `Agent.start` does."""
+        self._agent.start()
+        self._look()
+        self._serve()
+        self._manager.ready()
+        log.info("running; SIGINT or SIGTERM ends it, SIGHUP reads %s again", self._file)
+        watched_s = self._manager.watchdog_s
+        pause = LOOK_S if watched_s is None else min(LOOK_S, watched_s / 3)
+        while (told := signal.sigtimedwait((*ENDING, RELOADING), pause)) is None or told.si_signo == RELOADING:
+            if told:
+                self._manager.reloading()
+                self._reload()
+                self._manager.ready()
+            self._look()
+        self._manager.stopping()
+        self._hush()
+        return self._agent.stop()
+
+    def status(self) -> Status:
+        """How the agent is; any thread may ask."""
+        return Status(
+            self._version,
+            os.getpid(),
+            str(self._file.absolute()),
+            self._started,
+            self._looked,
+            self._problems,
+            self._agent.account(),
+        )
+
+    def _look(self) -> None:
+        """What is due every second."""
+        self._looked = time.time()
+        self._agent.mend()
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + HEALTH_S
+            self._problems = self._agent.problems() + self._health.look(self._agent.account())
+            if self._refused:
+                self._problems.append(self._refused)
+            self._manager.status(self._problems[0] if self._problems else "healthy")
+        if not self._agent.stalled():  # else the watchdog is what helps
+            self._manager.alive()
+
+    def _reload(self) -> None:
+        """Become what the file says now; where it has a mistake, stay as it is, and say so until it is mended."""
+        try:
+            loaded = config.load(self._file)
+            for warning in loaded.warnings:
+                log.warning("%s:%s", self._file, warning)
+            self._agent.reload(loaded, self._look)
+        except (ConfigError, ValueError, TimeoutError) as error:
+            mistakes = error.problems if isinstance(error, ConfigError) else [f" {error}"]
+            for mistake in mistakes:
+                log.error("%s:%s", self._file, mistake)  # noqa: TRY400 - its message says it all
+            log.error("the configuration is refused; the one before stays in force")  # noqa: TRY400 - as above
+            self._refused = f"configuration refused at {time.strftime('%F %T')}: {self._file}:{mistakes[0]}"
+        else:
+            self._refused = ""
+            self._log_to(loaded.log)
+            before, self._config = self._config, loaded
+            if before.agent.socket != loaded.agent.socket or self._server is None:
+                self._hush()
+                self._serve()
+            log.info("the configuration was read again, and is in force")
+        self._due = 0.0
+
+    def _hush(self) -> None:
+        if self._server:
+            self._server.stop()
+            self._server = None
+
+    def _serve(self) -> None:
+        path = self._config.agent.socket
+        try:
+            self._server = StatusServer(path, self.status)
+        except OSError as error:
+            log.warning("`ingrain status` has nobody to ask: %s: %s", path, error.strerror)

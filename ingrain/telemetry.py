@@ -1,0 +1,155 @@
+"""The agent's own telemetry: the account as measurements, through the same pipelines as everything else.
+
+In: the account, read every `interval_s`. Out: `ingrain.events.*` (a row a probe), `ingrain.records.*` and gauges (a row
+a stage). Counters tell what was added since the reading before; what a full pipeline refused is in the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Annotated
+
+import msgspec
+import pyarrow as pa
+
+from ingrain.account import Account, ProbeAccount
+from ingrain.batch import TEXT, Batch, Column, Kind, Measurement
+from ingrain.pipeline import Pipeline
+from ingrain.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_OF_PROBES = tuple(one.name for one in fields(ProbeAccount) if one.name != "name")
+_OF_STAGES = {
+    "received": "records that came in",
+    "delivered": "records passed on, or at the end accepted by what is behind it",
+    "merged": "records folded into others, or left out on purpose",
+    "refused": "records turned away at the door of a full pipeline",
+    "lost": "records that came in and could not be passed on",
+}
+_GAUGES = {  # gauge of a station -> its unit, and what it tells
+    "inbox.depth": ("records", "records that wait for this stage"),
+    "delivery.latency": ("ns", "how old the oldest record of its last delivery was then"),
+}
+
+_PROBE = (Column("probe", TEXT, "type of the probe"),)
+_STAGE = (Column("pipeline", TEXT, "name of the pipeline"), Column("stage", TEXT, "type of the step or backend"))
+_VALUE = (Column("value", pa.int64(), "what was added since the reading before; of a gauge, what is so now"),)
+
+MEASUREMENTS = (
+    *(
+        Measurement(
+            f"ingrain.events.{name}",
+            f"`{name}` of a probe in the account",
+            _PROBE,
+            unit="bytes" if name in ("uncounted_bytes", "corrupt") else "events",
+            values=_VALUE,
+        )
+        for name in _OF_PROBES
+    ),
+    *(
+        Measurement(f"ingrain.records.{name}", about, _STAGE, unit="records", values=_VALUE)
+        for name, about in _OF_STAGES.items()
+    ),
+    *(
+        Measurement(f"ingrain.{name}", about, _STAGE, Kind.GAUGE, unit, _VALUE)
+        for name, (unit, about) in _GAUGES.items()
+    ),
+)
+
+Numbers = dict[str, Counter[tuple[str, ...]]]
+"""Measurement -> tags -> number."""
+
+
+class TelemetrySettings(Settings, frozen=True):
+    """interval_s: seconds between two readings; ten are what StatsD's own servers flush at."""
+
+    interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
+
+
+class Telemetry:
+    """One `[[probe]]` of type Agent at work. It has no kernel half, but a thread, which reads the account.
+
+    What was counted before it was made is not told by it.
+    """
+
+    Settings = TelemetrySettings
+    measurements = MEASUREMENTS
+
+    def __init__(
+        self, settings: TelemetrySettings, pipelines: Sequence[Pipeline], account: Callable[[], Account]
+    ) -> None:
+        self.settings = settings
+        self.pipelines: Sequence[Pipeline] = ()
+        self._account = account
+        self._told: dict[str, Numbers] = {}
+        self._telling = threading.Lock()
+        self.feed(pipelines)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tell, where it has not yet."""
+        if not self._thread.is_alive():
+            self._thread.start()
+            log.info("probe Agent tells the account every %d s", self.settings.interval_s)
+
+    def feed(self, pipelines: Sequence[Pipeline]) -> None:
+        """Tell these pipelines from now on, and no others; those of new names what is counted from now on."""
+        with self._telling:
+            before = numbers(self._account())
+            self._told = {one.name: self._told.get(one.name) or before.copy() for one in pipelines}
+            self.pipelines = pipelines
+
+    def finish(self) -> None:
+        """Tell a last time, and end."""
+        self._stopping.set()
+        self._thread.join()
+        self._tell()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.settings.interval_s):
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
+            with self._telling:
+                now, at = numbers(self._account()), time.time_ns()
+                for pipeline in self.pipelines:
+                    for measurement in MEASUREMENTS:
+                        self._offer(pipeline, measurement, now[measurement.name], at)
+        except Exception:  # the thread's edge: what cannot be told now is told with the next reading
+            log.exception("the agent's own telemetry could not be told")
+
+    def _offer(self, pipeline: Pipeline, measurement: Measurement, now: Counter[tuple[str, ...]], at: int) -> None:
+        told = self._told[pipeline.name]
+        before: Counter[tuple[str, ...]] = told[measurement.name] if measurement.kind is Kind.COUNTER else Counter()
+        rows = [
+            {"timestamp": at, "value": number - before[tags]}
+            | dict(zip((tag.name for tag in measurement.tags), tags, strict=True))
+            for tags, number in now.items()
+        ]
+        batch = Batch(measurement, pa.RecordBatch.from_pylist(rows, measurement.schema))
+        if rows and pipeline.offer(batch):
+            told[measurement.name] = now
+
+
+def numbers(account: Account) -> Numbers:
+    """The account by measurement and tags."""
+    found: Numbers = {measurement.name: Counter() for measurement in MEASUREMENTS}
+    for probe in account.probes:
+        for name in _OF_PROBES:
+            found[f"ingrain.events.{name}"][probe.name,] += getattr(probe, name)
+    for pipeline, stations in account.pipelines.items():
+        for station in stations:
+            tags = pipeline, station.name.removeprefix(f"pipeline {pipeline}: ")
+            for name in _OF_STAGES:
+                found[f"ingrain.records.{name}"][tags] += getattr(station, name)
+            for name in _GAUGES.keys() & station.gauges.keys():
+                found[f"ingrain.{name}"][tags] += station.gauges[name]
+    return found

@@ -1,0 +1,95 @@
+"""What the systemd unit takes from the agent is what the agent does without."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agents import agent
+from conftest import Start, Talker
+from serving import until
+
+from ingrain.kernel.host import CAPABILITIES
+
+UNIT = Path(__file__).parents[2] / "config" / "ingrain.service"
+TRACED = """
+import os, sys
+os.execvp("strace", ["strace", "-D", "-f", "-q", "-o", {!r}, sys.executable, "-m", "ingrain", *sys.argv[1:]])
+"""
+
+
+def setting(name: str) -> list[str]:
+    (value,) = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    return str(value).split()
+
+
+def groups() -> dict[str, list[str]]:
+    """systemd's own groups of system calls."""
+    shown = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True).stdout
+    found: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if line.startswith("@"):
+            members = found.setdefault(line.strip(), [])
+        elif line.strip() and not line.strip().startswith("#"):
+            members.append(line.strip())
+    return found
+
+
+def calls(names: list[str], of: dict[str, list[str]]) -> Iterator[str]:
+    for name in names:
+        if name.startswith("@"):
+            yield from calls(of[name], of)
+        else:
+            yield name
+
+
+def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
+    made = tmp_path / UNIT.name
+    made.write_text(UNIT.read_text().replace("/opt/ingrain/bin/ingrain", str(shutil.which("true"))))
+    done = subprocess.run(["systemd-analyze", "verify", made], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_leaves_the_agent_the_capabilities_that_it_says_it_needs() -> None:
+    assert set(setting("CapabilityBoundingSet")) == set(CAPABILITIES)
+
+
+@pytest.mark.timeout(200)
+def test_the_agent_makes_no_system_call_and_no_socket_that_it_forbids(
+    start: Start, group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    trace = tmp_path / "trace"
+    toml = f'[agent]\nsocket = "{tmp_path / "status.sock"}"\n'
+    for kind, more in (
+        ("Network", f'cgroup = "{group.name}"'),
+        ("TLS", f'cgroup = "{group.name}"'),
+        ("Agent", "interval_s = 1"),
+    ):
+        toml += f'[[probe]]\npipelines = ["archive", "statsd", "s3"]\n[probe.config]\ntype = "{kind}"\n{more}\n'
+    toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\nroll_s = 1\n'
+    toml += '[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "localhost:9"\n'
+    toml += '[pipeline.s3.config]\nbackend = "S3"\nbucket = "logs"\nendpoint_url = "http://localhost:9"\nroll_s = 1\n'
+    one, other = Talker(start, "one"), Talker(start, "other")
+    with agent(toml, tmp_path, program=("-c", TRACED.format(str(trace)))) as running:
+        one("storm", count=10, to=other("bind", "u", family=4, proto="udp"))
+        running.wait_for("EndpointConnectionError")
+        assert running.status()[1]["account"]["probes"]
+        running.reload(toml.replace('"localhost:9"\n', '"localhost:9"\nuse_tags = true\n'))
+    ended = re.compile(rf"^{running.process.pid} +\+\+\+ exited with 0", re.MULTILINE)
+    until("the trace", lambda: ended.search(trace.read_text(errors="replace")))
+    told = trace.read_text(errors="replace")
+    of = groups()
+    made = set(re.findall(r"^\d+ +([a-z0-9_]+)\(", told, re.MULTILINE))
+    assert {"bpf", "perf_event_open", "connect", "accept4", "capset"} <= made
+    assert made - set(calls([*setting("SystemCallFilter"), "@default"], of)) == set()
+    families = set(re.findall(r"\bsocket\((AF_[A-Z0-9]+)", told))
+    assert "AF_INET" in families
+    assert families <= set(setting("RestrictAddressFamilies"))
+    assert "CLONE_NEW" not in told

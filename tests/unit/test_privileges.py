@@ -1,0 +1,58 @@
+"""An agent has the capabilities that it needs, in every thread, and no others; it works with them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from agents import OWN, agent
+
+from ingrain.kernel.host import CAPABILITIES
+
+NEEDED = sum(1 << bit for bit, _about in CAPABILITIES.values())
+FIELDS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
+
+
+def held(pid: int) -> list[dict[str, int]]:
+    """What each thread of a process holds, as the kernel tells."""
+    threads = [task.read_text().splitlines() for task in Path(f"/proc/{pid}/task").glob("*/status")]
+    return [
+        {name: int(value, 16) for name, value in (line.split(":", 1) for line in lines) if name in FIELDS}
+        for lines in threads
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+def test_root_keeps_what_is_needed_in_every_thread_and_gets_no_more(tmp_path: Path) -> None:
+    mine = held(os.getpid())[0]
+    expected = NEEDED & mine["CapEff"]
+    assert mine["CapEff"] & ~NEEDED, "there is something to give up"
+    with agent(
+        OWN.format(socket=tmp_path / "status.sock") + '[pipeline.out.config]\nbackend = "Console"\n', tmp_path
+    ) as running:
+        threads = held(running.process.pid)
+        limits = Path(f"/proc/{running.process.pid}/limits").read_text()
+    assert len(threads) > 3
+    for thread in threads:
+        assert thread == {
+            "CapInh": 0,
+            "CapPrm": expected,
+            "CapEff": expected,
+            "CapBnd": expected,
+            "CapAmb": 0,
+            "NoNewPrivs": 1,
+        }
+    if mine["CapEff"] >> 24 & 1:  # CAP_SYS_RESOURCE
+        (locked,) = [line for line in limits.splitlines() if line.startswith("Max locked memory")]
+        assert locked.split()[3:5] == ["unlimited", "unlimited"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_without_any_runs_with_none(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    os.chown(tmp_path, 65534, 65534)
+    toml = OWN.format(socket=tmp_path / "status.sock") + '[pipeline.out.config]\nbackend = "Console"\n'
+    with agent(toml, tmp_path, user=65534, group=65534, extra_groups=[]) as running:
+        assert {(one["CapEff"], one["CapPrm"], one["NoNewPrivs"]) for one in held(running.process.pid)} == {(0, 0, 1)}

@@ -1,0 +1,224 @@
+"""A running agent tells root and its own user how it is, over a Unix socket, and nobody else; nobody holds it up so."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agents import OWN, Running, agent, ingrain
+
+from ingrain.account import Account, Station
+from ingrain.status import Status, StatusError, StatusServer, ask
+
+NOBODY, OTHER = 65534, 65533
+CONSOLE = '[pipeline.out.config]\nbackend = "Console"\n'
+CLIENT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect(sys.argv[1])
+    print(len(b"".join(iter(lambda: asking.recv(65536), b""))))
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+
+
+def status_of(problems: list[str], detail: int = 0) -> Status:
+    station = Station("pipeline out: Console")
+    station.detail.update({f"why {number}": 1 for number in range(detail)})
+    return Status("1", os.getpid(), "/etc/x.toml", time.time(), time.time(), problems, Account([], {"out": [station]}))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[[Status], str]]:
+    with ExitStack() as stack:
+
+        def _served(status: Status) -> str:
+            server = StatusServer(str(tmp_path / "status.sock"), lambda: status)
+            stack.callback(server.stop)
+            return server.path
+
+        yield _served
+
+
+def asked_as(user: int, path: Path | str) -> subprocess.CompletedProcess[str]:
+    """A plain client of that user: the bytes it got."""
+    command = [sys.executable, "-c", CLIENT, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, user=user, group=user, extra_groups=[])
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Path:
+    """A folder that every user can come to, with room for a user's own."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    return tmp_path
+
+
+def test_a_running_agent_says_what_it_is_and_that_all_is_well(tmp_path: Path) -> None:
+    with agent(OWN.format(socket=tmp_path / "status.sock") + CONSOLE, tmp_path) as running:
+        code, told = running.status()
+        people = ingrain("status", "--socket", running.socket)
+        assert stat.S_IMODE(running.socket.stat().st_mode) == 0o600
+    assert (code, told["healthy"], told["problems"]) == (0, True, [])
+    assert (told["pid"], told["file"]) == (running.process.pid, str(tmp_path / "config.toml"))
+    (station,) = told["account"]["pipelines"]["out"]
+    assert station.keys() >= running.account["pipelines"]["out"][0].keys()
+    assert "inbox.depth" in station["gauges"]
+    assert people.returncode == 0
+    assert "\nhealthy\n" in people.stdout
+    assert not running.socket.exists()
+
+
+def test_where_no_agent_runs_that_is_said_and_is_not_healthy(tmp_path: Path) -> None:
+    done = ingrain("status", "--socket", tmp_path / "none.sock")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no agent answers at" in done.stderr
+
+
+def test_a_server_that_is_away_makes_the_agent_unhealthy_until_it_is_there(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        server.close()
+        toml = OWN.format(socket=tmp_path / "status.sock")
+        toml += f'[pipeline.out.config]\nbackend = "StatsD"\naddress = "127.0.0.1:{port}"\n'
+        with agent(toml, tmp_path) as running:
+            running.wait_for("Connection refused")
+            code, told = wait_until_told(running, lambda told: bool(told["problems"]))
+    assert (code, told["healthy"]) == (1, False)
+    assert f"pipeline out: StatsD: sending to 127.0.0.1:{port} failed: Connection refused" in told["problems"]
+    assert any("records were lost within a minute" in problem for problem in told["problems"])
+
+
+def wait_until_told(running: Running, true: Callable[[dict[str, Any]], bool]) -> tuple[int, dict[str, Any]]:
+    deadline = time.monotonic() + 30
+    while True:
+        code, told = running.status()
+        if true(told) or time.monotonic() > deadline:
+            return code, told
+
+
+def test_only_root_and_the_agents_own_user_are_told(open_folder: Path) -> None:
+    path = open_folder / "status.sock"
+    toml = OWN.format(socket=path) + CONSOLE
+    with agent(toml, open_folder, user=NOBODY, group=NOBODY, extra_groups=[]) as running:
+        running.wait_for("running")
+        assert int(asked_as(NOBODY, path).stdout) > 100
+        assert int(asked_as(0, path).stdout) > 100
+        refused = asked_as(OTHER, path)
+        assert "PermissionError" in refused.stderr
+        path.chmod(0o666)  # even if the file lets them
+        assert asked_as(OTHER, path).stdout == "0\n"
+        assert running.status()[0] == 0
+    assert f"user {OTHER} asked, and was told nothing" in running.said
+
+
+def test_who_asks_does_not_believe_a_user_who_only_may_write_there(open_folder: Path) -> None:
+    os.chown(open_folder, 0, 0)
+    open_folder.chmod(0o1777)
+    path = open_folder / "fake.sock"
+    fake = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\nprint(flush=True)\n"
+    command = [sys.executable, "-c", fake + "c, _ = s.accept()\nc.sendall(b'{}')\nc.recv(1)\n", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, user=NOBODY, group=NOBODY, extra_groups=[]) as liar:
+        assert liar.stdout
+        liar.stdout.readline()
+        done = ingrain("status", "--socket", path)
+        liar.kill()
+    assert done.returncode == 1
+    assert f"is user {NOBODY}, whom its folder does not belong to" in done.stderr
+
+
+def test_neither_those_who_do_not_read_nor_a_flood_hold_the_agent_up(tmp_path: Path) -> None:
+    with agent(OWN.format(socket=tmp_path / "status.sock") + CONSOLE, tmp_path) as running, ExitStack() as stack:
+        silent = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(200)]
+        for one in silent:
+            one.connect(str(running.socket))
+        flood = (
+            f"import socket\nwhile True:\n with socket.socket(socket.AF_UNIX) as s: s.connect({str(running.socket)!r})"
+        )
+        floods = [subprocess.Popen([sys.executable, "-c", flood]) for _ in range(3)]
+        try:
+            for _ in range(3):
+                code, told = running.status()
+                assert (code, told["healthy"]) == (0, True)
+        finally:
+            for program in floods:
+                program.kill()
+                program.wait()
+    (station,) = running.account["pipelines"]["out"]
+    assert station["delivered"] == station["received"] == len(running.printed.splitlines()) > 0
+
+
+def test_who_does_not_read_a_long_answer_costs_the_next_one_a_moment(served: Callable[[Status], str]) -> None:
+    path = served(status_of([], detail=100_000))
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(path)
+        assert len(ask(path).account.pipelines["out"][0].detail) == 100_000
+
+
+def test_problems_reach_who_asks_and_do_no_harm_to_a_terminal(served: Callable[[Status], str]) -> None:
+    path = served(status_of(["bad \x1b[31m"]))
+    assert ask(path).problems == ["bad \x1b[31m"]
+    done = ingrain("status", "--socket", path)
+    assert done.returncode == 1
+    assert r"NOT HEALTHY (1)" in done.stdout
+    assert r"bad \x1b[31m" in done.stdout
+    assert "\x1b" not in done.stdout + ingrain("status", "--json", "--socket", path).stdout
+
+
+def test_an_agent_that_does_not_look_at_itself_any_more_is_not_healthy(served: Callable[[Status], str]) -> None:
+    status = status_of([])
+    path = served(replace(status, at=1.0))
+    assert "has not looked at itself" in ask(path).problems[0]
+
+
+def test_what_a_killed_agent_left_is_replaced_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    path = str(tmp_path / "status.sock")
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(path)
+    first = StatusServer(path, lambda: status_of([]))
+    with pytest.raises(OSError, match="another agent answers there"):
+        StatusServer(path, lambda: status_of([]))
+    assert ask(path).problems == []
+    first.stop()
+    Path(path).write_text("precious")
+    with pytest.raises(OSError, match="this is no socket"):
+        StatusServer(path, lambda: status_of([]))
+    assert Path(path).read_text() == "precious"
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"\xff\xfe", b'{"version":1}', b"[" * 100_000])
+def test_an_answer_that_is_none_is_an_error_and_no_crash(tmp_path: Path, answer: bytes) -> None:
+    path = str(tmp_path / "odd.sock")
+    with socket.socket(socket.AF_UNIX) as odd:
+        odd.bind(path)
+        odd.listen()
+        program = subprocess.Popen(
+            [sys.executable, "-m", "ingrain", "status", "--socket", path], stderr=subprocess.PIPE
+        )
+        with odd.accept()[0] as asking:
+            asking.sendall(answer)
+        assert b"is of another version, or ended while it answered" in program.communicate()[1]
+        assert program.returncode == 1
+
+
+def test_an_agent_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingrain.status.PATIENCE_S", 0.1)
+    path = str(tmp_path / "dead.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+        dead.listen(0)
+        for _ in range(3):  # and when as many as can wait there do
+            with pytest.raises(StatusError, match="does not answer"):
+                ask(path)

@@ -1,0 +1,280 @@
+"""A stage that dies is followed by another; what waited for it is kept, what it held is counted; others go on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pytest
+from archived import rows
+from chain import tagged
+
+from ingrain.account import Station
+from ingrain.backends import BACKENDS
+from ingrain.backends.archive import Archive, ArchiveSettings
+from ingrain.batch import TEXT, Batch
+from ingrain.config.model import PipelineConfig
+from ingrain.pipeline import DEATHS, Pipeline, finish
+from ingrain.stage import Downstream, Step
+from ingrain.steps import STEPS
+from ingrain.steps.buffer import Buffer, BufferSettings
+from ingrain.steps.whitelist import WhitelistSettings
+
+
+class Panic(BaseException):
+    """What libraries written in other languages raise: no Exception."""
+
+
+class Mortal(Step):
+    """Dies of a batch whose first process is `die`. `gate` holds it up before every batch."""
+
+    gate: ClassVar[threading.Event]
+    seen: ClassVar[list[str]]
+
+    def __init__(self, settings: Any, station: Station, downstream: Downstream) -> None:
+        super().__init__(station, downstream)
+        del settings
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        self.seen.append(first := batch.records.column("process")[0].as_py())
+        self.gate.wait()
+        if first == "die":
+            raise Panic
+        yield batch
+
+
+class MortalAtFlush(Mortal):
+    """Dies of every flush."""
+
+    def release(self) -> Iterable[Batch]:
+        raise Panic
+
+
+class MortalArchive(Archive):
+    """An Archive that dies of such a batch."""
+
+    def deliver(self, batch: Batch) -> None:
+        if batch.records.column("process")[0].as_py() == "die":
+            raise Panic
+        super().deliver(batch)
+
+
+class Reluctant(Mortal):
+    """Cannot be constructed but every third time."""
+
+    tries: ClassVar[int] = 0
+
+    def __init__(self, settings: Any, station: Station, downstream: Downstream) -> None:
+        Reluctant.tries += 1
+        if Reluctant.tries % 3 != 1:
+            raise OSError("not now")
+        super().__init__(settings, station, downstream)
+
+
+Make = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """`make(step, ...)`: a pipeline of these steps that ends in an archive."""
+    made: list[Pipeline] = []
+    Mortal.gate, Mortal.seen, Reluctant.tries = threading.Event(), [], 0
+    Mortal.gate.set()
+    for kind in (Mortal, MortalAtFlush, Reluctant):
+        monkeypatch.setitem(STEPS, kind.__name__, f"{__name__}:{kind.__name__}")
+    monkeypatch.setitem(BACKENDS, "MortalArchive", f"{__name__}:MortalArchive")
+
+    def _make(*steps: str, backend: str = "Archive", name: str = "out") -> Pipeline:
+        settings: dict[str, Any] = {
+            "Buffer": BufferSettings(interval_s=3600),
+            "Whitelist": WhitelistSettings(allow=["process"]),
+        }
+        chain = [(step, settings.get(step)) for step in steps]
+        pipeline = Pipeline(PipelineConfig(name, backend, ArchiveSettings(path=str(tmp_path / name)), chain, 1))
+        pipeline.fill()
+        pipeline.begin()
+        made.append(pipeline)
+        return pipeline
+
+    yield _make
+    Mortal.gate.set()
+    for pipeline in made:
+        with suppress(Exception):
+            pipeline.finish(time.monotonic())
+
+
+def records(count: int, name: str = "a") -> Batch:
+    return tagged("process", pa.array([name] * count, TEXT))
+
+
+def archived(tmp_path: Path, name: str = "out") -> int:
+    return sum(len(rows(path)) for path in (tmp_path / name).rglob("[!.]*.parquet"))
+
+
+def until(true: Callable[[], Any]) -> None:
+    while not true():  # the suite's time limit is what ends this where a promise is broken
+        time.sleep(0.002)
+
+
+def mended(pipeline: Pipeline, number: int = 0) -> None:
+    """Wait until the stage has died, then have it mended."""
+    until(lambda: pipeline._posts[number].vacant)
+    pipeline.mend()
+
+
+def adds_up(pipeline: Pipeline, offered: int) -> None:
+    first = pipeline.stations[0]
+    assert first.received + first.refused == offered
+    for before, after in zip(pipeline.stations, pipeline.stations[1:], strict=False):
+        assert after.received + after.refused == before.delivered
+    for station in pipeline.stations:
+        assert station.in_flight == 0, station
+
+
+def test_what_waits_for_a_stage_that_dies_is_handled_by_the_next_one(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Mortal")
+    Mortal.gate.clear()
+    assert pipeline.offer(records(7, "die"))
+    until(lambda: Mortal.seen)
+    assert all(pipeline.offer(records(10)) for _ in range(20))
+    Mortal.gate.set()
+    mended(pipeline)
+    finish({"out": pipeline}, 60)
+    station = pipeline.stations[0]
+    assert (station.received, station.delivered, station.lost) == (207, 200, 7)
+    assert station.detail["died with it"] == 7
+    assert archived(tmp_path) == 200
+    adds_up(pipeline, 207)
+
+
+def test_it_dies_alone_and_says_so(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dying, other = make("Mortal"), make("Mortal", name="other")
+    dying.offer(records(1, "die"))
+    until(lambda: dying._posts[0].vacant)
+    other.offer(records(5))
+    finish({"other": other}, 60)
+    assert archived(tmp_path, "other") == 5
+    with caplog.at_level(logging.ERROR):
+        dying.mend()
+    assert "pipeline out: Mortal has died, and another takes its place; 1 records that it held are lost" in caplog.text
+    assert dying.deaths == 1
+
+
+def test_a_stage_that_dies_takes_nothing_from_the_one_behind_it(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Mortal", "Buffer")
+    for batch in (records(6), records(4, "die")):
+        pipeline.offer(batch)
+    mended(pipeline)
+    pipeline.offer(records(2))
+    finish({"out": pipeline}, 60)
+    adds_up(pipeline, 12)
+    assert [(station.merged, station.lost) for station in pipeline.stations] == [(0, 4), (7, 0), (0, 0)]
+    assert archived(tmp_path) == 1
+
+
+def test_a_buffer_that_dies_costs_what_it_held(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = make("Buffer")
+    pipeline.offer(records(6))
+    until(lambda: pipeline.stations[0].received == 6)
+
+    def panic(*_: object) -> None:
+        raise Panic
+
+    monkeypatch.setattr(Buffer, "process", panic)
+    pipeline.offer(records(4))
+    until(lambda: pipeline._posts[0].vacant)
+    monkeypatch.undo()
+    pipeline.mend()
+    pipeline.offer(records(2))
+    finish({"out": pipeline}, 60)
+    adds_up(pipeline, 12)
+    assert (pipeline.stations[0].lost, pipeline.stations[0].merged, archived(tmp_path)) == (10, 1, 1)
+
+
+def test_a_stage_that_waits_for_room_behind_it_goes_on_when_there_is_a_next_one(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Whitelist", "Mortal")
+    pipeline._posts[1].inbox.capacity = 10
+    pipeline.offer(records(8, "die"))
+    until(lambda: pipeline._posts[1].vacant)
+    for _ in range(5):
+        pipeline.offer(records(8))
+    until(lambda: pipeline.stations[0].in_flight == 8 or pipeline._posts[1].inbox.depth == 8)
+    pipeline.mend()
+    finish({"out": pipeline}, 60)
+    adds_up(pipeline, 48)
+    assert archived(tmp_path) == 40
+
+
+def test_a_backend_that_dies_leaves_nothing_open_and_what_it_had_not_delivered_is_lost(
+    make: Make, tmp_path: Path
+) -> None:
+    pipeline = make(backend="MortalArchive")
+    pipeline.offer(records(5))
+    pipeline.offer(records(3, "die"))
+    pipeline.offer(records(2))
+    mended(pipeline)
+    finish({"out": pipeline}, 60)
+    station = pipeline.stations[0]
+    assert (station.received, station.delivered, station.lost) == (10, 2, 8)
+    assert archived(tmp_path) == 2
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_a_flush_goes_on_through_a_stage_that_dies_of_it(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Whitelist", "MortalAtFlush", "Whitelist")
+    pipeline.offer(records(3))
+    pipeline.flush()
+    assert pipeline.finish(time.monotonic() + 60)
+    assert archived(tmp_path) == 3
+
+
+def test_one_that_dies_again_and_again_stops_its_pipeline_only_and_loudly(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline, other = make("Whitelist", "Mortal", "Whitelist"), make("Mortal", name="other")
+    pipeline.offer(records(9))
+    for _ in range(DEATHS + 1):
+        assert not pipeline.stopped
+        pipeline.offer(records(2, "die"))
+        until(lambda: pipeline._posts[1].inbox.empty() and pipeline.stations[0].in_flight == 0)
+        mended(pipeline, 1)
+    assert f"pipeline out: Mortal died {DEATHS + 1} times within a minute" in pipeline.stopped
+    assert [record.levelno for record in caplog.records][-1] == logging.CRITICAL
+    until(lambda: archived(tmp_path) == 9)  # what was behind it is delivered at once
+    assert not pipeline.offer(records(4))
+    pipeline.mend()
+    assert other.offer(records(5))
+    finish({"out": pipeline, "other": other}, 60)
+    adds_up(pipeline, 9 + 2 * (DEATHS + 1) + 4)
+    assert pipeline.stations[0].refused == 4
+    assert archived(tmp_path, "other") == 5
+
+
+def test_a_stage_that_cannot_be_constructed_is_tried_again(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Reluctant")
+    pipeline.offer(records(1, "die"))
+    pipeline.offer(records(6))
+    mended(pipeline)
+    for _ in range(2):
+        assert pipeline._posts[0].vacant
+        pipeline.mend()
+    assert not pipeline._posts[0].vacant
+    finish({"out": pipeline}, 60)
+    adds_up(pipeline, 7)
+    assert archived(tmp_path) == 6
+
+
+def test_steps_of_one_type_have_names_of_their_own(make: Make) -> None:
+    names = [station.name for station in make("Whitelist", "Buffer", "Whitelist").stations]
+    assert names == [
+        "pipeline out: Whitelist",
+        "pipeline out: Buffer",
+        "pipeline out: Whitelist 2",
+        "pipeline out: Archive",
+    ]
