@@ -12,12 +12,14 @@ from typing import Any
 
 @dataclass(slots=True)
 class Station:
-    """Records at one station: `received` = `delivered` + `merged` + `lost` + what is in flight.
+    """Records at one station: `received` + `resumed` = `delivered` + `merged` + `lost` + what is in flight.
 
     received: records that came in. delivered: records passed on, or for a backend: accepted by what is behind it.
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
-    not be passed on. `detail` counts what else is worth telling (datagrams, series, objects, reasons of a loss).
+    not be passed on. resumed: records that an earlier run left in the spool. spooled: records that are there now,
+    in `spooled_bytes`; they are in flight. `detail` counts what else is worth telling (datagrams, series, objects,
+    reasons of a loss).
     """
 
     name: str
@@ -26,12 +28,15 @@ class Station:
     merged: int = 0
     refused: int = 0
     lost: int = 0
+    resumed: int = 0
+    spooled: int = 0
+    spooled_bytes: int = 0
     detail: Counter[str] = field(default_factory=Counter)
 
     @property
     def in_flight(self) -> int:
         """Records taken in of which nothing was said yet."""
-        return self.received - self.delivered - self.merged - self.lost
+        return self.received + self.resumed - self.delivered - self.merged - self.lost
 
 
 @dataclass(slots=True)

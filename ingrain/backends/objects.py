@@ -134,7 +134,6 @@ class Objects(Backend):
         self.station.delivered += records
         self.station.detail["objects"] += 1
         self.station.detail["bytes"] += size
-        self.reach.works()
 
     def _add(self, key: _Key, measurement: Measurement, records: pa.RecordBatch) -> Partition:
         partition = self._partitions.get(key)
@@ -215,6 +214,7 @@ class Objects(Backend):
                 raise
         else:
             del self._open[key]
+            self.reach.works()
 
     def _abandon(self, key: _Key, rows: int, error: BaseException) -> None:
         made = self._open.pop(key, None)

@@ -36,6 +36,6 @@ class Reach:
 
     def works(self) -> None:
         """It worked now."""
-        if self._failing:
+        if self._failing and self._said is not None:
             self._failing = False
-            log.warning("%s: %s works again", self._who, self._what)
+            log.warning("%s: %s works again, after %.0f s", self._who, self._what, time.monotonic() - self._said)

@@ -35,7 +35,7 @@ NOON = 1_740_830_400_000_000_000  # 2025-03-01 12:00 UTC, in ns
 HOUR = 3_600_000_000_000
 KEY = re.compile(
     r"eu/logs/measurement=(?P<measurement>[a-z.]+)/date=2025-03-01/hour=(?P<hour>1[23])/"
-    r"[0-9A-Za-z._-]+-(?P<first>\d+)-\d+\.(parquet|jsonl\.gz)"
+    r"[0-9A-Za-z._-]+-(?P<first>\d+)-[0-9a-f]{8}-\d+\.(parquet|jsonl\.gz)"
 )
 ANSWER = next(one for one in DNS.measurements if one.name == "dns.answer")
 ALLOW = ["process", "cgroup_id", "s_ip", "d_port", "q_name", "answers"]
