@@ -124,7 +124,9 @@ class Spool:
         def opener(name: str, flags: int) -> int:
             return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
 
-        return open(f"{next(self._number)}.part", "xb", opener=opener)
+        while True:
+            with suppress(FileExistsError):  # somebody put it there
+                return open(f"{next(self._number)}.part", "xb", opener=opener)
 
     def commit(self, file: BinaryIO, key: str, rows: int) -> Spooled:
         """The object is whole, and is durable when this returns. Raises OSError; then `discard` should follow."""

@@ -198,7 +198,7 @@ class Sent(Objects):
     def _make_room(self, uploader: Uploader, size: int) -> None:
         limit = uploader.spool.limit
         dropped = uploader.drop(lambda _, held: held + size > limit)
-        self._dropped(dropped, "spool full", f"it is full ({limit >> 20} MiB)")
+        self._dropped(dropped, "spool full", f"it is full ({limit:,} bytes)")
 
     def _drop_old(self, uploader: Uploader) -> None:
         before = uploader.spool.now() - self._max_age

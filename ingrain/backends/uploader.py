@@ -160,8 +160,8 @@ class Uploader:
     def _settle(self, one: Spooled, mark: int | None, error: Exception | None) -> None:
         """Note what came of it; the lock is held."""
         self._under_way -= 1
-        alone = mark is not None and self._taken > mark
         kept = error is not None and not isinstance(error, DamagedError)
+        alone = kept and mark is not None and self._taken > mark
         if kept:
             self._backlog.failed(one, self._taken)
             self._wait(alone=alone)
