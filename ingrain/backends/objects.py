@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ingrain.account import Station
 from ingrain.backends import layout
+from ingrain.backends.folders import begin_sync
 from ingrain.backends.partition import Partition, by_hour
 from ingrain.backends.reach import Reach
 from ingrain.backends.writers import WRITERS, Writer
@@ -177,6 +178,7 @@ class Objects(Backend):
                 first = int(records.column("timestamp")[0].value)
                 made = self._open[key] = self._begin(partition, first)
             made.writer.write(records)
+            begin_sync(made.file.fileno())
         except BaseException as error:
             self._abandon(key, rows, error)
             if not isinstance(error, OSError):

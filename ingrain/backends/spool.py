@@ -70,10 +70,10 @@ class Spool:
         self._folder = descriptor
         self._number = itertools.count()
         room = os.fstatvfs(descriptor)
-        self.limit = limit or min(room.f_blocks * room.f_frsize // SHARE, MOST_BYTES)
+        self.limit = limit or min(room.f_blocks * room.f_frsize // SHARE or MOST_BYTES, MOST_BYTES)
         self.unfinished = self.unfinished_bytes = 0
+        self._last = 0
         self._sweep()
-        self._last = max((one.stamp for one in self), default=0)
         # What it is by the wall clock now; from here on time goes by as the agent lives it, however that clock is set.
         self._epoch = time.time_ns() - time.monotonic_ns()
 
@@ -177,18 +177,19 @@ class Spool:
         """All objects, in no order."""
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                one = _told(entry.name)
-                if one and entry.is_file(follow_symlinks=False):
+                if one := _spooled(entry):
                     yield one
 
     def _sweep(self) -> None:
-        """Remove what a crash left incomplete, and tell what is not the spool's own."""
+        """Find the last stamp, remove what a crash left incomplete, and tell what is not the spool's own."""
         parts, foreign, like = [], 0, ""
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if _PART.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                     parts.append(entry)
-                elif not _told(entry.name) or not entry.is_file(follow_symlinks=False):
+                elif one := _spooled(entry):
+                    self._last = max(self._last, one.stamp)
+                else:
                     foreign, like = foreign + 1, entry.name
             for part in parts:
                 self.unfinished += 1
@@ -208,6 +209,10 @@ def _take(path: Path, descriptor: int) -> None:
         os.fchmod(descriptor, stat.S_IRWXU)
     if not locked(descriptor):
         raise SpoolError(f"{path} is in use, by another agent or pipeline; each needs a spool of its own")
+
+
+def _spooled(entry: os.DirEntry[str]) -> Spooled | None:
+    return _told(entry.name) if entry.is_file(follow_symlinks=False) else None
 
 
 def _told(name: str) -> Spooled | None:

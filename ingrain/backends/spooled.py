@@ -118,7 +118,7 @@ class Sent(Objects):
         self.station.spooled += one.rows
         self.station.spooled_bytes += one.size
         uploader.add(one)
-        self._drop_old(uploader)
+        self.wake_in(self._max_age / 1e9 + 1.0)
 
     def discard(self, key: str, file: BinaryIO) -> None:
         """Remove the file from the spool."""

@@ -39,7 +39,7 @@ class Result:
 
 
 class Uploader:
-    """`put` is called by `threads` threads; `told`, by one of them, when there is a result to be asked for.
+    """`put` is called by `threads` threads; `told`, by one of them, when there is a result to be asked for: not then.
 
     The spool is the uploader's from here on, until `close`. `found`: objects, records, bytes that were in it before.
     """
@@ -70,24 +70,22 @@ class Uploader:
     def drop(self, unwanted: Callable[[Spooled, int], bool]) -> list[Spooled]:
         """Remove the oldest ones, as long as they are `unwanted` with so many bytes in the spool; those removed.
 
-        What is under way stays, and so does what a read-only file system keeps.
+        What is under way stays, and so does what the file system does not let go of.
         """
         dropped: list[Spooled] = []
-        with self._changed:
+        with self._changed, suppress(OSError):
             while (one := self._backlog.oldest()) and unwanted(one, self._backlog.bytes):
-                try:
-                    self.spool.remove(one)
-                except OSError:
-                    break
+                self.spool.remove(one)
                 self._backlog.take(one)
                 self._backlog.gone(one)
                 dropped.append(one)
         return dropped
 
     def oldest(self) -> Spooled | None:
-        """Of what waits."""
-        with self._changed:
+        """Of what waits; None also where that cannot be found out."""
+        with self._changed, suppress(OSError):
             return self._backlog.oldest()
+        return None
 
     def results(self) -> list[Result]:
         """What came of the tries since the last call."""
@@ -122,7 +120,6 @@ class Uploader:
             except Exception as error:  # noqa: BLE001 - the thread's edge: it goes to the one who counts
                 failed = error
             self._end(one, mark, failed)
-            self._told()
 
     def _begin(self) -> tuple[Spooled, int | None, BinaryIO] | None:
         """The next object, open, when its time has come; None at the end."""
@@ -135,7 +132,11 @@ class Uploader:
             return None
 
     def _open(self) -> tuple[Spooled, int | None, BinaryIO] | None:
-        waits = self._backlog.next(retry=self._failing or time.monotonic() >= self._alone_at)
+        try:
+            waits = self._backlog.next(retry=self._failing or time.monotonic() >= self._alone_at)
+        except OSError:  # the folder cannot be listed; what is told of it are the objects that it does not take
+            self._wait(alone=False)
+            return None
         if waits is None:
             return None
         one, mark = waits
@@ -178,6 +179,7 @@ class Uploader:
                     self._alone.reset()
         self._results.append(Result(one, error, kept, mark is not None, alone))
         self._changed.notify_all()
+        self._told()
 
     def _wait(self, *, alone: bool) -> None:
         now = time.monotonic()

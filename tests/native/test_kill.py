@@ -18,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ class Renamed:
                 assert mask & _MOVED_TO
                 self._names.append(os.fsdecode(data[_EVENT.size : _EVENT.size + size].rstrip(b"\0")))
                 data = data[_EVENT.size + size :]
+
+    def more(self, than: int) -> bool:
+        return len(self.names()) > than
 
 
 @contextmanager
@@ -117,9 +121,10 @@ def test_what_the_spool_took_is_in_the_bucket_once_however_often_the_agent_is_ki
         (tmp_path / "config.toml").write_text(TOML.format(group=group.name, url=between.url, spool=spool))
         between.rate = 40_000  # an object is under way for most of the time
         with talking(one, other):
-            for number in range(kills):
+            for _ in range(kills):
+                before = len(renamed.names())
                 with agent(tmp_path, signal.SIGKILL):
-                    until("objects in the spool", lambda n=number: len(renamed.names()) > 2 * n)
+                    until("an object in the spool", partial(renamed.more, before))
                     threading.Event().wait(luck.uniform(0, 0.5))
         between.mend()
         with agent(tmp_path, signal.SIGTERM) as it:
