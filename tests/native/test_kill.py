@@ -74,13 +74,14 @@ class Renamed:
 
 @contextmanager
 def talking(one: Talker, other: Talker) -> Iterator[None]:
-    """New connections all the time, in another process; their ports tell them apart."""
+    """New connections all the time, in another process; their ports and times tell them apart."""
     there = other("bind", "u", family=4, proto="udp")
     over = threading.Event()
 
     def talk() -> None:
         while not over.wait(0.1):
             one("storm", count=50, to=there)
+            one("forget")
 
     thread = threading.Thread(target=talk)
     thread.start()
