@@ -16,7 +16,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from ingrain.account import Station
-from ingrain.backends.folders import locked, sync
+from ingrain.backends.folders import locked, make, sync
 from ingrain.backends.objects import Object, Objects, ObjectSettings
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Archive(Objects):
         super().__init__(settings, station, f"writing to {settings.path}")
         self._root = Path(settings.path)
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            make(self._root)
             self._sweep()
         except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
             self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
@@ -54,7 +54,7 @@ class Archive(Objects):
         """A hidden file beside the object's place, locked as long as it is open."""
         path = self._root / key
         hidden = _hidden(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path.parent)
         file = hidden.open("xb")
         if not locked(file.fileno()) or not hidden.exists():  # another agent, just starting, swept it up
             file.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+from pathlib import Path
 
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE of linux/fs.h
 _libc = ctypes.CDLL(None)
@@ -22,6 +23,21 @@ def locked(descriptor: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def make(folder: Path, mode: int = 0o777) -> None:
+    """Make the folder where it is missing, and what is above it, so that it survives a loss of power. Raises OSError.
+
+    mode: of the folder; those above it have the usual one. FileExistsError: something else has its name.
+    """
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(mode, exist_ok=True)
+    except FileNotFoundError:
+        make(folder.parent)
+        folder.mkdir(mode, exist_ok=True)
+    sync(folder.parent)
 
 
 def sync(folder: str | os.PathLike[str]) -> None:

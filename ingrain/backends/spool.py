@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from ingrain.backends.folders import locked
+from ingrain.backends.folders import locked, make
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Spool:
         limit: bytes; None: SHARE. Raises SpoolError where it can be no spool, OSError where it cannot be had now.
         """
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make(path, 0o700)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileExistsError as error:
             raise SpoolError(f"{path} is no folder") from error

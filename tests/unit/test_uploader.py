@@ -130,7 +130,7 @@ def test_a_server_that_fails_is_tried_by_one_at_a_time_and_gets_all_when_it_is_b
     assert len(server.got) == 20
 
 
-def test_an_object_that_is_refused_alone_holds_up_no_other(tmp_path: Path) -> None:
+def test_an_object_that_is_refused_alone_holds_up_no_other(tmp_path: Path, quick: None) -> None:
     server = Server()
     with spool(tmp_path) as made:
         server.refused = {KEY.format(0), KEY.format(1)}
