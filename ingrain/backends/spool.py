@@ -32,6 +32,7 @@ SHARE, MOST_BYTES = 10, 4 << 30
 _PART = re.compile(r"[0-9]+\.part")
 _WORD = r"[0-9A-Za-z_=-][0-9A-Za-z._=-]*"  # as ingrain.backends.layout makes them, and no name of a hidden file
 _NAME = re.compile(rf"([0-9]{{1,20}})-([0-9]{{1,12}})-([0-9]{{1,15}})-({_WORD}(?:,{_WORD})*)")
+_number = itertools.count()  # of the whole process: one that was begun in a folder that is gone is never another's
 _OPERATOR_S = (errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
@@ -68,7 +69,6 @@ class Spool:
     def __init__(self, path: Path, limit: int | None, descriptor: int) -> None:
         self.path = path
         self._folder = descriptor
-        self._number = itertools.count()
         room = os.fstatvfs(descriptor)
         self.limit = limit or min(room.f_blocks * room.f_frsize // SHARE or MOST_BYTES, MOST_BYTES)
         self.unfinished = self.unfinished_bytes = 0
@@ -126,7 +126,7 @@ class Spool:
 
         while True:
             with suppress(FileExistsError):  # somebody put it there
-                return open(f"{next(self._number)}.part", "xb", opener=opener)
+                return open(f"{next(_number)}.part", "xb", opener=opener)
 
     def commit(self, file: BinaryIO, key: str, rows: int) -> Spooled:
         """The object is whole, and is durable when this returns. Raises OSError; then `discard` should follow."""
@@ -159,7 +159,8 @@ class Spool:
         except FileNotFoundError as error:
             raise DamagedError("is gone from the spool") from error
         file = open(descriptor, "rb")  # noqa: PTH123, SIM115 - a descriptor; whoever asked closes it
-        if not _whole(one, os.fstat(descriptor)):
+        found = os.fstat(descriptor)
+        if not _own(found) or found.st_size != one.size:
             file.close()
             raise DamagedError("is not as it was put into the spool")
         return file
@@ -177,8 +178,9 @@ class Spool:
         """All objects, in no order."""
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                if one := _spooled(entry):
-                    yield one
+                with suppress(FileNotFoundError):  # just sent
+                    if one := _spooled(entry):
+                        yield one
 
     def _sweep(self) -> None:
         """Find the last stamp, remove what a crash left incomplete, and tell what is not the spool's own."""
@@ -202,17 +204,19 @@ class Spool:
 
 def _take(path: Path, descriptor: int) -> None:
     """Make sure that the folder is this user's alone, and this agent's."""
-    owner, user = os.fstat(descriptor).st_uid, os.geteuid()
-    if owner != user:
-        raise SpoolError(f"{path} belongs to user {owner}, and this agent runs as {user}")
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) != stat.S_IRWXU:
-        os.fchmod(descriptor, stat.S_IRWXU)
+    found, user = os.fstat(descriptor), os.geteuid()
+    if found.st_uid != user:
+        raise SpoolError(f"{path} belongs to user {found.st_uid}, and this agent runs as {user}")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):  # not to be mended here: it may be /tmp
+        mode = stat.filemode(found.st_mode)
+        raise SpoolError(f"{path} is open to others ({mode}); name a folder that is not there yet, or close it")
     if not locked(descriptor):
         raise SpoolError(f"{path} is in use, by another agent or pipeline; each needs a spool of its own")
 
 
 def _spooled(entry: os.DirEntry[str]) -> Spooled | None:
-    return _told(entry.name) if entry.is_file(follow_symlinks=False) else None
+    one = _told(entry.name)
+    return one if one and _own(entry.stat(follow_symlinks=False)) else None
 
 
 def _told(name: str) -> Spooled | None:
@@ -224,6 +228,6 @@ def _told(name: str) -> Spooled | None:
     return one if one.name == name else None  # 007 would be looked for as 7
 
 
-def _whole(one: Spooled, found: os.stat_result) -> bool:
-    mine = found.st_uid == os.geteuid() and found.st_nlink == 1
-    return stat.S_ISREG(found.st_mode) and mine and found.st_size == one.size
+def _own(found: os.stat_result) -> bool:
+    """Whether it can be a file that this user put there, and that has no name elsewhere."""
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1

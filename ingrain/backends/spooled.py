@@ -215,7 +215,7 @@ class Sent(Objects):
 
     def _lost(self, rows: int, size: int, why: str, told: str) -> None:
         """Count what was in the spool and will never be sent."""
-        if rows:
+        if rows or size:
             self._release(rows, size)
             self.station.lost += rows
             self.station.detail[why] += rows

@@ -376,7 +376,7 @@ def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path) -> None:
 
 def test_hostile_things_in_the_spool_are_left_alone_and_never_sent(server: Gateway, tmp_path: Path) -> None:
     folder = tmp_path / "spool"
-    folder.mkdir(mode=0o777)
+    folder.mkdir(mode=0o700)
     secret = tmp_path / "shadow"
     secret.write_text("root:secret")
     name = "174083040000000000{}-1-11-measurement=x,date=2025-03-01,hour=12,h-1-{}.parquet".format
@@ -395,9 +395,11 @@ def test_hostile_things_in_the_spool_are_left_alone_and_never_sent(server: Gatew
         station = made.stations[-1]
     assert arrived(server) == sent
     assert adds_up(station)
-    assert station.lost == station.detail["damaged in the spool"] == 4
+    assert station.lost == station.detail["damaged in the spool"] == 2
     assert secret.read_text() == "root:secret"
-    assert sorted(path.name for path in folder.iterdir()) == sorted([name(0, "link"), name(1, "fifo"), "garbage"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [name(0, "link"), name(1, "fifo"), name(2, "hard"), name(4, "theirs"), "garbage"]
+    )
 
 
 def test_a_name_that_does_not_resolve_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:

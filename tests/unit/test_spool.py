@@ -82,9 +82,11 @@ def test_nobody_else_can_look_into_the_folder(tmp_path: Path) -> None:
         os.umask(old)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in names(folder)} == {0o600}
-    folder.chmod(0o777)
-    with spool(folder):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for mode in (0o701, 0o710, 0o755, 0o777, 0o1777):  # as /, /var and /tmp have it
+        folder.chmod(mode)
+        with pytest.raises(SpoolError, match="is open to others"):
+            Spool.open(folder, None)
+        assert stat.S_IMODE(folder.stat().st_mode) == mode, "it may be no folder of the agent's at all"
 
 
 def test_a_folder_has_one_agent_at_a_time_and_is_free_when_that_ends(tmp_path: Path) -> None:
@@ -141,6 +143,9 @@ def test_what_others_put_there_is_neither_read_nor_removed_nor_waited_for(
     os.mkfifo(folder / name(2))
     (folder / name(3)).mkdir()
     (folder / "7.part").mkdir()
+    (folder / name(4)).write_text("theirs")
+    os.chown(folder / name(4), 65534, 65534)
+    os.link(secret, folder / name(5))
     for other in ("garbage", "1-1-1-../../etc/passwd".replace("/", ","), "1-1-1-.hidden", "x" * 255, "\udcff\n\x1b[2J"):
         (folder / other).write_text("garbage")
     (folder / "8.part").symlink_to(secret)
@@ -149,12 +154,12 @@ def test_what_others_put_there_is_neither_read_nor_removed_nor_waited_for(
     with spool(folder) as second:
         assert list(second) == [mine]
         assert second.unfinished == 2, "links to elsewhere under a name of the spool's own are removed, not followed"
-        made = [put(second, number) for number in range(9)]
+        made = [put(second, number) for number in range(20)]
         assert second.after(mine.stamp, 99) == made
     assert set(names(folder)) - {one.name for one in made} == before - {"8.part", "9.part"}
     assert secret.read_text() == "root's"
     (message,) = caplog.messages
-    assert "holds 9 things that no agent put there" in message
+    assert "holds 11 things that no agent put there" in message
     assert "\x1b" not in message
 
 
