@@ -33,7 +33,12 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix"
+	$(BIN)/pytest -m "not matrix and not faults"
+
+test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
+	.ci/packages $(TEST_PACKAGES)
+	tests/servers/install.sh
+	$(BIN)/pytest -m faults
 
 test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
@@ -70,4 +75,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-kernels lint bench bench-tracing wheel clean
+.PHONY: help setup demo test test-faults test-kernels lint bench bench-tracing wheel clean

@@ -65,7 +65,7 @@ def s3(folder: Path) -> Iterator[Target]:
             try:
                 _wait_for(port)
                 toml = f'backend = "S3"\nbucket = "{_BUCKET}"\nregion = "us-east-1"\n'
-                toml += f'endpoint_url = "http://127.0.0.1:{port}"'
+                toml += f'endpoint_url = "http://127.0.0.1:{port}"\nspool = "{kept}/spool"'
                 keys = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
                 yield Target(toml, lambda: _rows(buckets / _BUCKET), keys)
             finally:

@@ -50,9 +50,9 @@ class Post:
         return self._stage is None or self._ref is None or self._stage.ended.is_set()
 
     def bury(self) -> int:
-        """Count what a stage that has died held as lost: so many records."""
+        """Count what a stage that has died held in memory as lost: so many records."""
         self._stage = self._ref = None
-        held = self.station.in_flight
+        held = self.station.in_flight - self.station.spooled
         self.station.lost += held
         if held:
             self.station.detail["died with it"] += held

@@ -168,16 +168,13 @@ class Probes:
     def _try(self, config: ProbeConfig, pipelines: Mapping[str, Pipeline], loader: Loader) -> None:
         kind = config.type
         try:
-            if kind not in GRAINS:
-                raise ProbeError(f"this build has no {kind} probe")
-            loader = config.settings.loader or loader
             probe = self._start(config, [pipelines[name] for name in config.pipelines], loader)
         except (KernelError, CgroupError, ProbeError) as error:
             self._absent[kind] = str(error)
             log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", kind, error)  # noqa: TRY400 - its message says it all
             log.debug("%s", getattr(error, "log", ""))
             return
-        self._loaders[probe] = loader
+        self._loaders[probe] = config.settings.loader or loader
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
         source = self._sources[probe] = probe.source(last=kind == "DNS")
         with self._lock:
@@ -188,6 +185,9 @@ class Probes:
 
     def _start(self, config: ProbeConfig, into: list[Pipeline], loader: Loader) -> LiveProbe:
         kind, settings = config.type, config.settings
+        if kind not in GRAINS:
+            raise ProbeError(f"this build has no {kind} probe")
+        loader = settings.loader or loader
         if isinstance(settings, TracingSettings):
             return tracing.start(lambda: self._grain(kind), settings, into, loader)
         owners = self._owners = self._owners or Owners(loader)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -29,6 +29,11 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
                     check(value)
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
+
+    def of_pipeline(self, name: str) -> Self:
+        """As they stand for a backend of the pipeline of this name. Raises ValueError as `__post_init__` does."""
+        del name
+        return self
 
 
 def checks(kind: Any) -> list[Check]:

@@ -34,6 +34,7 @@ _OF_STAGES = {
 }
 _GAUGES = {  # gauge of a station -> its unit, and what it tells
     "inbox.depth": ("records", "records that wait for this stage"),
+    "spool.bytes": ("bytes", "size of the objects that wait in the spool"),
     "delivery.latency": ("ns", "how old the oldest record of its last delivery was then"),
 }
 

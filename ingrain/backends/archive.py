@@ -6,7 +6,6 @@ next start; another agent's hidden files are left alone, for it holds a lock on 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from ingrain.account import Station
+from ingrain.backends.folders import locked, make, sync
 from ingrain.backends.objects import Object, Objects, ObjectSettings
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Archive(Objects):
         super().__init__(settings, station, f"writing to {settings.path}")
         self._root = Path(settings.path)
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            make(self._root)
             self._sweep()
         except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
             self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
@@ -54,9 +54,9 @@ class Archive(Objects):
         """A hidden file beside the object's place, locked as long as it is open."""
         path = self._root / key
         hidden = _hidden(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path.parent)
         file = hidden.open("xb")
-        if not _locked(file) or not hidden.exists():  # another agent, just starting, swept it up
+        if not locked(file.fileno()) or not hidden.exists():  # another agent, just starting, swept it up
             file.close()
             raise FileExistsError(str(hidden))
         if path.exists():  # looked up after the hidden name was taken, so nobody can be about to rename to it
@@ -72,7 +72,7 @@ class Archive(Objects):
         made.size = made.file.tell()
         _hidden(path).rename(path)
         made.file.close()
-        _sync(path.parent)
+        sync(path.parent)
         self.stored(made.rows, made.size, made.first)
 
     def discard(self, key: str, file: BinaryIO) -> None:
@@ -86,7 +86,7 @@ class Archive(Objects):
         """Remove what a crash left: hidden files that nobody has locked. They were in the newest days' folders."""
         for hidden in _leftovers(self._root):
             with suppress(OSError), hidden.open("r+b") as file:  # gone meanwhile
-                if not _locked(file):
+                if not locked(file.fileno()):
                     continue
                 size = os.fstat(file.fileno()).st_size
                 hidden.unlink()
@@ -102,26 +102,7 @@ def _hidden(path: Path) -> Path:
     return path.with_name(_HIDDEN.format(path.name))
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Lock the file as long as it is open; false when somebody else has. A file system without locks has it granted."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _leftovers(root: Path) -> Iterator[Path]:
     for measurement in root.glob("measurement=*"):
         for day in sorted(measurement.glob("date=*"))[-2:]:
             yield from day.glob("hour=*/" + _HIDDEN.format("*"))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,14 @@
-"""How objects are named: `measurement=NAME/date=YYYY-MM-DD/hour=HH/HOST-FIRSTNS-SEQ.parquet`, below a prefix or folder.
+"""How objects are named: `measurement=NAME/date=YYYY-MM-DD/hour=HH/HOST-FIRSTNS-RUN-SEQ.parquet`, below a root.
 
-The folders are Hive's way of partitioning, which most readers of Parquet know; date and hour are the records', UTC.
+The folders are Hive's way of partitioning, which most readers of Parquet know; date and hour are the records', UTC. RUN
+is this process's: a later one, which counts from 0 again, never overwrites what this one wrote.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import secrets
 import socket
 from datetime import UTC, datetime
 
@@ -16,14 +18,22 @@ SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}
 """`format` of the settings -> how the object's name ends."""
 
 _sequence = itertools.count()  # of the whole process: two pipelines may write the same records to the same place
+_run = secrets.token_hex(4)
 _HOST_CHARACTERS = 64
+_FIRST = re.compile(r"-([0-9]{1,19})-[0-9a-f]{8}-[0-9]+\.[a-z.]+\Z")
 
 
 def key(measurement: str, first_ns: int, form: str) -> str:
     """The name of an object whose first record has the timestamp `first_ns` (ns, UTC). No two calls return the same."""
     hour = datetime.fromtimestamp(first_ns // 1_000_000_000, UTC)
     folder = f"measurement={path_part(measurement)}/date={hour:%Y-%m-%d}/hour={hour:%H}"
-    return f"{folder}/{host()}-{first_ns}-{next(_sequence):06}{SUFFIXES[form]}"
+    return f"{folder}/{host()}-{first_ns}-{_run}-{next(_sequence):06}{SUFFIXES[form]}"
+
+
+def first(key: str) -> int | None:
+    """The timestamp that an object's name tells, of its first record; None where it was not named here."""
+    found = _FIRST.search(key)
+    return int(found[1]) if found else None
 
 
 def host() -> str:

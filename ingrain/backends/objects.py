@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ingrain.account import Station
 from ingrain.backends import layout
+from ingrain.backends.folders import begin_sync
 from ingrain.backends.partition import Partition, by_hour
 from ingrain.backends.reach import Reach
 from ingrain.backends.writers import WRITERS, Writer
@@ -138,7 +139,6 @@ class Objects(Backend):
         self.delivered(records, first)
         self.station.detail["objects"] += 1
         self.station.detail["bytes"] += size
-        self.reach.works()
 
     def _add(self, key: _Key, measurement: Measurement, records: pa.RecordBatch) -> Partition:
         partition = self._partitions.get(key)
@@ -182,6 +182,7 @@ class Objects(Backend):
                 first = int(records.column("timestamp")[0].value)
                 made = self._open[key] = self._begin(partition, first)
             made.writer.write(records)
+            begin_sync(made.file.fileno())
         except BaseException as error:
             self._abandon(key, rows, error)
             if not isinstance(error, OSError):
@@ -220,6 +221,7 @@ class Objects(Backend):
                 raise
         else:
             del self._open[key]
+            self.reach.works()
 
     def _abandon(self, key: _Key, rows: int, error: BaseException) -> None:
         made = self._open.pop(key, None)

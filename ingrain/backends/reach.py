@@ -40,6 +40,7 @@ class Reach:
     def works(self) -> None:
         """It worked now."""
         self._station.failing.pop(self._what, None)
-        if self._failing:
+        if self._failing and self._said is not None:
             self._failing = False
-            log.warning("%s: %s works again", self._station.name, self._what)
+            seconds = time.monotonic() - self._said
+            log.warning("%s: %s works again, after %.0f s", self._station.name, self._what, seconds)

@@ -1,28 +1,27 @@
 """S3: objects to a bucket through boto3, in the layout of `ingrain.backends.layout` below a prefix.
 
-In: any batch. An object is written to an unnamed temporary file, then uploaded by a thread of its own. Credentials and
-everything else that boto3 finds by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to its chain; no secret
-stands in the settings. This is the only module that imports boto3, when a pipeline starts: it takes 30 MB of memory.
+In: any batch. What is sent waits in a spool until S3 has it (`ingrain.backends.spooled`). Credentials, their renewal,
+redirects and everything else that boto3 does by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to it; no
+secret stands in the settings. Only this module imports boto3, when a pipeline starts: it takes 30 MB of memory.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import sys
-import tempfile
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ingrain.account import Station
-from ingrain.backends.objects import Object, Objects, ObjectSettings
-from ingrain.backends.uploader import Uploader
+from ingrain.backends.spooled import Sent, SpoolSettings
 from ingrain.text import harmless
 
 if TYPE_CHECKING:
@@ -33,19 +32,11 @@ log = logging.getLogger(__name__)
 BUCKET = "AWS_S3_BUCKET"
 """The environment's word for the bucket, as in ingraind."""
 
-QUEUED = 4
-"""Objects that wait for the one that is being uploaded: temporary files of `roll_mb` each, no memory."""
-
-PATIENCE_S = 5.0
-"""How long a complete object waits for room in the queue. Meanwhile the inbox fills, and the pipeline refuses."""
-
-FLUSH_S = 10.0
-"""How long a flush waits for uploads: less than the agent waits for a pipeline when it stops."""
-
 _CONNECT_S = 5
-_READ_S = 20
-_ATTEMPTS = 3
-_POLL_S = 0.25  # how soon the account tells of an upload
+_READ_S = 60  # an upload that is given up too early would be given up again and again
+_ATTEMPTS = 2  # a connection that was kept open may be gone; all else waits as `Uploader` says
+_WITHOUT_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired")
 
 _BUCKET_NAME = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:\d*:[A-Za-z0-9:/._-]+")
@@ -89,7 +80,7 @@ def is_prefix(prefix: str) -> None:
         raise ValueError(f"is longer than {_PREFIX_BYTES} bytes")
 
 
-class S3Settings(ObjectSettings, frozen=True):
+class S3Settings(SpoolSettings, frozen=True):
     """bucket: AWS_S3_BUCKET of the environment when it is missing; what stands in the file wins.
 
     region, endpoint_url: as boto3 finds them when they are missing. prefix: stands before every key, with a slash.
@@ -101,85 +92,49 @@ class S3Settings(ObjectSettings, frozen=True):
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
 
 
-class S3(Objects):
-    """Records are delivered when S3 has said that it has their object.
+class S3(Sent):
+    """Objects to a bucket. What S3 refuses waits too: a permission or a bucket that is missing will be mended.
 
-    An object that cannot be uploaded, after boto3 tried again by its own rules, is lost, and so is one that finds the
-    queue full. Raises ValueError when no bucket is named, or when boto3 cannot make a client of what it is told.
+    Raises ValueError when no bucket is named, or when boto3 cannot make a client of what it is told.
     """
 
     Settings = S3Settings
 
     def __init__(self, settings: S3Settings, station: Station) -> None:
+        self._settings = settings
         self._bucket = _bucket(settings)
-        super().__init__(settings, station, f"uploading to bucket {self._bucket}")
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._type = "application/vnd.apache.parquet" if settings.format == "parquet" else "application/gzip"
-        self._client = _client(settings)
-        self._uploader = Uploader(self._put, QUEUED)
-        self._stalled = False
+        self._client: S3Client | None = _client(settings)
+        self._renewing = threading.Lock()
+        super().__init__(settings, station, f"bucket {self._bucket}")
 
-    def create(self, key: str) -> BinaryIO:
-        """A temporary file without a name: it is gone when it is closed, however that comes."""
-        del key
-        return tempfile.TemporaryFile(prefix="ingrain-")
-
-    def store(self, made: Object) -> None:
-        """Hand the object to the uploader."""
-        made.file.flush()
-        made.size = made.file.tell()
-        self._settle()
-        if not self._uploader.offer(made, time.monotonic() + (0.0 if self._stalled else PATIENCE_S)):
-            self._stalled = True  # until there is room again nothing waits: the inbox must be emptied to stop in time
-            self.discard(made.key, made.file)
-            self.lose(made.rows, "queue full", "objects come faster than S3 takes them")
-            return
-        self._stalled = False
-        self.wake_in(_POLL_S)
-
-    def discard(self, key: str, file: BinaryIO) -> None:
-        """Close the file, and with it, it is gone."""
-        del key
-        _close(file)
-
-    def tick(self) -> None:
-        """Complete objects that are old enough, and count those whose upload has ended."""
-        self._settle()
-        if self._uploader.busy:
-            self.wake_in(_POLL_S)
-        super().tick()
-
-    def flush(self) -> None:
-        """Complete all objects and wait until they are uploaded; what is not within FLUSH_S is lost."""
-        deadline = time.monotonic() + FLUSH_S
+    def put(self, key: str, file: BinaryIO) -> None:
+        """One request: S3 has the whole object afterwards, or nothing of it."""
+        with self._renewing:
+            if self._client is None:
+                gc.collect()  # the one before: 10 MB, in cycles
+                self._client = _client(self._settings)
+            client = self._client
         try:
-            super().flush()
-        finally:
-            self._uploader.wait(deadline)
-            self._settle()
-            for made in self._uploader.give_up():
-                self.lose(made.rows, "not in time", f"no answer within {FLUSH_S:.0f} s of the end")
-            self._settle()
+            client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=self._type)
+        except Exception as error:
+            if _of_credentials(error):  # those that were mended in ~/.aws are read by a new client only
+                self._client = None
+            raise
 
-    def close(self) -> None:
-        """Let the uploader's thread end."""
-        self._uploader.close()
-
-    def _settle(self) -> None:
-        """Count the objects whose upload has ended."""
-        for made, error in self._uploader.results():
-            _close(made.file)
-            if error is None:
-                self.stored(made.rows, made.size, made.first)
-            else:
-                self.lose(made.rows, *_reason(error))
-
-    def _put(self, made: Object) -> None:
-        made.file.seek(0)
-        self._client.put_object(
-            Bucket=self._bucket, Key=self._prefix + made.key, Body=made.file, ContentType=self._type
-        )
+    def why(self, error: Exception) -> str:
+        """As S3 or boto3 tells it, and where credentials are looked for."""
+        told = _answer(error)
+        if told is not None:
+            return f"{told.get('Code', 'error')}: {told.get('Message', '')}"
+        if type(error).__name__ in _WITHOUT_CREDENTIALS:
+            return (
+                f"{error}. boto3 looks for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, for a "
+                "profile in ~/.aws, and for the role of the instance or the container"
+            )
+        return f"{type(error).__name__}: {error}"
 
 
 def _bucket(settings: S3Settings) -> str:
@@ -207,9 +162,9 @@ def _client(settings: S3Settings) -> S3Client:
     config = Config(
         connect_timeout=_CONNECT_S,
         read_timeout=_READ_S,
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "adaptive"},
+        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
         request_checksum_calculation="when_required" if settings.endpoint_url else "when_supported",
-        max_pool_connections=1,
+        max_pool_connections=settings.concurrency,
         user_agent_extra="ingrain",
     )
     try:
@@ -230,22 +185,17 @@ def _hidden(package: str) -> Iterator[None]:
             del sys.modules[package]
 
 
-def _reason(error: Exception) -> tuple[str, str]:
-    """Why an upload failed: in few words, and as the operator should read it."""
-    answer = getattr(error, "response", None)
-    if isinstance(answer, dict):
-        told = answer.get("Error", {})
-        code = harmless(str(told.get("Code", "error")))[:40]
-        return code, f"{code}: {harmless(str(told.get('Message', '')))[:200]}"
-    kind = type(error).__name__
-    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        return "no credentials", (
-            f"{error}. boto3 looks for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, for a profile "
-            "in ~/.aws, and for the role of the instance or the container"
-        )
-    return "unreachable", harmless(f"{kind}: {error}")[:300]
+def _answer(error: Exception) -> dict[str, Any] | None:
+    """What the server said, where it said something (botocore's ClientError)."""
+    response = getattr(error, "response", None)
+    told = response.get("Error") if isinstance(response, dict) else None
+    return told if isinstance(told, dict) else None
 
 
-def _close(file: BinaryIO) -> None:
-    with suppress(OSError):  # what its buffer holds does not fit the disk; the file goes all the same
-        file.close()
+def _of_credentials(error: Exception) -> bool:
+    """Whether other credentials may help: by what AWS calls it, and by the status that it has everywhere."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return type(error).__name__ in _WITHOUT_CREDENTIALS
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status in (401, 403) or (_answer(error) or {}).get("Code") in _EXPIRED

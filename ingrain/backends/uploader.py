@@ -1,6 +1,8 @@
-"""Objects on their way out: a thread of its own sends them one by one, so that a slow or silent server holds up nobody.
+"""Objects on their way out of a spool: threads send them, again and again until they are there, and remove them.
 
-The queue is bounded. What became of an object is told to whoever asks (`results`), never by a call from the thread.
+Where a server fails, all threads wait, longer each time, and then one of them tries. Where it takes others, it is the
+object's own fault: that one waits alone, and holds up nobody. What became of an object is told to whoever asks
+(`results`), never by a call from a thread.
 """
 
 from __future__ import annotations
@@ -9,87 +11,197 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO
 
-T = TypeVar("T")
+from ingrain.backends.backlog import Backlog
+from ingrain.backends.backoff import Backoff
+from ingrain.backends.spool import DamagedError, Spool, Spooled
+
+Put = Callable[[str, BinaryIO], None]
+"""Sends one object: its key, and what is in it. Raises whatever went wrong."""
 
 
-class Uploader(Generic[T]):
-    """`put` sends one object, in the thread, and raises what went wrong. `capacity`: objects that may wait."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one try. The object is gone from the spool where `kept` is false.
 
-    def __init__(self, put: Callable[[T], None], capacity: int) -> None:
+    error: why it is not at the server, None when it is. again: it was not the first try. alone: others were taken since
+    the last one.
+    """
+
+    one: Spooled
+    error: Exception | None
+    kept: bool
+    again: bool
+    alone: bool
+
+
+class Uploader:
+    """`put` is called by `threads` threads; `told`, by one of them, when there is a result to be asked for: not then.
+
+    The spool is the uploader's from here on, until `close`. `found`: objects, records, bytes that were in it before.
+    """
+
+    def __init__(self, spool: Spool, put: Put, threads: int, told: Callable[[], None]) -> None:
+        self.spool = spool
         self._put = put
-        self._capacity = capacity
-        self._queue: deque[T] = deque()
-        self._results: deque[tuple[T, Exception | None]] = deque()
-        self._under_way: T | None = None
+        self._told = told
+        self._backlog = Backlog(spool)
+        self.found = (self._backlog.objects, self._backlog.rows, self._backlog.bytes)
+        self._under_way = 0
+        self._taken = 0
+        self._failing = False
+        self._server, self._alone = Backoff(), Backoff()
+        self._server_at = self._alone_at = 0.0  # when to try a server that fails; an object that it alone does not take
         self._closed = False
+        self._results: deque[Result] = deque()
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="uploader", daemon=True).start()
+        for _ in range(threads):
+            threading.Thread(target=self._run, name="uploader", daemon=True).start()
 
-    def offer(self, one: T, deadline: float) -> bool:
-        """Queue it; false when there is no room until `deadline` (`time.monotonic`)."""
+    def add(self, one: Spooled) -> None:
+        """The spool has one more."""
         with self._changed:
-            room = self._changed.wait_for(
-                lambda: len(self._queue) < self._capacity, max(0.0, deadline - time.monotonic())
-            )
-            if room:
-                self._queue.append(one)
-                self._changed.notify_all()
-            return room
+            self._backlog.add(one)
+            self._changed.notify()
 
-    @property
-    def busy(self) -> bool:
-        """Whether something waits, is under way, or has a result that was not asked for."""
-        with self._changed:
-            return bool(self._queue or self._under_way is not None or self._results)
+    def drop(self, unwanted: Callable[[Spooled, int], bool]) -> list[Spooled]:
+        """Remove the oldest ones, as long as they are `unwanted` with so many bytes in the spool; those removed.
 
-    def results(self) -> list[tuple[T, Exception | None]]:
-        """What was sent, and what could not be and why, since the last call."""
+        What is under way stays, and so does what the file system does not let go of.
+        """
+        dropped: list[Spooled] = []
+        with self._changed, suppress(OSError):
+            while (one := self._backlog.oldest()) and unwanted(one, self._backlog.bytes):
+                self.spool.remove(one)
+                self._backlog.take(one)
+                self._backlog.gone(one)
+                dropped.append(one)
+        return dropped
+
+    def oldest(self) -> Spooled | None:
+        """Of what waits; None also where that cannot be found out."""
+        with self._changed, suppress(OSError):
+            return self._backlog.oldest()
+        return None
+
+    def results(self) -> list[Result]:
+        """What came of the tries since the last call."""
         with self._changed:
             results = list(self._results)
             self._results.clear()
             return results
 
-    def wait(self, deadline: float) -> None:
-        """Wait until everything queued was tried, or until `deadline`."""
+    def hurry(self, deadline: float) -> None:
+        """Try now, whatever there is to wait for; wait until all is sent or the server fails, or until `deadline`."""
         with self._changed:
+            self._server_at = self._alone_at = 0.0
+            self._changed.notify_all()
             self._changed.wait_for(
-                lambda: not self._queue and self._under_way is None, max(0.0, deadline - time.monotonic())
+                lambda: not self._under_way and not self._due(), max(0.0, deadline - time.monotonic())
             )
 
-    def give_up(self) -> list[T]:
-        """Forget what waits and what is under way: there will be no result of it."""
-        with self._changed:
-            left = list(self._queue)
-            self._queue.clear()
-            if self._under_way is not None:
-                left.insert(0, self._under_way)
-                self._under_way = None
-            self._changed.notify_all()
-            return left
-
     def close(self) -> None:
-        """Let the thread end after what is under way, without waiting for it."""
+        """End, without waiting for what is under way: it stays in the spool. There are no new results after this."""
         with self._changed:
             self._closed = True
+            self.spool.close()
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                if not self._queue:
-                    return
-                one = self._under_way = self._queue.popleft()
-                self._changed.notify_all()
+        while (begun := self._begin()) is not None:
+            one, mark, file = begun
             failed: Exception | None = None
             try:
-                self._put(one)
+                with file:
+                    self._put(one.key, file)
             except Exception as error:  # noqa: BLE001 - the thread's edge: it goes to the one who counts
                 failed = error
-            with self._changed:
-                if self._under_way is one:
-                    self._under_way = None
-                    self._results.append((one, failed))
-                self._changed.notify_all()
+            self._end(one, mark, failed)
+
+    def _begin(self) -> tuple[Spooled, int | None, BinaryIO] | None:
+        """The next object, open, when its time has come; None at the end."""
+        with self._changed:
+            while not self._closed:
+                if not self._due():
+                    self._changed.wait(self._pause())
+                elif (begun := self._open()) is not None:
+                    return begun
+            return None
+
+    def _open(self) -> tuple[Spooled, int | None, BinaryIO] | None:
+        try:
+            waits = self._backlog.next(retry=self._failing or time.monotonic() >= self._alone_at)
+        except OSError:  # the folder cannot be listed; what is told of it are the objects that it does not take
+            self._wait(alone=False)
+            return None
+        if waits is None:
+            return None
+        one, mark = waits
+        self._under_way += 1
+        try:
+            return one, mark, self.spool.read(one)
+        except (DamagedError, OSError) as error:
+            self._settle(one, mark, error)
+            return None
+
+    def _end(self, one: Spooled, mark: int | None, error: Exception | None) -> None:
+        with self._changed:
+            if self._closed:
+                return
+            if error is None:
+                try:
+                    self.spool.remove(one)
+                except OSError as refused:  # it would be sent again at the next start: so it is not done
+                    error = refused
+            self._settle(one, mark, error)
+
+    def _settle(self, one: Spooled, mark: int | None, error: Exception | None) -> None:
+        """Note what came of it; the lock is held."""
+        self._under_way -= 1
+        kept = error is not None and not isinstance(error, DamagedError)
+        alone = kept and mark is not None and self._taken > mark
+        if kept:
+            self._backlog.failed(one, self._taken)
+            self._wait(alone=alone)
+        else:
+            self._backlog.gone(one)
+            if isinstance(error, DamagedError):
+                with suppress(OSError):
+                    self.spool.remove(one)
+            else:
+                self._taken += 1
+                self._failing = False
+                self._server.reset()
+                if mark is not None:
+                    self._alone.reset()
+        self._results.append(Result(one, error, kept, mark is not None, alone))
+        self._changed.notify_all()
+        self._told()
+
+    def _wait(self, *, alone: bool) -> None:
+        now = time.monotonic()
+        if alone:
+            self._failing = False
+            self._alone_at = now + self._alone.next()
+        elif not self._failing or now >= self._server_at:  # else it was begun before the server was known to fail
+            self._failing = True
+            self._server_at = now + self._server.next()
+
+    @property
+    def _waiting(self) -> bool:
+        return self._backlog.objects > self._under_way
+
+    def _due(self) -> bool:
+        """Whether something may be begun now."""
+        if self._failing:
+            return self._waiting and not self._under_way and time.monotonic() >= self._server_at
+        return self._backlog.waits(retry=time.monotonic() >= self._alone_at)
+
+    def _pause(self) -> float | None:
+        """How long nothing can be begun, if nothing else happens; None: for ever."""
+        if not self._waiting or (self._failing and self._under_way):
+            return None
+        return max(0.0, (self._server_at if self._failing else self._alone_at) - time.monotonic())

@@ -7,6 +7,7 @@ attached here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -84,6 +85,7 @@ class _Reader:
     def __init__(self, tables: dict[str, Any], problems: Problems) -> None:
         self._tables = tables
         self._problems = problems
+        self._spools: dict[str, str] = {}
 
     def config(self) -> Config:
         self._known((), self._tables, ("probe", "pipeline", "log", "agent"))
@@ -164,11 +166,27 @@ class _Reader:
         settings = None
         if config is not None and backend in backends.BACKENDS:
             settings = self._settings((*path, "config"), config, "backend", backends.BACKENDS)
+        if settings is not None:
+            settings = self._of_pipeline((*path, "config"), name, settings)
         chain = self._steps((*path, "steps"), table.get("steps", []))
         if settings is None or backend is None or None in chain:
             return None
         whole = [step for step in chain if step is not None]
         return PipelineConfig(name, backend, settings, whole, self._problems.line(path))
+
+    def _of_pipeline(self, path: Path, name: str, settings: Any) -> Any:
+        try:
+            settings = settings.of_pipeline(name)
+        except ValueError as error:
+            self._problems.mistake(path, str(error))
+            return None
+        spool = getattr(settings, "spool", None)
+        if spool is not None:
+            other = self._spools.setdefault(os.path.normpath(spool), name)
+            if other != name:
+                what = f"pipeline {plain(other)} has the same spool, {plain(spool)}; each needs a folder of its own"
+                self._problems.mistake((*path, "spool"), what)
+        return settings
 
     def _steps(self, path: Path, tables: Any) -> list[tuple[str, Any] | None]:
         if not isinstance(tables, list):

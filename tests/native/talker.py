@@ -83,6 +83,8 @@ def obey(order: dict[str, Any]) -> Any:  # noqa: C901, PLR0911, PLR0912 a list o
             return os.getpid()
         case "storm":
             return storm(order["count"], tuple(order["to"]))
+        case "forget":  # ports that storms have used: there are some 28,000
+            used.clear()
         case "spray":  # datagrams of one byte from one socket to every port of some addresses
             for address in order["to"]:
                 for port in range(1, 65536):

@@ -61,7 +61,7 @@ def watched(group: object) -> Iterator[Callable[..., Watched]]:
 
 
 def reading(*watched: Watched) -> Reader:
-    def failed(_source: Source, error: Exception) -> None:
+    def failed(_source: Source, error: BaseException) -> None:
         raise error
 
     reader = Reader(failed)

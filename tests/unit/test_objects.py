@@ -30,7 +30,7 @@ from ingrain.stage import Flush
 
 NAME = re.compile(
     r"measurement=(?P<measurement>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
-    r"(?P<host>[0-9A-Za-z._-]+)-(?P<first>\d+)-(?P<sequence>\d+)\.(parquet|jsonl\.gz)"
+    r"(?P<host>[0-9A-Za-z._-]+)-(?P<first>\d+)-[0-9a-f]{8}-(?P<sequence>\d+)\.(parquet|jsonl\.gz)"
 )
 
 ANSWERS = pa.list_(pa.struct([("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))

@@ -23,7 +23,10 @@ backend = "S3"
 
 
 def started(**settings: str) -> S3:
-    return S3(S3Settings(endpoint_url="http://127.0.0.1:9", **settings), Station("s3"))  # type: ignore[arg-type]
+    """A backend that was made, and has let go of its spool."""
+    made = S3(S3Settings(endpoint_url="http://127.0.0.1:9", **settings), Station("s3"))  # type: ignore[arg-type]
+    made.close()
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/state:{tmp_path}/other")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +58,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("prefix", "x" * 513, "longer than 512 bytes"),
         ("roll_mb", "0", "from 1 to 1024"),
         ("format", "csv", "jsonl"),
+        ("spool", "spool", "from / on"),
+        ("spool", "/a\\u0000b", "from / on"),
+        ("spool_max_mb", 127, "at least 128, room for two objects of roll_mb"),
+        ("spool_max_mb", 0, "from 1"),
+        ("spool_max_age_s", 0, "from 1"),
+        ("concurrency", 17, "from 1 to 16"),
     ],
 )
-def test_a_mistake_is_told_on_its_line_before_anything_runs(tmp_path: Path, key: str, value: str, said: str) -> None:
+def test_a_mistake_is_told_on_its_line_before_anything_runs(
+    tmp_path: Path, key: str, value: str | int, said: str
+) -> None:
     file = tmp_path / "ingrain.toml"
-    file.write_text(f'{FILE}{key} = "{value}"\n')
+    file.write_text(f'{FILE}{key} = "{value}"\n' if isinstance(value, str) else f"{FILE}{key} = {value}\n")
     with pytest.raises(config.ConfigError) as caught:
         config.load(file)
     (problem,) = caught.value.problems
@@ -121,3 +133,55 @@ def test_a_profile_that_does_not_exist_is_an_error_at_the_start(monkeypatch: pyt
 
 def test_a_prefix_ends_with_one_slash_and_begins_with_none() -> None:
     assert [started(bucket="logs", prefix=prefix)._prefix for prefix in ("", "a", "/a/b/")] == ["", "a/", "a/b/"]
+
+
+def spool_of(file: Path, name: str = "s3") -> str:
+    found = config.load(file).pipelines[name].settings.spool
+    assert isinstance(found, str)
+    return found
+
+
+def test_a_spool_is_in_the_service_s_state_folder_and_has_its_pipeline_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ingrain.toml"
+    file.write_text(FILE)
+    assert spool_of(file) == f"{tmp_path}/state/spool/s3"
+    monkeypatch.delenv("STATE_DIRECTORY")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert spool_of(file) == "/var/lib/ingrain/spool/s3"
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/me")
+    for state, place in (("/state", "/state"), ("relative", "/home/me/.local/state"), ("", "/home/me/.local/state")):
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        assert spool_of(file) == f"{place}/ingrain/spool/s3"
+    file.write_text(FILE.replace("pipeline.s3", 'pipeline."../../x/y"').replace('["s3"]', '["../../x/y"]'))
+    assert spool_of(file, "../../x/y") == "/home/me/.local/state/ingrain/spool/_._.._x_y"
+
+
+def test_a_user_without_a_home_has_to_name_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    file = tmp_path / "ingrain.toml"
+    file.write_text(FILE)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(file)
+    assert "spool: this user has no home to keep it in; name a folder" in str(caught.value.problems[0])
+    file.write_text(f'{FILE}spool = "/spool"\n')
+    assert spool_of(file) == "/spool"
+
+
+def test_two_pipelines_cannot_have_one_spool(tmp_path: Path) -> None:
+    file = tmp_path / "ingrain.toml"
+    two = FILE.replace('["s3"]', '["s3", "other"]') + 'spool = "/spool"\n'
+    file.write_text(two + '[pipeline.other.config]\nbackend = "S3"\nspool = "/a/..//spool/"\n')
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(file)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key) == (10, "pipeline.other.config.spool")
+    assert "pipeline s3 has the same spool" in problem.message

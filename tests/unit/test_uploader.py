@@ -1,4 +1,4 @@
-"""Uploader: a queue with an end, results for who asks, and nobody waits for a server that never answers."""
+"""Uploader: again and again until it is there; a server that fails is left in peace, one object holds up no other."""
 
 from __future__ import annotations
 
@@ -6,81 +6,227 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
-from ingrain.backends.uploader import Uploader
+import pytest
+from spooling import KEY, names, put, spool
+
+from ingrain.backends import backoff
+from ingrain.backends.backoff import Backoff
+from ingrain.backends.spool import Spool
+from ingrain.backends.uploader import Result, Uploader
 
 LONG = 60.0
 
 
 class Server:
-    """Takes one thing at a time, as long as its gate is closed not even that."""
+    """Takes objects; `down`, it takes none, and never those whose key is in `refused`. `gate` holds all of them up."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
-        self.began = threading.Semaphore(0)
-        self.got: list[int] = []
+        self.gate.set()
+        self.down = False
+        self.refused: set[str] = set()
+        self.tried: list[tuple[str, float]] = []
+        self.got: dict[str, bytes] = {}
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
 
-    def put(self, one: int) -> None:
-        self.began.release()
-        self.gate.wait()
-        if one < 0:
-            raise OSError(one)
-        self.got.append(one)
+    def put(self, key: str, file: BinaryIO) -> None:
+        with self._lock:
+            self.tried.append((key, time.monotonic()))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            assert self.gate.wait(LONG)
+            if self.down:
+                raise ConnectionRefusedError("nobody there")
+            if key in self.refused:
+                raise ValueError("too ugly")
+            self.got[key] = file.read()
+        finally:
+            with self._lock:
+                self.at_once -= 1
 
 
 @contextmanager
-def uploader(server: Server, capacity: int) -> Iterator[Uploader[int]]:
-    made = Uploader(server.put, capacity)
+def uploader(made: Spool, server: Server, threads: int = 1) -> Iterator[Uploader]:
+    it = Uploader(made, server.put, threads, lambda: None)
     try:
-        yield made
+        yield it
     finally:
         server.gate.set()
-        made.close()
+        it.close()
 
 
-def later() -> float:
-    return time.monotonic() + LONG
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "LEAST_S", 0.01)
+    monkeypatch.setattr(backoff, "MOST_S", 0.05)
 
 
-def test_what_is_queued_is_sent_in_order_and_each_has_a_result() -> None:
+def until(it: Uploader, objects: int) -> list[Result]:
+    """The results, when there are as many objects of which one is final."""
+    results: list[Result] = []
+    deadline = time.monotonic() + LONG
+    while len([one for one in results if not one.kept]) < objects:
+        assert time.monotonic() < deadline
+        results += it.results()
+        time.sleep(0.005)
+    return results
+
+
+def test_what_is_sent_is_removed_and_told(tmp_path: Path) -> None:
     server = Server()
-    server.gate.set()
-    with uploader(server, 4) as made:
-        for one in (1, 2, -3, 4):
-            assert made.offer(one, later())
-        made.wait(later())
-        assert made.busy, "results are there to be asked for"
-        assert [(one, str(error or "")) for one, error in made.results()] == [(1, ""), (2, ""), (-3, "-3"), (4, "")]
-        assert made.results() == []
-        assert not made.busy
-    assert server.got == [1, 2, 4]
+    with spool(tmp_path) as made:
+        for number in range(3):
+            put(made, number, content=b"%d" % number)
+        with uploader(made, server) as it:
+            assert it.found == (3, 3, 3)
+            it.add(put(made, 3, content=b"3"))
+            results = until(it, 4)
+            assert [(one.one.key, one.error, one.kept) for one in results] == [
+                (KEY.format(number), None, False) for number in range(4)
+            ]
+    assert server.got == {KEY.format(number): b"%d" % number for number in range(4)}
+    assert names(tmp_path) == []
 
 
-def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
+def test_as_many_are_sent_at_a_time_as_there_are_threads(tmp_path: Path) -> None:
     server = Server()
-    with uploader(server, 2) as made:
-        assert made.offer(1, 0.0)
-        assert server.began.acquire(timeout=LONG)
-        assert made.offer(2, 0.0)
-        assert made.offer(3, 0.0)
-        assert not made.offer(4, 0.0)
-        server.gate.set()
-        assert made.offer(5, later())
-        made.wait(later())
-    assert server.got == [1, 2, 3, 5]
+    server.gate.clear()
+    with spool(tmp_path) as made:
+        for number in range(8):
+            put(made, number)
+        with uploader(made, server, threads=3) as it:
+            while server.at_once < 3:
+                time.sleep(0.005)
+            server.gate.set()
+            until(it, 8)
+    assert server.most_at_once == 3
 
 
-def test_what_is_given_up_has_no_result_even_if_it_is_sent_in_the_end() -> None:
+def test_a_server_that_fails_is_tried_by_one_at_a_time_and_gets_all_when_it_is_back(
+    tmp_path: Path, quick: None
+) -> None:
     server = Server()
-    with uploader(server, 4) as made:
-        for one in (1, 2, 3):
-            made.offer(one, 0.0)
-        assert server.began.acquire(timeout=LONG)
-        made.wait(0.0)
-        assert made.give_up() == [1, 2, 3]
-        assert not made.busy
-        server.gate.set()
-        assert made.offer(4, 0.0)
-        made.wait(later())
-        assert [one for one, _ in made.results()] == [4]
-    assert server.got == [1, 4]
+    server.down = True
+    with spool(tmp_path) as made:
+        for number in range(20):
+            put(made, number)
+        with uploader(made, server, threads=4) as it:
+            while len(server.tried) < 30:
+                time.sleep(0.005)
+            assert len(names(tmp_path)) == 20
+            server.most_at_once = 0
+            while len(server.tried) < 40:
+                time.sleep(0.005)
+            assert server.most_at_once == 1
+            server.down = False
+            results = until(it, 20)
+    assert not [one for one in results if one.alone], "it was the server's fault"
+    assert {str(one.error) for one in results if one.kept} == {"nobody there"}
+    assert len(server.got) == 20
+
+
+def test_an_object_that_is_refused_alone_holds_up_no_other(tmp_path: Path, quick: None) -> None:
+    server = Server()
+    with spool(tmp_path) as made:
+        server.refused = {KEY.format(0), KEY.format(1)}
+        with uploader(made, server) as it:
+            for number in range(50):
+                it.add(put(made, number))
+            results = until(it, 48)
+            assert len(server.got) == 48
+            while not any(one.alone for one in results):
+                results += it.results()
+                time.sleep(0.005)
+            it.add(put(made, 50))
+            results += until(it, 1)
+            assert {one.one.key for one in results if one.alone} <= server.refused
+            server.refused = set()
+            it.hurry(time.monotonic() + LONG)
+            it.hurry(time.monotonic() + LONG)
+            results += until(it, 2)
+    assert len(server.got) == 51
+
+
+def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "LEAST_S", 1e6)
+    monkeypatch.setattr(backoff, "MOST_S", 1e6)
+    server = Server()
+    server.down = True
+    with spool(tmp_path) as made:
+        one = put(made)
+        with uploader(made, server) as it:
+            while not it.results():
+                time.sleep(0.005)
+            it.hurry(time.monotonic() + 1e6)
+            assert len(server.tried) == 2
+            server.down = False
+            it.hurry(time.monotonic() + 1e6)
+            assert [(result.one, result.error is None) for result in it.results()] == [(one, False), (one, True)]
+
+
+def test_what_is_under_way_at_the_end_stays_in_the_spool_and_is_not_told(tmp_path: Path) -> None:
+    server = Server()
+    server.gate.clear()
+    with spool(tmp_path) as made:
+        one = put(made)
+        with uploader(made, server) as it:
+            while not server.at_once:
+                time.sleep(0.005)
+            it.hurry(time.monotonic() + 0.05)
+            it.close()
+            server.gate.set()
+            while not server.got:
+                time.sleep(0.005)
+            assert it.results() == []
+    assert names(tmp_path) == [one.name]
+
+
+def test_what_is_damaged_or_gone_is_given_up_and_the_others_are_sent(tmp_path: Path) -> None:
+    server = Server()
+    with spool(tmp_path) as made:
+        ones = [put(made, number) for number in range(4)]
+        (tmp_path / ones[0].name).unlink()
+        (tmp_path / ones[2].name).write_bytes(b"cut")
+        put(made, 5)
+        late = Uploader(made, server.put, 1, lambda: None)
+        assert late.found[0] == 4
+        results = until(late, 4)
+        late.close()
+    assert [one.one for one in results if one.error] == [ones[2]]
+    assert names(tmp_path) == []
+    assert len(server.got) == 3
+
+
+def test_dropping_takes_the_oldest_but_not_what_is_under_way(tmp_path: Path) -> None:
+    server = Server()
+    server.gate.clear()
+    with spool(tmp_path) as made:
+        ones = [put(made, number, content=bytes(10)) for number in range(5)]
+        with uploader(made, server) as it:
+            while not server.at_once:
+                time.sleep(0.005)
+            assert it.drop(lambda _, held: held > 35) == ones[1:3]
+            assert it.drop(lambda one, _: one.stamp < ones[4].stamp) == [ones[3]]
+            server.gate.set()
+            until(it, 2)
+    assert set(server.got) == {ones[0].key, ones[4].key}
+
+
+def test_waiting_grows_to_a_bound_and_is_never_the_same_for_all() -> None:
+    waits = [[one.next() for _ in range(12)] for one in (Backoff(), Backoff())]
+    for number, wait in enumerate(waits[0]):
+        whole = min(60.0, 2.0**number)
+        assert whole / 2 <= wait <= whole
+    assert waits[0] != waits[1]
+    one = Backoff()
+    for _ in range(2000):
+        assert one.next() <= 60
+    one.reset()
+    assert one.next() <= 1
