@@ -63,7 +63,8 @@ class Compiler:
     @property
     def version(self) -> str:
         """BCC's, as it tells it."""
-        told = re.search(r"'(.+)'", (self.folder / "bcc" / "version.py").read_text())
+        path = self.folder / "bcc" / "version.py"
+        told = re.search(r"'(.+)'", path.read_text()) if path.is_file() else None
         return told[1] if told else "of an unknown version"
 
 
@@ -81,13 +82,18 @@ def find() -> Compiler:
 def compiled(name: str) -> bytes:
     """The object of `probes/NAME.bpf.c` for this kernel. Raises NotInstalledError, or KernelError: what BCC said."""
     compiler = find()
-    flags = [*_FLAGS, f"-I{SOURCES / 'bcc'}", *compiler.headers.features()]
-    key = _key(name, compiler, flags)
-    if there := kept.find(name, key):
-        log.debug("probe %s was compiled before", name)
-        return there
-    begun = time.monotonic()
-    made = _compile(name, compiler, flags)
+    try:
+        flags = [*_FLAGS, *compiler.headers.features()]
+        key = _key(name, compiler, flags)
+        if there := kept.find(name, key):
+            log.debug("probe %s was compiled before", name)
+            return there
+        begun = time.monotonic()
+        made = _compile(name, compiler, [*flags, f"-I{SOURCES / 'bcc'}"])
+    except KernelError:
+        raise
+    except OSError as error:  # a file that cannot be read, a process that cannot be started
+        raise KernelError(error.errno or 0, f"probe {name} cannot be compiled, {error.filename}") from error
     log.info("probe %s was compiled by BCC, in %.1f s", name, time.monotonic() - begun)
     kept.keep(name, key, made)
     return made
@@ -128,15 +134,15 @@ def _compile(name: str, compiler: Compiler, flags: list[str]) -> bytes:
         source = str(SOURCES / f"{name}.bpf.c")
         command = [sys.executable, "-I", str(_COMPILER), str(compiler.folder), source, number, *flags]
         what = f"BCC cannot compile probe {name}"
+        # BCC would take ARCH for the machine's.
+        environment = {variable: value for variable, value in os.environ.items() if variable != "ARCH"}
         try:
             done = subprocess.run(  # noqa: S603 - of files that only root can write to
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={
-                    name: value for name, value in os.environ.items() if name != "ARCH"
-                },  # BCC takes it for the machine
+                env=environment,
                 pass_fds=[file.fileno()],
                 timeout=_TIMEOUT_S,
                 check=False,

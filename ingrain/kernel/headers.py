@@ -10,7 +10,7 @@ from pathlib import Path
 OVERRIDE = "BCC_KERNEL_SOURCE"
 """BCC's own variable: a folder that has the headers, where they are not in their place."""
 
-_CONFIGURED = ("include/generated/autoconf.h", "include/generated/utsrelease.h", "include/generated/compile.h")
+_CONFIGURED = tuple(f"include/generated/{name}.h" for name in ("autoconf", "utsrelease", "utsversion", "compile"))
 
 # What probes/bcc/structs.h asks for, as HAS_NAME, and which header has it where this kernel does.
 _ASKED = {

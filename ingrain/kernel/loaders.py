@@ -20,7 +20,7 @@ Loader: TypeAlias = Literal["auto", "core", "bcc"]
 def by_trial(wanted: Loader, attempt: Callable[[Loader], T]) -> T:
     """What `attempt` gives for the loader that is wanted. Raises its KernelError.
 
-    Some probes need no BTF: where there is none, and BCC cannot be used, `core` is tried, too.
+    Programs for packets alone need no BTF (replay): where there is none, and BCC cannot be used, `core` is tried, too.
     """
     first, *others = _order(wanted)
     try:
