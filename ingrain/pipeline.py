@@ -15,9 +15,10 @@ from ingrain.account import Station
 from ingrain.backends import BACKENDS
 from ingrain.batch import Batch
 from ingrain.config import Config, PipelineConfig
+from ingrain.inbox import BETWEEN_BYTES, BETWEEN_RECORDS, INBOX_BYTES, INBOX_RECORDS, Inbox
 from ingrain.post import Post
 from ingrain.registry import find_class
-from ingrain.stage import BETWEEN_BYTES, BETWEEN_RECORDS, INBOX_BYTES, INBOX_RECORDS, Flush, Inbox, Stage
+from ingrain.stage import Flush, Stage
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)

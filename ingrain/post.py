@@ -12,7 +12,8 @@ import pykka
 from pykka._envelope import Envelope
 
 from ingrain.account import Station
-from ingrain.stage import Inbox, Stage
+from ingrain.inbox import Inbox
+from ingrain.stage import Stage
 
 
 class Post:

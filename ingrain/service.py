@@ -106,6 +106,9 @@ class Service:
                 log.error("%s:%s", self._file, mistake)  # noqa: TRY400 - its message says it all
             log.error("the configuration is refused; the one before stays in force")  # noqa: TRY400 - as above
             self._refused = f"configuration refused at {time.strftime('%F %T')}: {self._file}:{mistakes[0]}"
+        except Exception as error:
+            log.exception("the configuration could not be taken whole; a restart mends that")
+            self._refused = f"configuration in force in part: {error!r}"
         else:
             self._refused = ""
             self._log_to(loaded.log)

@@ -16,7 +16,8 @@ from pykka._envelope import Envelope
 
 from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
-from ingrain.stage import Flush, Inbox, Step, Tick
+from ingrain.inbox import Inbox, Tick
+from ingrain.stage import Flush, Step
 
 
 def records(count: int, name: str = "a") -> Batch:
