@@ -44,6 +44,14 @@ class Station:
         """As it is at this moment, with these gauges too."""
         return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges, failing=self.failing.copy())
 
+    def bury(self) -> int:
+        """Who worked there has died: what it held in memory is lost. So many records."""
+        held = self.in_flight - self.spooled
+        self.lost += held
+        if held:
+            self.detail["died with it"] += held
+        return held
+
     def past(self) -> Station:
         """What it did, when it is gone: its counts. What it left in a spool is its successor's to tell."""
         return replace(self, spooled=0, spooled_bytes=0, gauges={}, failing={})

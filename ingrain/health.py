@@ -6,7 +6,7 @@ In: the account at each look. Out: problems in words, as an operator should read
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -35,11 +35,13 @@ class Health:
         """What is wrong now."""
         now = time.monotonic()
         problems = []
-        for number, probe in enumerate(account.probes):
-            problems += self._probe((number, probe.name), probe, now)
-        for pipeline, stations in account.pipelines.items():
-            for number, station in enumerate(stations):
-                problems += self._station((pipeline, number), station, now)
+        seen: Counter[str] = Counter()
+        for probe in account.probes:
+            seen[probe.name] += 1
+            problems += self._probe((probe.name, seen[probe.name]), probe, now)
+        for stations in account.pipelines.values():
+            for station in stations:
+                problems += self._station(station.name, station, now)
         return problems
 
     def _probe(self, key: Hashable, probe: ProbeAccount, now: float) -> list[str]:

@@ -53,11 +53,7 @@ class Post:
     def bury(self) -> int:
         """Count what a stage that has died held in memory as lost: so many records."""
         self._stage = self._ref = None
-        held = self.station.in_flight - self.station.spooled
-        self.station.lost += held
-        if held:
-            self.station.detail["died with it"] += held
-        return held
+        return self.station.bury()
 
     def close(self) -> None:
         """Let no batch in any more, and nobody wait for room."""

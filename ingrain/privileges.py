@@ -9,14 +9,17 @@ from __future__ import annotations
 import ctypes
 import resource
 from contextlib import suppress
+from pathlib import Path
 
-from ingrain.kernel.host import CAPABILITIES
+from ingrain.kernel.host import CAPABILITIES, SYS_ADMIN
 
 # linux/prctl.h
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _VERSION_3 = 0x20080522  # of linux/capability.h: two words of 32 bits each
 _BITS = 64
+_PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
+_WITH_PERFMON = 2  # the kernel's own highest level; Debian's and Ubuntu's patches have more
 
 
 class _Header(ctypes.Structure):
@@ -32,15 +35,15 @@ class _Data(ctypes.Structure):
 
 
 def drop() -> None:
-    """Keep of what there is `CAPABILITIES` alone; no program that is started gets more.
+    """Keep of what there is `CAPABILITIES` alone, and CAP_SYS_ADMIN where perf buffers are `withheld`.
 
-    The limit of locked memory, by which the kernel counts perf buffers, and before Linux 5.11 maps too, is lifted
-    first: with that CAP_IPC_LOCK and CAP_SYS_RESOURCE are not needed.
+    No program that is started gets more. The limit of locked memory, by which the kernel counts perf buffers, and
+    before Linux 5.11 maps too, is lifted first: with that CAP_IPC_LOCK and CAP_SYS_RESOURCE are not needed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     with suppress(ValueError, OSError):  # without CAP_SYS_RESOURCE it is as whoever starts the agent says
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    kept = {bit for bit, _about in CAPABILITIES.values()}
+    kept = {bit for bit, _about in CAPABILITIES.values()} | ({SYS_ADMIN} if withheld() else set())
     for bit in set(range(_BITS)) - kept:
         libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)  # fails for bits that this kernel lacks, and without CAP_SETPCAP
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -53,3 +56,15 @@ def drop() -> None:
         part.permitted &= mask
         part.inheritable = 0
     libc.capset(ctypes.byref(header), data)
+
+
+def withheld() -> bool:
+    """Whether this kernel lets CAP_SYS_ADMIN alone open perf buffers, not CAP_PERFMON: Debian's does by default.
+
+    It has a level 3 of kernel.perf_event_paranoid, which it asks about before capabilities (kernel/events/core.c of
+    its source, perf_paranoid_any).
+    """
+    try:
+        return int(_PARANOID.read_text()) > _WITH_PERFMON
+    except (OSError, ValueError):
+        return False

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ingrain import config
+from ingrain import config, privileges
 from ingrain.__main__ import ENDING, RELOADING
 from ingrain.account import Account
 from ingrain.agent import Agent
@@ -51,6 +51,11 @@ class Service:
 
     def run(self) -> Account:
         """Run until SIGINT or SIGTERM; what became of everything. Raises what `Agent.start` does."""
+        if privileges.withheld():
+            log.warning(
+                "CAP_SYS_ADMIN is kept: kernel.perf_event_paranoid is above 2, where this kernel lets nobody else open "
+                "perf buffers; sysctl kernel.perf_event_paranoid=2 lets the agent do without it"
+            )
         self._agent.start()
         self._look()
         self._serve()

@@ -38,6 +38,7 @@ class Running:
     account: dict[str, Any] = field(default_factory=dict)
     printed: str = ""
     said: str = ""
+    _ended: bool = False
     _heard: threading.Condition = field(default_factory=threading.Condition)
 
     def listen(self) -> None:
@@ -48,13 +49,14 @@ class Running:
                 self.said += line
                 self._heard.notify_all()
         with self._heard:
+            self._ended = True
             self._heard.notify_all()
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until it has said that so often."""
         with self._heard:
-            heard = self._heard.wait_for(lambda: self.said.count(text) >= times, self.patience_s)
-        assert heard, f"the agent never said {text!r}: {self.said}"
+            self._heard.wait_for(lambda: self._ended or self.said.count(text) >= times, self.patience_s)
+        assert self.said.count(text) >= times, f"the agent never said {text!r}: {self.said}"
 
     def reload(self, toml: str, says: str = "is in force") -> None:
         """Put this into its file, have it read that again, and wait until it has done so and says that."""

@@ -21,7 +21,7 @@ CAPABILITIES = {
 }
 """What the agent needs: name -> (bit of linux/capability.h, what for)."""
 
-_SYS_ADMIN = 21  # has stood for CAP_BPF and CAP_PERFMON since before Linux 5.8 split them off
+SYS_ADMIN = 21  # has stood for CAP_BPF and CAP_PERFMON since before Linux 5.8 split them off
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def capabilities() -> tuple[list[str], list[str]]:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
-    admin = bool(effective >> _SYS_ADMIN & 1)
+    admin = bool(effective >> SYS_ADMIN & 1)
     held = [
         name
         for name, (bit, _about) in CAPABILITIES.items()

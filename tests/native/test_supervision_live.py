@@ -80,6 +80,10 @@ def test_a_stage_that_dies_is_replaced_and_one_that_does_so_again_and_again_stop
         tame("storm", count=20, to=there)
         until("it to be told", lambda: any("is stopped" in problem for problem in running.status()[1]["problems"]))
         assert running.status()[0] == 1
+        running.reload(running.file.read_text())
+        assert not any("is stopped" in problem for problem in running.status()[1]["problems"])
+        delivered = running.status()[1]["account"]["pipelines"]["dying"][-1]["delivered"]
+        tame("storm", count=20, to=there)
     dying, backend = running.account["pipelines"]["dying"]
     (whole,) = running.account["pipelines"]["other"]
     (probe,) = running.account["probes"]
@@ -87,6 +91,7 @@ def test_a_stage_that_dies_is_replaced_and_one_that_does_so_again_and_again_stop
     assert dying["received"] == dying["delivered"] + dying["lost"]
     assert dying["lost"] > 0
     assert dying["refused"] > 0
+    assert backend["delivered"] > delivered, "a reload lets it begin anew"
     assert backend["received"] == backend["delivered"] == dying["delivered"]
     names = ("connection.out", "connection.in", "volume.out", "volume.in")
     assert sum(len(read(tmp_path / "dying", name)) for name in names) == backend["delivered"]

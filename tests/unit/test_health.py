@@ -88,6 +88,15 @@ def test_what_a_backend_cannot_reach_is_told_as_long_as_it_is_so(looking: Lookin
     assert not looking.look()
 
 
+def test_a_step_that_comes_or_goes_with_a_reload_is_no_loss(looking: Looking) -> None:
+    first, second = Station("pipeline out: Regex", lost=50), Station("pipeline out: StatsD")
+    health = Health()
+    for _ in range(100):
+        looking.now += 1
+        health.look(Account([], {"out": [first, second]}))
+    assert health.look(Account([], {"out": [second, first]})) == []
+
+
 def test_counts_that_begin_anew_are_no_loss(looking: Looking) -> None:
     looking.probe.lost = 100
     looking.look()
