@@ -23,7 +23,7 @@ from ingrain.backends.objects import Object, Objects, ObjectSettings
 from ingrain.backends.reach import Reach
 from ingrain.backends.spool import Spool, Spooled, SpoolError
 from ingrain.backends.uploader import Result, Uploader
-from ingrain.stage import Tick
+from ingrain.inbox import Tick
 from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
