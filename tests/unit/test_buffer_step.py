@@ -90,7 +90,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(BATCHES, st.integers(1, 8), st.integers(1, 4))
 def test_sums_are_the_same_however_often_rows_are_summed_up_on_the_way(
     batches: list[list[tuple[str | None, int, int]]], fresh: int, held: int

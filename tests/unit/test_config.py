@@ -322,7 +322,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path: Path, data: st.DataObject) -> None:
     text = steps_of(

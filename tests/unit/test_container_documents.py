@@ -190,7 +190,7 @@ _RECORDS = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.lists(_RECORDS, min_size=len(PLACES), max_size=len(PLACES)))
 def test_whatever_stands_there_makes_safe_text_of_bounded_length(tmp_path: Path, contents: list[bytes]) -> None:
     for place, content in zip(PLACES, contents, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from packets import layout, rows
 
@@ -81,7 +81,6 @@ def test_each_kind_of_access_is_a_record_with_what_was_done(
 raw_names = st.lists(st.binary(min_size=1, max_size=30).filter(lambda name: not {0, 47} & set(name)), max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), raw_names, raw_names, st.integers(0, 15)), max_size=12))
 def test_every_event_is_told_or_counted_with_its_own_paths(
     what: list[tuple[int, list[bytes], list[bytes], int]],
@@ -99,7 +98,6 @@ def test_every_event_is_told_or_counted_with_its_own_paths(
         assert [row["path"] for row in told if row["measurement"] == measurement.name] == expected
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(["named", "counted", "unnamed"]), st.integers(0, 4), st.integers(1, 9))),
@@ -174,7 +172,6 @@ def test_flags_of_open_are_told_by_their_names(flags: int, words: str) -> None:
     assert open_flags(flags) == words
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_any_number_has_words(number: int) -> None:
     words = [function(number) for function in (open_flags, protection, permissions, kind_of, device_name)]

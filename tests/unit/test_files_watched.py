@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingrain.config import ConfigError, load
@@ -20,7 +20,6 @@ TOML = (
 paths = st.lists(st.sampled_from([b"a", b"b", b"ab"]), max_size=5).map(tuple)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(paths, st.sampled_from([1, 2]), max_size=6), paths)
 def test_following_the_tree_finds_the_nearest_directory_with_a_rule(
     verdicts: dict[tuple[bytes, ...], int], path: tuple[bytes, ...]

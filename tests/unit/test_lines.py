@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingrain.grains import lines as module
@@ -96,7 +96,6 @@ texts = st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\x00", b"\xff\\", b"0123
 
 
 @given(st.lists(texts, min_size=1, max_size=3), st.data())
-@settings(deadline=None)
 def test_lines_do_not_depend_on_how_streams_were_cut_nor_on_the_order_of_their_pieces(
     streams: list[bytes], data: st.DataObject
 ) -> None:
@@ -116,7 +115,6 @@ def test_lines_do_not_depend_on_how_streams_were_cut_nor_on_the_order_of_their_p
 
 
 @given(st.lists(st.tuples(texts, st.booleans()), max_size=12))
-@settings(deadline=None)
 def test_ends_on_both_sides_of_a_loss_are_never_glued_together(writes: list[tuple[bytes, bool]]) -> None:
     """What is between two losses is told as a stream of its own would be."""
     assembler = Assembler(OUTPUT)

@@ -89,7 +89,7 @@ def test_every_record_comes_back_as_it_was_in_an_object_of_its_hour_in_time_orde
     monkeypatch.setattr(module, "KEEP_ROWS", group[1])
 
     @given(st.lists(st.lists(ANYTHING, max_size=12), max_size=6))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def check(batches: list[list[dict[str, Any]]]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spooling import KEY, names, put, spool
 
@@ -33,7 +33,6 @@ def test_an_object_is_read_back_after_a_restart_with_its_key_and_its_rows(tmp_pa
         assert later > made[-1]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), st.integers(0, 1 << 62), st.integers(1, 1 << 30), st.sampled_from(["parquet", "jsonl"]))
 def test_whatever_key_there_is_comes_back_from_the_name_of_its_file(
     measurement: str, first_ns: int, rows: int, form: str
@@ -43,7 +42,6 @@ def test_whatever_key_there_is_comes_back_from_the_name_of_its_file(
     assert _told(one.name) == one
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.from_regex(r"\A[0-9]{0,25}-[0-9]{0,3}-[0-9]{0,3}-[a-z.,=/-]{0,12}\Z"))
 def test_no_other_name_is_taken_for_one_and_none_leads_out_of_the_prefix(name: str) -> None:
     one = _told(name)
