@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def test_every_probe_runs_as_bcc_made_it() -> None:
     assert {probe["probe"] for probe in probes} == set(GRAINS)
 
 
+@pytest.mark.matrix
 def test_where_there_is_no_btf_bcc_is_chosen_and_every_probe_runs() -> None:
     probes = doctor(before=WITHOUT_BTF)
     assert {probe["probe"]: probe["reason"] for probe in probes if not probe["runs"]} == {}
@@ -77,8 +78,8 @@ def test_what_is_compiled_here_has_the_name_of_what_the_host_compiled(
 
 
 @contextmanager
-def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[None]:
-    """An agent with every probe on the test's cgroup, from when it runs; what it leaves is in the folder."""
+def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[Callable[[], None]]:
+    """An agent with every probe on the test's cgroup, and what waits until it runs; what it leaves is in the folder."""
     folder.mkdir()
     settings = {"Files": f'monitor_dirs = ["{watched}"]\ninterval_ms = 600000', "Network": "interval_ms = 600000"}
     toml = "".join(
@@ -91,23 +92,23 @@ def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[No
     config, account = str(folder / "config.toml"), folder / "account"
     command = [*before, sys.executable, "-m", "ingrain", "run", config, "--account", str(account)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr
-        said = []
-        for line in running.stderr:
-            said.append(line)
-            if "running" in line:
-                break
-        else:
-            pytest.fail("".join(said))
+        said: list[str] = []
+
+        def ready() -> None:
+            assert running.stderr
+            while "running" not in "".join(said[-1:]):
+                said.append(running.stderr.readline())
+                assert said[-1], "".join(said)
+
         try:
-            yield
+            yield ready
             status = Path(f"/proc/{running.pid}/status").read_text()
             (folder / "resident").write_text(next(line for line in status.splitlines() if line.startswith("VmRSS:")))
         finally:
             running.send_signal(signal.SIGTERM)
-            (folder / "said").write_text("".join([*said, *running.stderr]))
+            (folder / "said").write_text("".join([*said, *(running.stderr or ())]))
     probes = json.loads(account.read_text())["probes"]
-    assert [(probe["name"], probe["lost"]) for probe in probes if probe["lost"]] == []
+    assert {probe["name"]: probe["lost"] for probe in probes} == dict.fromkeys(GRAINS, 0)
 
 
 def told(folder: Path) -> dict[str, list[str]]:
@@ -131,16 +132,18 @@ def test_both_loaders_tell_the_same_of_the_same(start: Start, group: Path, tmp_p
     everything = start(sys.executable, "-ISB", HERE / "everything.py", watched)
     old = start("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "read line; echo $line")
     with ExitStack() as stack:
-        stack.enter_context(agent(tmp_path / "core", group, watched))
-        stack.enter_context(agent(tmp_path / "bcc", group, watched, *WITHOUT_BTF))
+        by_core = stack.enter_context(agent(tmp_path / "core", group, watched))
+        by_bcc = stack.enter_context(agent(tmp_path / "bcc", group, watched, *WITHOUT_BTF))
+        by_core()
+        by_bcc()
         for program in (everything, old):
             out, _err = program.communicate("go on\n", timeout=250)
             assert program.returncode == 0
         assert out == "go on\n"
-    resident = {one: int((tmp_path / one / "resident").read_text().split()[1]) for one in ("core", "bcc")}
+    resident = {name: int((tmp_path / name / "resident").read_text().split()[1]) for name in ("core", "bcc")}
     assert abs(resident["bcc"] - resident["core"]) < 30 << 10  # KB: no compiler is left in the agent
-    by_core, by_bcc = told(tmp_path / "core"), told(tmp_path / "bcc")
+    one, other = told(tmp_path / "core"), told(tmp_path / "bcc")
     assert "(loader bcc)" in (tmp_path / "bcc" / "said").read_text()
     assert "(loader core)" in (tmp_path / "core" / "said").read_text()
-    assert by_bcc == by_core
-    assert {name for name, records in by_core.items() if not records} == {"process.oom", "tls.handshake.serverhello"}
+    assert other == one
+    assert {name for name, records in one.items() if not records} == {"process.oom", "tls.handshake.serverhello"}
