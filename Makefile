@@ -10,8 +10,8 @@ PACKAGES := clang llvm libbpf-dev libelf1 make python3-venv iproute2 dnsmasq-bas
 # For containers and guests: QEMU, what unpacks kernels and loads their modules, and what makes real containers in them.
 GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux podman crun conmon busybox-static
 # To test and measure: programs that see the same traffic, BCC as a loader and a peer of the bench, and the tools that
-# fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs): what is there
-# already is used.
+# fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs):
+# what is there already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
 	python3-bpfcc git strace systemd $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these

@@ -38,6 +38,13 @@ _PLACES = (
 )
 """Where distributions have Python packages. PyPI's package of this name is another."""
 
+_LIBRARIES = tuple(
+    f"{folder}/lib{name}*.so*"
+    for folder in ("/usr/lib/*", "/usr/lib64", "/usr/lib")
+    for name in ("bcc", "clang-cpp", "LLVM")
+)
+"""Where BCC is, and the compiler below it."""
+
 _FLAGS = ("-fms-extensions", "-Wno-microsoft")
 """Newer headers have unnamed members of named types, as the kernel itself is compiled."""
 
@@ -110,7 +117,7 @@ def _key(name: str, compiler: Compiler, flags: list[str]) -> str:
     """Of all that what is compiled depends on."""
     digest = hashlib.sha256()
     contents = (*_contents(SOURCES), *_contents(compiler.folder / "bcc"))
-    for part in (name.encode(), *contents, compiler.headers.identity(), *_environment()):
+    for part in (name.encode(), *contents, *_libraries(), compiler.headers.identity(), *_environment()):
         digest.update(len(part).to_bytes(8, "little") + part)
     digest.update("\0".join(flags).encode())
     return digest.hexdigest()
@@ -120,6 +127,15 @@ def _contents(folder: Path) -> Iterator[bytes]:
     for path in sorted(path for path in folder.rglob("*") if path.suffix in {".c", ".h", ".py"}):
         yield str(path.relative_to(folder)).encode()
         yield path.read_bytes()
+
+
+def _libraries() -> Iterator[bytes]:
+    """Those of BCC and its compiler, by their names, sizes and times: they are a hundred megabytes."""
+    for pattern in _LIBRARIES:
+        for path in map(Path, sorted(glob.glob(pattern))):  # noqa: PTH207 - as above
+            if path.is_file():
+                told = path.stat()
+                yield f"{path} {told.st_size} {int(told.st_mtime)}".encode()
 
 
 def _environment() -> list[bytes]:
