@@ -11,13 +11,11 @@ import io
 import json
 import logging
 import logging.handlers
-import signal
 import sys
 from pathlib import Path
 from typing import get_args
 
-from ingrain import config, report
-from ingrain.__main__ import ENDING, RELOADING
+from ingrain import config, report, signals
 from ingrain.account import Account
 from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
@@ -157,7 +155,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
     _start_logging(loaded.log)
     _warn(options.file, loaded)
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, RELOADING))
+    signals.hold()
     try:
         account = Service(options.file, loaded, _start_logging).run()
     except AgentError as error:

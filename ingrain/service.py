@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingrain import config, privileges
-from ingrain.__main__ import ENDING, RELOADING
 from ingrain.account import Account
 from ingrain.agent import Agent
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.health import Health
 from ingrain.notify import ServiceManager
+from ingrain.signals import ENDING, RELOADING
 from ingrain.status import Status, StatusServer
 
 log = logging.getLogger(__name__)
