@@ -36,7 +36,7 @@ class Ring:
         self._fd = call(SETUP, ENTRIES, parameters)
         offsets = struct.unpack("30I", parameters.raw)
         _head, self._tail, _mask, _entries, _flags, _dropped, self._array = offsets[10:17]
-        _head, _tail, _mask, self._entries, _overflow, self._done = offsets[20:26]
+        self._taken, _tail, _mask, self._entries, _overflow, self._done = offsets[20:26]
         self._sq = mmap.mmap(self._fd, self._array + 4 * ENTRIES, offset=SQ_RING)
         self._cq = mmap.mmap(self._fd, self._done + 16 * 2 * ENTRIES, offset=CQ_RING)
         self._requests = mmap.mmap(self._fd, 64 * ENTRIES, offset=SQES)
@@ -51,6 +51,9 @@ class Ring:
         call(ENTER, self._fd, 1, 1, GET_EVENTS, None, 0)
         (moved,) = struct.unpack_from("i", self._cq, self._done + 16 * (self._count % (2 * ENTRIES)) + 8)
         self._count += 1
+        struct.pack_into(
+            "I", self._cq, self._taken, self._count
+        )  # else the next call waits for this one, which is there
         return int(moved)
 
 
