@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import resource
-from contextlib import suppress
 from pathlib import Path
 
 from ingrain.kernel.host import CAPABILITIES, SYS_ADMIN
+
+IPC_LOCK = 14  # of linux/capability.h
 
 # linux/prctl.h
 _PR_CAPBSET_DROP = 24
@@ -38,12 +39,14 @@ def drop() -> None:
     """Keep of what there is `CAPABILITIES` alone, and CAP_SYS_ADMIN where perf buffers are `withheld`.
 
     No program that is started gets more. The limit of locked memory, by which the kernel counts perf buffers, and
-    before Linux 5.11 maps too, is lifted first: with that CAP_IPC_LOCK and CAP_SYS_RESOURCE are not needed.
+    before Linux 5.11 maps too, is lifted first. Where it cannot be, as without CAP_SYS_RESOURCE, CAP_IPC_LOCK is kept.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    with suppress(ValueError, OSError):  # without CAP_SYS_RESOURCE it is as whoever starts the agent says
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     kept = {bit for bit, _about in CAPABILITIES.values()} | ({SYS_ADMIN} if withheld() else set())
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):
+        kept.add(IPC_LOCK)
     for bit in set(range(_BITS)) - kept:
         libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)  # fails for bits that this kernel lacks, and without CAP_SETPCAP
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -113,7 +113,8 @@ class Watch:
 
     def __init__(self, toml: str, folder: Path) -> None:
         self.file = folder / "config.toml"
-        self.file.write_text(f'{toml}\n[agent]\nloader = "{os.environ["INGRAIN_TEST_LOADER"]}"\n')
+        agent = "" if "[agent]" in toml else f'\n[agent]\nloader = "{os.environ["INGRAIN_TEST_LOADER"]}"\n'
+        self.file.write_text(toml + agent)
         self._archive = folder / "archive"
         self.agent = Agent(config.load(self.file))
         self.account: Account
