@@ -15,16 +15,16 @@ import msgspec
 
 @dataclass(slots=True)
 class Station:
-    """Records at one station: `received` + `resumed` = `delivered` + `merged` + `lost` + what is in flight.
+    """Records at one station: `received` + `resumed` = `delivered` + `merged` + `lost` + `left` + what is in flight.
 
     received: records that came in. delivered: records passed on, or for a backend: accepted by what is behind it.
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
-    not be passed on. resumed: records that an earlier run left in the spool. spooled: records that are there now,
-    in `spooled_bytes`; they are in flight. `detail` counts what else is worth telling (datagrams, series, objects,
-    reasons of a loss). `gauges` are what is so now and no count: `inbox.depth` (records that wait for it, not in
-    `received` yet), `delivery.latency` (ns: how old the oldest record of its last delivery was then), `spool.bytes`.
-    `failing` tells what fails now, and why.
+    not be passed on. resumed: records that an earlier run left in the spool, or a stage of this one, which counts them
+    as `left`. spooled: records that are there now, in `spooled_bytes`; they are in flight. `detail` counts what else is
+    worth telling (datagrams, series, objects, reasons of a loss). `gauges` are what is so now and no count:
+    `inbox.depth` (records that wait for it, not in `received` yet), `delivery.latency` (ns: how old the oldest record
+    of its last delivery was then), `spool.bytes`. `failing` tells what fails now, and why.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Station:
     refused: int = 0
     lost: int = 0
     resumed: int = 0
+    left: int = 0
     spooled: int = 0
     spooled_bytes: int = 0
     detail: Counter[str] = field(default_factory=Counter)
@@ -46,20 +47,20 @@ class Station:
 
     def bury(self) -> int:
         """Who worked there has died: what it held in memory is lost. So many records."""
-        held = self.in_flight - self.spooled
+        held = self.in_flight
         self.lost += held
         if held:
             self.detail["died with it"] += held
         return held
 
     def past(self) -> Station:
-        """What it did, when it is gone: its counts. What it left in a spool is its successor's to tell."""
-        return replace(self, spooled=0, spooled_bytes=0, gauges={}, failing={})
+        """What it did, when it is gone: its counts. What is in its spool is its successor's, who resumes it."""
+        return replace(self, left=self.left + self.spooled, spooled=0, spooled_bytes=0, gauges={}, failing={})
 
     @property
     def in_flight(self) -> int:
         """Records taken in of which nothing was said yet."""
-        return self.received + self.resumed - self.delivered - self.merged - self.lost
+        return self.received + self.resumed - self.delivered - self.merged - self.lost - self.left
 
 
 @dataclass(slots=True)

@@ -33,9 +33,6 @@ FLUSH_S = 10.0
 
 _SAID = 300  # of what a server tells, in characters
 
-_left: dict[Path, int] = {}
-"""Folder -> records that a stage of this process left there: they are no earlier run's to whoever comes next."""
-
 
 def is_folder(path: str) -> None:
     """Raise ValueError for what names no folder, or another one in another working directory."""
@@ -73,7 +70,7 @@ class SpoolSettings(ObjectSettings, frozen=True):
 class Sent(Objects):
     """Records are delivered when the server has said that it has their object, and the spool has let go of it.
 
-    Until then they are `spooled`; those that an earlier run left there are `resumed`. Lost are those that the spool has
+    Until then they are `spooled`; those that were left there before are `resumed`. Lost are those that the spool has
     no room for, or that got too old. `to`: where they go, in words. Raises ValueError when the folder can be no spool.
     """
 
@@ -149,22 +146,18 @@ class Sent(Objects):
         """End, and tell what stays in the spool for the next start."""
         if self._uploader is None:
             return
-        self._let_go(self._uploader)
+        self._uploader.close()
+        self._settle(self._uploader)
+        self._uploader = None
         if self.station.spooled:
             what = "%s: %d records in %d bytes stay in the spool %s: the next start sends them"
             log.warning(what, self.station.name, self.station.spooled, self.station.spooled_bytes, self._folder)
 
     def on_failure(self, *why: object) -> None:
-        """The stage dies: let go of the spool, so that the next one can have it with all that is in it."""
+        """The stage dies: the next one has the spool, with all that is in it."""
         super().on_failure(*why)
-        if self._uploader is not None:
-            self._let_go(self._uploader)
-
-    def _let_go(self, uploader: Uploader) -> None:
-        uploader.close()
-        self._settle(uploader)
-        self._uploader = None
-        _left[self._folder] = self.station.spooled
+        self.station.left += self.station.spooled
+        self._hold(-self.station.spooled, -self.station.spooled_bytes)
 
     def _ready(self) -> Uploader:
         """With the spool that is where it should be. Raises OSError where there is none."""
@@ -189,8 +182,7 @@ class Sent(Objects):
         spool = Spool.open(self._folder, self._limit)
         self._uploader = Uploader(spool, self.put, self._threads, self._wake)
         objects, rows, size = self._uploader.found
-        self.station.resumed += rows - _left.pop(self._folder, 0)
-        self.station.spooled = self.station.spooled_bytes = 0
+        self.station.resumed += rows
         self._hold(rows, size)
         if objects:
             what = "%s: the spool %s has %d records in %d objects of an earlier run; they are sent now"
