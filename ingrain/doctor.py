@@ -19,12 +19,12 @@ from ingrain.grains import GRAINS, LATER
 from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup
-from ingrain.kernel.bcc import NotInstalledError
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.host import CAPABILITIES, Host, look
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial, why
+from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
 from ingrain.probe import attach, load_owners, own_id
 from ingrain.registry import find_class

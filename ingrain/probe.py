@@ -17,10 +17,10 @@ from ingrain.containers import NAMES, Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, host, sockets
-from ingrain.kernel.bcc import NotInstalledError
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial
+from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained

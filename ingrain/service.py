@@ -5,7 +5,6 @@ The main thread is here, and everything that changes the agent is done in it: it
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ingrain import config, privileges
+from ingrain import __version__, config, privileges
 from ingrain.account import Account
 from ingrain.agent import Agent
 from ingrain.config import Config, ConfigError, LogConfig
@@ -39,7 +38,6 @@ class Service:
         self._config = config
         self._log_to = log_to
         self._refused = ""
-        self._version = importlib.metadata.version("ingrain")
         self._agent = Agent(config)
         self._health = Health()
         self._manager = ServiceManager()
@@ -76,7 +74,7 @@ class Service:
     def status(self) -> Status:
         """How the agent is; any thread may ask."""
         return Status(
-            self._version,
+            __version__,
             os.getpid(),
             str(self._file.absolute()),
             self._started,

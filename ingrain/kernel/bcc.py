@@ -23,6 +23,7 @@ from pathlib import Path
 from ingrain.kernel import headers, kept, packages
 from ingrain.kernel.headers import Headers
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.packages import NotInstalledError
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,6 @@ _FLAGS = ("-fms-extensions", "-Wno-microsoft")
 
 _TIMEOUT_S = 900
 """An emulated processor takes minutes."""
-
-
-class NotInstalledError(KernelError):
-    """What compiling needs is not here; `mend` is the command that installs it."""
-
-    def __init__(self, what: str, mend: str) -> None:
-        OSError.__init__(self, errno.ENOPKG, f"{what}: {mend}")
-        self.log, self.mend = "", mend
 
 
 @dataclass(frozen=True, slots=True)

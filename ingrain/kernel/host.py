@@ -9,8 +9,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingrain.kernel import bcc, cgroup
+from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
+from ingrain.kernel.packages import NotInstalledError
 
 CAPABILITIES = {
     "CAP_BPF": (39, "load programs and make maps"),
@@ -77,9 +78,11 @@ def _btf() -> str:
 
 
 def _bcc() -> str:
+    from ingrain.kernel import bcc  # noqa: PLC0415 its imports cost memory that an agent has no use for
+
     try:
         compiler = bcc.find()
-    except bcc.NotInstalledError as error:
+    except NotInstalledError as error:
         return f"none: {error.strerror}"
     return f"{compiler.version}, headers in {compiler.headers.folders[0]}"
 

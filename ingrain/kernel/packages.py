@@ -1,9 +1,12 @@
-"""What a package is called on this distribution, and how it is installed."""
+"""What a package is called on this distribution, how it is installed, and the error where it is missing."""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+
+from ingrain.kernel.libbpf import KernelError
 
 # ID of os-release(5) -> how to install, BCC for Python, the running kernel's headers
 _NAMES = {
@@ -12,6 +15,14 @@ _NAMES = {
     "suse": ("zypper install", "python3-bcc", "kernel-default-devel"),
     "arch": ("pacman -S", "python-bcc", "linux-headers"),
 }
+
+
+class NotInstalledError(KernelError):
+    """What compiling needs is not here; `mend` is the command that installs it."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        OSError.__init__(self, errno.ENOPKG, f"{what}: {mend}")
+        self.log, self.mend = "", mend
 
 
 def install_bcc() -> str:

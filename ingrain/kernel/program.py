@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from ingrain.kernel import bcc, libbpf, symbols
+from ingrain.kernel import libbpf, symbols
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader
@@ -49,8 +49,7 @@ class Program:
     ) -> None:
         self.name, self.loader = name, loader
         self._links: dict[str, int] = {}
-        compiled = bcc.compiled(name) if loader == "bcc" else _shipped(name)
-        self._object = libbpf.open_memory(Path(name).name, compiled)
+        self._object = libbpf.open_memory(Path(name).name, _compiled(name) if loader == "bcc" else _shipped(name))
         try:
             self.btf = self._read_btf()
             maps = {libbpf.name_of("bpf_map__name", m): m for m in libbpf.each("bpf_object__next_map", self._object)}
@@ -169,6 +168,12 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _compiled(name: str) -> bytes:
+    from ingrain.kernel import bcc  # noqa: PLC0415 its imports cost memory that most agents have no use for
+
+    return bcc.compiled(name)
 
 
 def _shipped(name: str) -> bytes:

@@ -32,7 +32,7 @@ def sources(kernel: Kernel) -> Path | None:
         common = next(folder.glob("linux-headers-*-common"))
         for part in (common, folder / f"linux-headers-{kernel.release}"):
             for name in ("arch", "include"):
-                _command("cp", "--recursive", "--symbolic-link", f"{part / name}/.", str(_made(partial / name)))
+                _command("cp", "--recursive", f"{part / name}/.", str(_made(partial / name)))
         partial.rename(together)
     return together
 

@@ -14,9 +14,9 @@ import pytest
 from guest import compiled, kernels
 
 from ingrain.kernel import bcc, kept, libbpf
-from ingrain.kernel.bcc import NotInstalledError
 from ingrain.kernel.btf import Btf, LayoutError
 from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import OBJECTS
 
 PROBES = Path(__file__).parents[2] / "probes"
