@@ -162,10 +162,11 @@ def names(column: npt.NDArray[np.bytes_]) -> pa.DictionaryArray:
     """Names of processes as `TEXT`, by decoding the distinct ones."""
     packed = pa.py_buffer(np.ascontiguousarray(column))
     encoded = pa.Array.from_buffers(pa.binary(_NAME_BYTES), len(column), [None, packed]).dictionary_encode()
-    texts = pa.array([_name(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    texts = pa.array([process_name(value) for value in encoded.dictionary.to_pylist()], pa.string())
     return pa.DictionaryArray.from_arrays(encoded.indices, texts)
 
 
 @lru_cache(maxsize=4096)
-def _name(raw: bytes) -> str:
+def process_name(raw: bytes) -> str:
+    """A `comm` as text: older kernels leave there, behind its end, what stood there before."""
     return safe(raw.partition(b"\0")[0])

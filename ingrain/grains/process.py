@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Batch, Column, Measurement
-from ingrain.grains.common import PROCESS, TracingSettings, names, ones, processes, timestamps, uids
+from ingrain.grains.common import PROCESS, TracingSettings, names, ones, process_name, processes, timestamps, uids
 from ingrain.grains.grain import Grain
 from ingrain.grains.paths import path_of
 from ingrain.grains.text_columns import TEXTS, offsets, text_lists, texts
@@ -100,7 +100,7 @@ class Process(Grain):
         firsts = offsets([len(line) for line in lines])
         parent_ids = pa.array([int(line["pid"][0]) if len(line) else None for line in lines], pa.uint32())
         return {
-            "parent": texts([safe(bytes(line["comm"][0])) if len(line) else None for line in lines]),
+            "parent": texts([process_name(bytes(line["comm"][0])) if len(line) else None for line in lines]),
             "parent_id": parent_ids,
             "executable": texts(executables),
             "args": text_lists(args),

@@ -82,6 +82,14 @@ def test_what_was_started_has_its_arguments_paths_and_ancestors() -> None:
     assert len({row["process_uid"], *(one["process_uid"] for one in row["ancestors"])}) == 3
 
 
+def test_what_stood_behind_a_name_before_is_no_part_of_it() -> None:
+    """As Linux 5.10 leaves it there: `strlcpy` in fs/exec.c."""
+    line = ancestor(5, 50, b"sh\0ng-init") + ancestor(1, 1, b"init\0bert")
+    (row,) = decoded([event(EXEC, args=b"prog\0", exe=names("/usr/bin/prog"), line=line)])["process.exec"]
+    assert row["parent"] == "sh"
+    assert [one["process"] for one in row["ancestors"]] == ["sh", "init"]
+
+
 def test_records_of_all_kinds_come_apart_in_their_order() -> None:
     found = decoded(
         [event(EXIT, code=1 << 8, ran=5), event(EXEC, exe=names("/a")), event(OOM), event(EXIT, code=0x8B, ran=6)]
