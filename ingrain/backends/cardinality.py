@@ -6,6 +6,7 @@ A dashboard's server keeps every series that it ever saw; a tag with a port or a
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,23 +21,30 @@ class Cardinality:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._now: set[str] = set()
-        self._before: set[str] = set()
+        self._count = 0
+        self._now: defaultdict[str, set[str]] = defaultdict(set)
+        self._before: defaultdict[str, set[str]] = defaultdict(set)
         self._due = time.monotonic() + FORGET_S
 
     def told_apart(self, name: str, series: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Of each of these series of a measurement: whether it is one of those (bool, one a series)."""
         if time.monotonic() >= self._due:
-            self._before, self._now = self._now, set()
+            self._before, self._now = self._now, defaultdict(set)
+            self._count = sum(map(len, self._before.values()))
             self._due = time.monotonic() + FORGET_S
-        return np.fromiter((self._is(f"{name}{one}") for one in series), np.bool_, len(series))
+        now, before = self._now[name], self._before[name]
+        known = np.fromiter(map(now.__contains__, series), np.bool_, len(series))
+        if self._count < self._limit or before:
+            for at in np.flatnonzero(~known).tolist():
+                known[at] = self._admits(series[at], now, before)
+        return known
 
-    def _is(self, one: str) -> bool:
-        if one in self._now:
-            return True
-        if one in self._before:
-            self._before.discard(one)
-        elif len(self._now) + len(self._before) >= self._limit:
-            return False
-        self._now.add(one)
+    def _admits(self, one: str, now: set[str], before: set[str]) -> bool:
+        if one in before:
+            before.discard(one)
+        elif one not in now:
+            if self._count >= self._limit:
+                return False
+            self._count += 1
+        now.add(one)
         return True
