@@ -19,6 +19,7 @@ CAPABILITIES = {
     "CAP_NET_ADMIN": (12, "load and attach network programs to cgroups"),
     "CAP_DAC_READ_SEARCH": (2, "look cgroups up by their id, and read what engines know of their containers"),
     "CAP_SYS_PTRACE": (19, "find the owners of sockets that are older than the agent"),
+    "CAP_SYSLOG": (34, "learn where the kernel has its pages: there stands what containers write by sendfile"),
 }
 """What the agent needs: name -> (bit of linux/capability.h, what for)."""
 

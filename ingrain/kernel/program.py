@@ -7,6 +7,7 @@ others are given its descriptor.
 from __future__ import annotations
 
 import ctypes
+import logging
 import mmap
 import os
 from collections.abc import Collection, Mapping
@@ -20,6 +21,8 @@ from ingrain.kernel import libbpf, symbols
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader
+
+log = logging.getLogger(__name__)
 
 OBJECTS = Path(__file__).parent / "objects"
 """Where the compiled probes are."""
@@ -159,6 +162,9 @@ class Program:
         address, _size = libbpf.initial_value(section)
         wanted = {name.removeprefix(_ADDRESS) for name in variables if name.startswith(_ADDRESS)}
         known = symbols.addresses(wanted) if wanted else {}
+        if hidden := [name for name, value in known.items() if not value]:
+            what = "probe %s: without CAP_SYSLOG this kernel hides its %s, so of some writes only the size is known"
+            log.warning(what, self.name, " and ".join(sorted(hidden)))
         placed = {f"{_ADDRESS}{name}": value for name, value in known.items()}
         for name, value in {**constants, **placed}.items():
             if name in variables:

@@ -40,6 +40,7 @@ def test_an_agent_with_what_it_needs_alone_runs_every_probe(tmp_path: Path) -> N
     needed = sum(1 << bit for bit, _about in CAPABILITIES.values())
     assert held == needed | (1 << SYS_ADMIN if privileges.withheld() else 0)
     assert ("CAP_SYS_ADMIN is kept" in running.said) == privileges.withheld()
+    assert "hides its" not in running.said, "addresses without which what sendfile writes cannot be read"
     for kind in GRAINS:
         assert f"probe {kind} sees" in running.said
     assert {probe["name"] for probe in running.account["probes"]} == set(GRAINS)
