@@ -43,13 +43,13 @@ def settings(url: str, **more: Any) -> S3Settings:
     return S3Settings(**{"bucket": "logs", "endpoint_url": url, **more})
 
 
-def objects(server: Gateway) -> dict[str, bytes]:
-    """All objects of the bucket."""
+def objects(server: Gateway, bucket: str = "logs") -> dict[str, bytes]:
+    """All objects of the bucket, by key."""
     keys = boto3.Session(Gateway.access, Gateway.secret, region_name="us-east-1")
     client = keys.client("s3", endpoint_url=server.url)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket="logs")
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     names = [one["Key"] for page in pages for one in page.get("Contents", [])]
-    return {name: client.get_object(Bucket="logs", Key=name)["Body"].read() for name in names}
+    return {name: client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
 
 
 def rows_of(key: str, body: bytes) -> list[Row]:

@@ -63,9 +63,9 @@ def noise(made: Pipeline, hour: int, count: int = 10_000) -> None:
     assert made.offer(Batch(VOLUME[0], pa.RecordBatch.from_arrays([stamps, *values, *tags], schema=VOLUME[0].schema)))
 
 
-def arrived(server: Gateway) -> Counter[int]:
+def arrived(server: Gateway, bucket: str = "logs") -> Counter[int]:
     """The numbers of all records in the bucket."""
-    return Counter(row["value"] for key, body in objects(server).items() for row in rows_of(key, body))
+    return Counter(row["value"] for key, body in objects(server, bucket).items() for row in rows_of(key, body))
 
 
 def flush(made: Pipeline) -> None:
@@ -145,18 +145,18 @@ def test_a_server_that_is_not_there_and_a_bucket_that_comes_later_get_everything
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
-    with pipeline("S3", settings(f"http://127.0.0.1:{port}", bucket="logs")) as made:
+    with pipeline("S3", settings(f"http://127.0.0.1:{port}", bucket="later")) as made:
         sent = offer(made, 0, 400)
         flush(made)
         with versitygw(tmp_path, port) as server:
-            (server.folder / "logs").rmdir()
+            until("the server to miss the bucket", lambda: "NoSuchBucket" in str(made.stations[-1].failing))
             sent += offer(made, 400, 400)
             flush(made)
             assert made.stations[-1].spooled == 800
-            (server.folder / "logs").mkdir()
+            (server.folder / "later").mkdir()
             until("the spool to be empty", lambda: not spooled(tmp_path))
             assert end(made)
-            assert arrived(server) == sent
+            assert arrived(server, "later") == sent
     assert made.stations[-1].delivered == 800
     assert Gateway.secret not in caplog.text
 
