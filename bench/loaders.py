@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import agent
 from guest import compiled, kernels
 
 from ingrain.kernel import bcc, cgroup
@@ -24,7 +23,9 @@ from ingrain.kernel import bcc, cgroup
 RUNS = 5
 SETTLE_S = 2.0
 TOML = """\
+[agent]
 loader = "{loader}"
+socket = "{socket}"
 {probes}
 [pipeline.out.config]
 backend = "StatsD"
@@ -41,10 +42,9 @@ def main() -> None:
         os.environ["CACHE_DIRECTORY"] = str(kept)
         with cgroup.temporary(f"ingrain-bench-{os.getpid()}") as group:
             for name, loader, forget in (("core", "core", False), ("bcc", "bcc", True), ("bcc, kept", "bcc", False)):
-                config = Path(folder, "config.toml")
                 probes = "".join(PROBE.format(kind=kind, group=group.name) for kind in ("DNS", "TLS", "Network"))
-                config.write_text(TOML.format(loader=loader, probes=probes))
-                found = sorted(_started(config, kept if forget else None) for _ in range(RUNS))
+                toml = TOML.format(loader=loader, socket=Path(folder, "status.sock"), probes=probes)
+                found = sorted(_started(Path(folder), toml, kept if forget else None) for _ in range(RUNS))
                 seconds, cpu, megabytes = found[RUNS // 2]
                 print(f"{name:<10} runs after {seconds:.2f} s ({cpu:.2f} of CPU), then has {megabytes:.0f} MB resident")
         _forget(kept)
@@ -61,25 +61,16 @@ def _compiling() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _started(config: Path, forget: Path | None) -> tuple[float, float, float]:
+def _started(folder: Path, toml: str, forget: Path | None) -> tuple[float, float, float]:
     """Seconds until an agent ran, how many it took of a CPU with its children, and its MB resident some time later."""
     if forget:
         _forget(forget)
     begun = time.monotonic()
-    command = [sys.executable, "-m", "ingrain", "run", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
-        try:
-            assert agent.stderr
-            while "running" not in (line := agent.stderr.readline()):
-                if not line:
-                    raise SystemExit("the agent ended before it ran")
-            seconds = time.monotonic() - begun
-            ticks = sum(map(int, Path(f"/proc/{agent.pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
-            time.sleep(SETTLE_S)
-            status = Path(f"/proc/{agent.pid}/status").read_text()
-        finally:
-            agent.terminate()
-            agent.communicate()
+    with agent.running(folder, toml) as running:
+        seconds, process = time.monotonic() - begun, Path("/proc", str(running.process.pid))
+        ticks = sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:15]))
+        time.sleep(SETTLE_S)
+        status = (process / "status").read_text()
     (resident,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
     return seconds, ticks / os.sysconf("SC_CLK_TCK"), resident / 1024
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -113,10 +115,11 @@ class Watch:
 
     def __init__(self, toml: str, folder: Path) -> None:
         self.file = folder / "config.toml"
-        agent = "" if "[agent]" in toml else f'\n[agent]\nloader = "{os.environ["INGRAIN_TEST_LOADER"]}"\n'
-        self.file.write_text(toml + agent)
+        self.file.write_text(toml)
         self._archive = folder / "archive"
-        self.agent = Agent(config.load(self.file))
+        loaded = config.load(self.file)
+        by = msgspec.structs.replace(loaded.agent, loader=os.environ["INGRAIN_TEST_LOADER"])
+        self.agent = Agent(replace(loaded, agent=by))
         self.account: Account
 
     @contextmanager

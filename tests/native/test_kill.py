@@ -6,14 +6,11 @@ What the spool took is told by the kernel (inotify), not by the agent: an object
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import re
 import signal
 import struct
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from agents import agent
 from bucket import environ, objects, rows_of
 from conftest import Start, Talker
 from faulty import faulty
@@ -33,6 +31,8 @@ _NAME = re.compile(r"\d+-(?P<rows>\d+)-\d+-(?P<key>.+\.parquet)")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 TOML = """
+[agent]
+socket = "{socket}"
 [[probe]]
 pipelines = ["s3"]
 [probe.config]
@@ -92,21 +92,6 @@ def talking(one: Talker, other: Talker) -> Iterator[None]:
         thread.join()
 
 
-@contextmanager
-def agent(folder: Path, ended_by: signal.Signals) -> Iterator[subprocess.Popen[str]]:
-    """A run of it, from when it runs to the signal."""
-    command = [sys.executable, "-m", "ingrain", "run", str(folder / "config.toml")]
-    command += ["--account", str(folder / "account.json")]
-    said = (folder / "said").open("w+")
-    with said, subprocess.Popen(command, stderr=said, text=True, env={**os.environ, **environ(folder)}) as it:
-        until("the agent to run", lambda: it.poll() is not None or "running;" in (folder / "said").read_text())
-        try:
-            yield it
-        finally:
-            it.send_signal(ended_by)
-            it.wait(60)
-
-
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(1800)])], ids=str
 )
@@ -119,18 +104,18 @@ def test_what_the_spool_took_is_in_the_bucket_once_however_often_the_agent_is_ki
     spool.mkdir(mode=0o700)
     renamed = Renamed(spool)
     with versitygw(tmp_path) as server, faulty(int(server.url.rpartition(":")[2])) as between:
-        (tmp_path / "config.toml").write_text(TOML.format(group=group.name, url=between.url, spool=spool))
+        toml = TOML.format(group=group.name, url=between.url, spool=spool, socket=tmp_path / "status.sock")
+        running = partial(agent, toml, tmp_path, env={**os.environ, **environ(tmp_path)})
         between.rate = 40_000  # an object is under way for most of the time
         with talking(one, other):
             for _ in range(kills):
                 before = len(renamed.names())
-                with agent(tmp_path, signal.SIGKILL):
+                with running(signal.SIGKILL, -signal.SIGKILL):
                     until("an object in the spool", partial(renamed.more, before))
                     threading.Event().wait(luck.uniform(0, 0.5))
         between.mend()
-        with agent(tmp_path, signal.SIGTERM) as it:
-            until("the spool to be empty", lambda: not list(spool.glob("*.parquet")) or it.poll() is not None)
-        account = json.loads((tmp_path / "account.json").read_text())
+        with running() as last:
+            until("the spool to be empty", lambda: not list(spool.glob("*.parquet")) or last.process.poll() is not None)
         stored = {key: rows_of(key, body) for key, body in objects(server).items()}
     took = {name["key"].replace(",", "/"): int(name["rows"]) for name in map(_NAME.fullmatch, renamed.names()) if name}
     assert len(took) == len(renamed.names()) >= kills
@@ -142,6 +127,6 @@ def test_what_the_spool_took_is_in_the_bucket_once_however_often_the_agent_is_ki
         if "connection" in key
     )
     assert set(seen.values()) == {1}, "a connection is there twice"
-    station = account["pipelines"]["s3"][-1]
+    station = last.account["pipelines"]["s3"][-1]
     assert station["spooled"] == station["lost"] == 0
     assert station["received"] + station["resumed"] == station["delivered"]
