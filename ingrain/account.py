@@ -53,6 +53,13 @@ class Station:
             self.detail["died with it"] += held
         return held
 
+    def abandon(self, waiting: int) -> None:
+        """Records that waited for it will never be handled: they are lost."""
+        self.received += waiting
+        self.lost += waiting
+        if waiting:
+            self.detail["abandoned"] += waiting
+
     def past(self) -> Station:
         """What it did, when it is gone: its counts. What is in its spool is its successor's, who resumes it."""
         return replace(self, left=self.left + self.spooled, spooled=0, spooled_bytes=0, gauges={}, failing={})

@@ -133,8 +133,7 @@ def _seeing(config: Config) -> list[ProbeConfig]:
 
 def _fed(config: Config) -> dict[str, PipelineConfig]:
     """The pipelines that something of this build feeds, by name."""
-    fed = {name for probe in config.probes if probe.settings is not None for name in probe.pipelines}
-    return {name: pipeline for name, pipeline in config.pipelines.items() if name in fed}
+    return config.fed(probe for probe in config.probes if probe.settings is not None)
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ingrain import config, report, signals
+from ingrain import config, report
 from ingrain.account import Account
 from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
@@ -155,7 +155,6 @@ def _run(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
     _start_logging(loaded.log)
     _warn(options.file, loaded)
-    signals.hold()
     try:
         account = Service(options.file, loaded, _start_logging).run()
     except AgentError as error:

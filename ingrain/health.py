@@ -16,7 +16,7 @@ RECENT_S = 60.0
 """What was lost or refused is a problem for so long."""
 
 STALLED_S = 5.0
-"""Events that wait for so long while none is read are a problem: buffers are read ten times a second."""
+"""Events that wait for so long while none is read are a problem: buffers are read once a second at least."""
 
 STUCK_S = 30.0
 """Likewise records while their stage takes none: longer than any backend waits for its server."""

@@ -201,8 +201,8 @@ def _numbered(kinds: Sequence[str]) -> list[str]:
 
 def build(config: Config, probes: Container[str]) -> dict[str, Pipeline]:
     """The pipelines that probes of these types feed, started. Raises ValueError where a backend lacks a setting."""
-    fed = {name for probe in config.probes if probe.type in probes for name in probe.pipelines}
-    pipelines = {name: Pipeline(pipeline) for name, pipeline in config.pipelines.items() if name in fed}
+    fed = config.fed(probe for probe in config.probes if probe.type in probes)
+    pipelines = {name: Pipeline(pipeline) for name, pipeline in fed.items()}
     for pipeline in pipelines.values():
         pipeline.fill()
     for pipeline in pipelines.values():

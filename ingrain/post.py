@@ -62,10 +62,7 @@ class Post:
     def abandon(self) -> int:
         """Close, where nobody works any more, and count what waits as lost: so many records."""
         left = self.inbox.abandon()
-        self.station.received += left
-        self.station.lost += left
-        if left:
-            self.station.detail["abandoned"] += left
+        self.station.abandon(left)
         return left
 
     def stop(self, *, block: bool) -> None:

@@ -105,11 +105,7 @@ class Stage(pykka.ThreadingActor):
 
     def on_stop(self) -> None:
         """Pykka's last call: whoever waits for room is let go, what waits in the inbox is counted as lost."""
-        left = self.actor_inbox.abandon()
-        self.station.received += left
-        self.station.lost += left
-        if left:
-            self.station.detail["abandoned"] += left
+        self.station.abandon(self.actor_inbox.abandon())
 
     def wake_in(self, seconds: float) -> None:
         """Ask for one `tick` that many seconds from now, unless an earlier one is already asked for."""

@@ -146,9 +146,7 @@ class Sent(Objects):
         """End, and tell what stays in the spool for the next start."""
         if self._uploader is None:
             return
-        self._uploader.close()
-        self._settle(self._uploader)
-        self._uploader = None
+        self._let_go(self._uploader)
         if self.station.spooled:
             what = "%s: %d records in %d bytes stay in the spool %s: the next start sends them"
             log.warning(what, self.station.name, self.station.spooled, self.station.spooled_bytes, self._folder)
@@ -173,9 +171,7 @@ class Sent(Objects):
     def _start(self) -> None:
         """Open the spool, and send what is in it. Raises SpoolError and OSError."""
         if self._uploader is not None:  # its folder was taken away
-            self._uploader.close()
-            self._settle(self._uploader)
-            self._uploader = None
+            self._let_go(self._uploader)
             self._lost(
                 self.station.spooled, self.station.spooled_bytes, "gone from the spool", "its folder was removed"
             )
@@ -193,6 +189,11 @@ class Sent(Objects):
             log.warning(what, self.station.name, spool.unfinished, spool.unfinished_bytes)
         self._make_room(self._uploader, 0)
         self._drop_old(self._uploader)
+
+    def _let_go(self, uploader: Uploader) -> None:
+        uploader.close()
+        self._settle(uploader)
+        self._uploader = None
 
     def _wake(self) -> None:
         """Called by the uploader's threads."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -64,3 +65,8 @@ class Config:
     log: LogConfig
     agent: AgentConfig
     warnings: list[Problem] = field(default_factory=list)
+
+    def fed(self, probes: Iterable[ProbeConfig]) -> dict[str, PipelineConfig]:
+        """The pipelines that these probes feed, by name, in the order of the file."""
+        names = {name for probe in probes for name in probe.pipelines}
+        return {name: pipeline for name, pipeline in self.pipelines.items() if name in names}

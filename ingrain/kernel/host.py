@@ -12,6 +12,7 @@ from pathlib import Path
 from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.packages import NotInstalledError
+from ingrain.kernel.symbols import BTF, has_btf
 
 CAPABILITIES = {
     "CAP_BPF": (39, "load programs and make maps"),
@@ -74,8 +75,7 @@ def _kernel() -> str:
 
 
 def _btf() -> str:
-    path = Path("/sys/kernel/btf/vmlinux")
-    return f"{path}, {path.stat().st_size} bytes" if path.exists() else "none: BCC compiles the probes here, if it can"
+    return f"{BTF}, {BTF.stat().st_size} bytes" if has_btf() else "none: BCC compiles the probes here, if it can"
 
 
 def _bcc() -> str:

@@ -7,12 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 _CHUNK = 1 << 20
-_BTF = Path("/sys/kernel/btf/vmlinux")
+BTF = Path("/sys/kernel/btf/vmlinux")
+"""Where the running kernel tells its own types."""
 
 
 def has_btf() -> bool:
     """Whether the running kernel tells its own types (CONFIG_DEBUG_INFO_BTF)."""
-    return _BTF.exists()
+    return BTF.exists()
 
 
 def addresses(names: Collection[str]) -> dict[str, int]:
