@@ -17,7 +17,7 @@ from typing import Any
 import agent
 import attached
 import group
-from agent import BenchError
+from agent import BenchError, Running
 from attached import Attached
 from native import FLOOD_FRAME, Generator
 from targets import Place, Target
@@ -31,6 +31,8 @@ Frames = Sequence[tuple[int, bytes]]
 """Each with the number of the program that it is for."""
 
 _TOML = """
+[agent]
+{settings}
 [[probe]]
 pipelines = ["bench"]
 [probe.config]
@@ -97,11 +99,38 @@ class Load:
         return self.cpu_s * 1e6 / max(1, self.events - self.all_lost)
 
 
-def run(folder: Path, kind: Kind, place: Place, rate: float, seconds: float) -> Load:
-    """Offer events at a rate (a second; 0: as fast as can be). Raises BenchError where the account is wrong."""
+@dataclass(slots=True)
+class Loaded:
+    """An agent that is ready for a load, and where its records end. `made`: events that there were."""
+
+    running: Running
+    target: Target
+    _folder: Path
+    _kind: Kind
+    _programs: Mapping[str, Attached]
+    made: int = 0
+
+    @contextmanager
+    def at(self, rate: float) -> Iterator[Generator]:
+        """Events inside, so many a second; 0: as fast as can be."""
+        with _generator(self._folder, self._kind, self._programs, rate) as generator:
+            try:
+                yield generator
+            finally:
+                self.made += generator.stop().done
+
+    def lost(self) -> dict[str, int]:
+        """Where events were lost, and how many, once the agent has ended. Raises BenchError for a wrong account."""
+        return _check(self.running.account, self.made, self.target)
+
+
+@contextmanager
+def loaded(folder: Path, kind: Kind, place: Place, settings: str = "") -> Iterator[Loaded]:
+    """An agent inside, ended at the end. settings: lines of its `[agent]`."""
     with group.own() as cgroup, place(folder) as target:
         key, regex, replace_with = kind.regex
         toml = _TOML.format(
+            settings=settings,
             probe=kind.probe,
             cgroup=cgroup.name,
             buffer_kb=BUFFER_KB,
@@ -112,14 +141,19 @@ def run(folder: Path, kind: Kind, place: Place, rate: float, seconds: float) -> 
             replace_with=replace_with,
         )
         with agent.running(folder, toml, target.environment) as running, attached.programs(cgroup) as programs:
-            used = running.cpu_s()
-            with _generator(folder, kind, programs, rate) as generator:
-                time.sleep(seconds)
-                generated = generator.stop()
-            memory_mb = running.memory_mb()
-        lost = _check(running.account, generated.done, target)
-    spent = running.cpu_s_at_end - used
-    return Load(rate, generated.done, generated.seconds + running.ending_s, spent, lost, memory_mb)
+            yield Loaded(running, target, folder, kind, programs)
+
+
+def run(folder: Path, kind: Kind, place: Place, rate: float, seconds: float) -> Load:
+    """Offer events at a rate (a second; 0: as fast as can be). Raises BenchError where the account is wrong."""
+    with loaded(folder, kind, place) as it:
+        used = it.running.cpu_s()
+        with it.at(rate) as generator:
+            time.sleep(seconds)
+            generated = generator.stop()
+        memory_mb = it.running.memory_mb()
+    spent = it.running.cpu_s_at_end - used
+    return Load(rate, it.made, generated.seconds + it.running.ending_s, spent, it.lost(), memory_mb)
 
 
 @contextmanager

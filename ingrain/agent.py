@@ -13,10 +13,12 @@ from ingrain import memory
 from ingrain.account import Account
 from ingrain.config import Config, PipelineConfig, ProbeConfig
 from ingrain.grains import OWN
+from ingrain.health import RECENT_S
 from ingrain.pipelines import Instead, Pipelines
 from ingrain.probe import LiveProbe
 from ingrain.probes import Probes
 from ingrain.registry import find_class
+from ingrain.room import Room, resident
 from ingrain.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,8 @@ class Agent:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._pipelines = Pipelines()
+        self._room = Room(config.agent.memory)
+        self._pipelines = Pipelines(self._room)
         self._probes = Probes()
         self._telemetry: list[Telemetry] = []
 
@@ -65,6 +68,7 @@ class Agent:
         """
         fed = _fed(config)
         self._pipelines.change(fed, self._feed, beat)
+        self._room.limit = config.agent.memory
         seeing = _seeing(config)
         self._probes.change(seeing, self._pipelines.by_name, config.agent.loader)
         if seeing and not self.probes:
@@ -89,16 +93,26 @@ class Agent:
         return Account(self._probes.account(), self._pipelines.account())
 
     def mend(self) -> None:
-        """Put another stage where one has died."""
+        """Put another stage where one has died; make room where memory is tight."""
         self._pipelines.mend()
+        if self._room.make():
+            self._pipelines.relieve()
 
     def problems(self) -> list[str]:
         """What is wrong that no count tells."""
-        return self._probes.problems() + self._pipelines.problems()
+        return self._probes.problems() + self._pipelines.problems() + self._tight()
 
     def stalled(self) -> str:
         """Why nothing is read any more; empty where all is well. An agent that is so does not recover."""
         return self._probes.stalled()
+
+    def _tight(self) -> list[str]:
+        if self._room.limit is None or not self._room.full_within(RECENT_S):
+            return []
+        limit, now = self._room.limit >> 20, resident() >> 20
+        return [
+            f"memory is tight: {now:,} MiB of memory_limit ({limit:,} MiB): pipelines take little, and refuse the rest"
+        ]
 
     def _feed(self, instead: Instead) -> None:
         self._probes.feed(instead)

@@ -52,11 +52,14 @@ class Inbox:
         self._envelopes: deque[tuple[Envelope[Any], int, int]] = deque()
         self._changed = threading.Condition()
 
-    def offer(self, batch: Batch) -> bool:
-        """Take the batch, or say at once that it does not fit (or that the inbox is closed)."""
+    def offer(self, batch: Batch, *, tight: bool = False) -> bool:
+        """Take the batch, or say at once that it does not fit (or that the inbox is closed).
+
+        tight: memory is; then it is taken only when no other batch waits.
+        """
         size = _bytes(batch)
         with self._changed:
-            if self._closed or not self._fits(len(batch), size):
+            if self._closed or not self._fits(len(batch), size) or (tight and self._bytes):
                 return False
             self._append(Envelope(batch), len(batch), size)
             return True

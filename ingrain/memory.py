@@ -33,3 +33,10 @@ def frugal() -> None:
     if mallopt is not None:
         for parameter, value in ((_M_MMAP_THRESHOLD, _LARGE), (_M_TRIM_THRESHOLD, _KEPT), (_M_ARENA_MAX, _ARENAS)):
             mallopt(parameter, value)
+
+
+def trim() -> None:
+    """Give back all that is free now; a C library without malloc_trim(3) keeps its own ways."""
+    trimmed = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trimmed is not None:
+        trimmed(0)

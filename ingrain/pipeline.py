@@ -18,7 +18,8 @@ from ingrain.config import Config, PipelineConfig
 from ingrain.inbox import BETWEEN_BYTES, BETWEEN_RECORDS, INBOX_BYTES, INBOX_RECORDS, Inbox
 from ingrain.post import Post
 from ingrain.registry import find_class
-from ingrain.stage import Flush, Stage
+from ingrain.room import Room
+from ingrain.stage import Flush, Relieve, Stage
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,17 @@ class Pipeline:
     Its door is open at once; its stages are constructed by `fill` and work from `begin` on. A stage that dies is
     followed by another, with the same settings, when `mend` is called; what it held is counted as lost, what waited
     for it is kept. A pipeline whose stages die again and again is given up: `stopped` tells why. `door`: its first
-    inbox, which may be one that another pipeline left.
+    inbox, which may be one that another pipeline left. `room`: while that is full, the door lets in a batch at a time.
     """
 
-    def __init__(self, config: PipelineConfig, door: Inbox | None = None) -> None:
+    def __init__(self, config: PipelineConfig, door: Inbox | None = None, room: Room | None = None) -> None:
         self.name = config.name
         self.config = config
         self.stopped = ""
         self.wants: frozenset[str] | None = None
         """Tags that its batches have to have; None: all that there are."""
         self._posts: list[Post] = []
+        self._room = room or Room()
         self._begun = False
         self._alive = 0  # the first post that works: those before it were given up
         self._deaths: deque[float] = deque()
@@ -85,7 +87,7 @@ class Pipeline:
     def offer(self, batch: Batch) -> bool:
         """Let the batch in, or, where the pipeline is full, refuse and count it. Never waits."""
         head = self._posts[0]
-        taken = head.inbox.offer(batch)
+        taken = head.inbox.offer(batch, tight=self._room.full)
         if not taken:
             head.station.refused += len(batch)
         return taken
@@ -140,6 +142,11 @@ class Pipeline:
     def flushed(self, seconds: float) -> bool:
         """Wait so long for the `flush` to end; whether it has."""
         return self._flush.done.wait(seconds)
+
+    def relieve(self) -> None:
+        """Tell every stage that works to hold less; returns at once."""
+        for post in self._posts[self._alive :]:
+            post.tell(Relieve())
 
     def finish(self, deadline: float) -> bool:
         """Wait for the `flush` to end, then stop every stage; false if that was not done by `deadline`.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from ingrain.account import Station, together
 from ingrain.config import PipelineConfig
 from ingrain.pipeline import Pipeline, finish
+from ingrain.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,10 @@ _BEAT_S = 0.2
 
 
 class Pipelines:
-    """For one thread, but `account`. `by_name`: those that are fed."""
+    """For one thread, but `account`. `by_name`: those that are fed. `room`: what all of them share."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room()
         self.by_name: dict[str, Pipeline] = {}
         self._leaving: list[Pipeline] = []
         self._ended: defaultdict[str, list[Station]] = defaultdict(list)
@@ -44,9 +46,9 @@ class Pipelines:
         feed: has one pipeline fed instead of another. beat: called again and again while it takes time. Raises
         ValueError where one lacks a setting; then all is as it was.
         """
-        added = [Pipeline(config) for name, config in configs.items() if name not in self.by_name]
+        added = [Pipeline(config, room=self._room) for name, config in configs.items() if name not in self.by_name]
         changed = {
-            old: Pipeline(config)
+            old: Pipeline(config, room=self._room)
             for name, config in configs.items()
             if (old := self.by_name.get(name)) and not old.serves(config)
         }
@@ -77,6 +79,11 @@ class Pipelines:
         """Put another stage where one has died."""
         for pipeline in (*self.by_name.values(), *self._leaving):
             pipeline.mend()
+
+    def relieve(self) -> None:
+        """Have all of them hold less."""
+        for pipeline in (*self.by_name.values(), *self._leaving):
+            pipeline.relieve()
 
     def finish(self) -> None:
         """Deliver what is in them, and stop them."""
@@ -110,7 +117,7 @@ class Pipelines:
         except BaseException:
             for pipeline in changed.values():
                 pipeline.leave()
-            back = {new: Pipeline(old.config, new.door) for old, new in changed.items()}
+            back = {new: Pipeline(old.config, new.door, self._room) for old, new in changed.items()}
             self._switch(back, feed)
             self._gone(back)
             for pipeline in back.values():

@@ -28,6 +28,11 @@ class Flush:
     done: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(frozen=True, slots=True)
+class Relieve:
+    """Memory is tight: hand on what is held back, as far as that frees any."""
+
+
 class StageError(RuntimeError):
     """A stage cannot go on; the message says of what it dies."""
 
@@ -102,6 +107,8 @@ class Stage(pykka.ThreadingActor):
                 self._guarded("a tick", 0, self.tick)
             case Flush():
                 self._guarded("a flush", 0, self._flush)
+            case Relieve():
+                self._guarded("tight memory", 0, self.relieve)
 
     def on_stop(self) -> None:
         """Pykka's last call: whoever waits for room is let go, what waits in the inbox is counted as lost."""
@@ -115,6 +122,9 @@ class Stage(pykka.ThreadingActor):
 
     def tick(self) -> None:
         """The time asked for with `wake_in` has come."""
+
+    def relieve(self) -> None:
+        """Hold less."""
 
     def _batch(self, batch: Batch) -> None:
         raise NotImplementedError
@@ -165,6 +175,10 @@ class Step(Stage):
         return ()
 
     def tick(self) -> None:
+        """Hand on what was held back."""
+        self._send(self.release())
+
+    def relieve(self) -> None:
         """Hand on what was held back."""
         self._send(self.release())
 

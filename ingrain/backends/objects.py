@@ -36,6 +36,8 @@ HELD_BYTES = 24 << 20
 PARTITIONS = 64
 """Objects in the making at the most: records of many hours at once (a clock that jumps) must not open a file each."""
 
+_KEPT = 4  # one record of so many is held back where memory is short
+
 _NAMES = 100  # tried for an object before its place is given up
 
 _Key = tuple[str, pa.Schema, int, bool]
@@ -105,7 +107,7 @@ class Objects(Backend):
                 self._write(key, KEEP_ROWS)
         while sum(one.bytes for one in self._partitions.values()) > HELD_BYTES:
             key = max(self._partitions, key=lambda one: self._partitions[one].bytes)
-            self._write(key, self._partitions[key].rows // 4)
+            self._write(key, self._partitions[key].rows // _KEPT)
         while len(self._partitions) > PARTITIONS:
             self._roll(min(self._partitions, key=lambda one: self._partitions[one].since))
 
@@ -118,6 +120,11 @@ class Objects(Backend):
         finally:
             if self._partitions:
                 self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
+
+    def relieve(self) -> None:
+        """Write most of what is held; the newest records stay, which may not be in order yet."""
+        for key, partition in list(self._partitions.items()):
+            self._write(key, partition.rows // _KEPT)
 
     def flush(self) -> None:
         """Complete all objects."""

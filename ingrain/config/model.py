@@ -13,6 +13,7 @@ import msgspec
 
 from ingrain.config.problems import Problem
 from ingrain.kernel.loaders import Loader
+from ingrain.room import bytes_of, is_size
 from ingrain.settings import Settings
 from ingrain.status import SOCKET, is_socket
 
@@ -49,11 +50,18 @@ class AgentConfig(Settings, frozen=True):
     """`[agent]`.
 
     socket: where `ingrain status` asks; of several agents on one host each has its own. loader: which object of a probe
-    is loaded, where the probe does not say.
+    is loaded, where the probe does not say. memory_limit: the most that the agent may have resident, like 150M; what it
+    could not keep within that is refused at the doors of the pipelines, and counted.
     """
 
     socket: Annotated[str, msgspec.Meta(extra={"check": is_socket})] = SOCKET
     loader: Loader = "auto"
+    memory_limit: Annotated[str, msgspec.Meta(extra={"check": is_size})] | None = None
+
+    @property
+    def memory(self) -> int | None:
+        """The limit in bytes."""
+        return None if self.memory_limit is None else bytes_of(self.memory_limit)
 
 
 @dataclass(frozen=True, slots=True)
