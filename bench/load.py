@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,14 @@ class Load:
 
 @dataclass(slots=True)
 class Loaded:
-    """An agent that is ready for a load, and where its records end. `made`: events that there were."""
+    """An agent that is ready for a load. made: events that there were. lost: how many, and where, when it has ended."""
 
     running: Running
-    target: Target
     _folder: Path
     _kind: Kind
     _programs: Mapping[str, Attached]
     made: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def at(self, rate: float) -> Iterator[Generator]:
@@ -119,14 +119,10 @@ class Loaded:
             finally:
                 self.made += generator.stop().done
 
-    def lost(self) -> dict[str, int]:
-        """Where events were lost, and how many, once the agent has ended. Raises BenchError for a wrong account."""
-        return _check(self.running.account, self.made, self.target)
-
 
 @contextmanager
 def loaded(folder: Path, kind: Kind, place: Place, settings: str = "") -> Iterator[Loaded]:
-    """An agent inside, ended at the end. settings: lines of its `[agent]`."""
+    """An agent inside, ended at the end. settings: lines of its `[agent]`. Raises BenchError for a wrong account."""
     with group.own() as cgroup, place(folder) as target:
         key, regex, replace_with = kind.regex
         toml = _TOML.format(
@@ -141,7 +137,8 @@ def loaded(folder: Path, kind: Kind, place: Place, settings: str = "") -> Iterat
             replace_with=replace_with,
         )
         with agent.running(folder, toml, target.environment) as running, attached.programs(cgroup) as programs:
-            yield Loaded(running, target, folder, kind, programs)
+            yield (it := Loaded(running, folder, kind, programs))
+        it.lost = _check(running.account, it.made, target)
 
 
 def run(folder: Path, kind: Kind, place: Place, rate: float, seconds: float) -> Load:
@@ -153,7 +150,7 @@ def run(folder: Path, kind: Kind, place: Place, rate: float, seconds: float) -> 
             generated = generator.stop()
         memory_mb = it.running.memory_mb()
     spent = it.running.cpu_s_at_end - used
-    return Load(rate, it.made, generated.seconds + it.running.ending_s, spent, it.lost(), memory_mb)
+    return Load(rate, it.made, generated.seconds + it.running.ending_s, spent, it.lost, memory_mb)
 
 
 @contextmanager

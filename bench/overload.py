@@ -73,14 +73,13 @@ def main() -> int:
             ):
                 phases.append(_phase(it, folder / "status.sock", phase, rate, seconds))
                 print(_row(phases[-1]), flush=True)
-        lost = it.lost()
     easy, flood, _, after = phases
     told = {
         "phases": [asdict(phase) for phase in phases],
         "flood_ratio": flood.made / flood.taken,
         "memory_ratio": max(phase.memory_mb for phase in phases[1:]) / easy.memory_mb,
         "lost_after": after.lost + after.refused,
-        "lost": lost,
+        "lost": it.lost,
     }
     print(json.dumps(told))
     return 0

@@ -55,12 +55,11 @@ def main() -> int:
                     if len(samples) % ROW_EVERY == 1:
                         print(_row(samples[-1]), flush=True)
                     time.sleep(SAMPLE_S)
-        lost = it.lost()
     settled = samples[len(samples) // FILLING :]
     told = {
         "minutes": options.minutes,
         "events": it.made,
-        "lost": lost,
+        "lost": it.lost,
         "memory_mb": {"first": settled[0].memory_mb, "last": settled[-1].memory_mb, "most": _most(settled)},
         "memory_mb_per_hour": _slope(settled),
         "descriptors": {"first": settled[0].descriptors, "last": settled[-1].descriptors},
