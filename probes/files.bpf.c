@@ -44,7 +44,8 @@ static __always_inline int tell_opened(void *ctx, struct call *call, __u32 flags
 	s->access.detail[0] = flags;
 	if (BPF_CORE_READ(file, f_mode) & MODE_CREATED)
 		s->access.marks |= IS_NEW;
-	tell(ctx, s, OPENED);
+	if (!tell(ctx, s, OPENED) && is_counted(file, 0))
+		is_named(&s->access.file);
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  * which the user side reads the other.
  *
  * The first time in an interval, what process and file are is handed over as an event, by whose `file` the user side
- * knows the counts. What there is no room for is counted as uncounted.
+ * knows the counts; where the file was opened in that interval, that event has told it. What there is no room for is
+ * counted as uncounted.
  */
 #pragma once
 
@@ -19,6 +20,7 @@ enum moved_direction {
 struct moved {
 	__u64 bytes[2];
 	__u64 calls[2];
+	__u64 first; /* when the first of them returned; CLOCK_MONOTONIC, ns */
 	__u64 named; /* whether its event was handed over; if not, the next call tries again */
 };
 
@@ -78,6 +80,17 @@ static __always_inline void count_uncounted(__u64 bytes)
 		__sync_fetch_and_add(&c->uncounted, 1);
 		__sync_fetch_and_add(&c->uncounted_bytes, bytes);
 	}
+}
+
+/* Its event was handed over. */
+static __always_inline void is_named(const struct file_of *key)
+{
+	struct moved named = { .named = 1 };
+	__u32 zero = 0;
+	void *active = bpf_map_lookup_elem(&moved, &zero);
+
+	if (active)
+		bpf_map_update_elem(active, key, &named, BPF_NOEXIST);
 }
 
 /* Makes sure that there are counts for a file, and that the user side knows whose; 0 where it is not to be seen. */
@@ -140,6 +153,8 @@ static __always_inline void count_moved(void *ctx, __u32 function, struct file *
 		m = name_moved(ctx, function, active, &key, bytes);
 	if (!m)
 		return;
+	if (!m->first)
+		m->first = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&m->bytes[direction], bytes);
 	__sync_fetch_and_add(&m->calls[direction], 1);
 }

@@ -6,7 +6,6 @@ In: `struct access` for each, with its paths behind it, and the bytes that are c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
 from ingrain.grains import watched
 from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
 from ingrain.grains.grain import Grain, Made
-from ingrain.grains.moved import Counted, Known, Moved, Whose
+from ingrain.grains.moved import Counted, Known, Moved, Whose, rows_of
 from ingrain.grains.opening import device_name, kind_of, open_flags, permissions, protection
 from ingrain.grains.paths import path_of
 from ingrain.grains.text_columns import texts
@@ -167,7 +166,8 @@ class Files(Grain):
         """A batch a measurement."""
         kinds = drained.events["kind"]
         self.malformed += int(np.count_nonzero(kinds > _NAMED))
-        self._learn(drained, np.flatnonzero(kinds == _NAMED))
+        self.parts += int(np.count_nonzero(kinds == _NAMED))
+        self._learn(drained, np.flatnonzero((kinds == _NAMED) | (kinds == _OPENED)))
         for kind, measurement in MEASUREMENTS.items():
             rows = np.flatnonzero(kinds == kind)
             if not len(rows):
@@ -198,11 +198,9 @@ class Files(Grain):
 
     def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""
-        self.parts += len(rows)
-        for row in rows.tolist():
-            event, behind = drained.events[row], drained.payloads[row]
-            path = path_of(behind[: event["path"]], int(event["marks"]) & _IS_CUT)
-            self._whose.learn(event["file"].tobytes(), Known(event.tobytes(), path))
+        events, behind = drained.events[rows], [drained.payloads[row] for row in rows.tolist()]
+        for key, event, path in zip(rows_of(events["file"]), rows_of(events), _paths(events, behind), strict=True):
+            self._whose.learn(key, Known(event, path))
 
     def _columns(self, counted: Sequence[Counted]) -> dict[str, Made]:
         """Timestamp and tags."""
@@ -210,14 +208,13 @@ class Files(Grain):
         raw = b"".join(one.known.event if one.known else nobody for one in counted)
         events = np.frombuffer(raw, self._access).copy()
         events["file"] = np.frombuffer(b"".join(one.key for one in counted), events.dtype["file"])
-        at = self.clock(events["process"]["time"])
-        at[[one.known is None for one in counted]] = time.time_ns()
+        firsts = np.frombuffer(b"".join(one.moved for one in counted), self._counts)["first"]
         paths = [one.known.path if one.known else None for one in counted]
         tags = processes(events["process"], self.containers) | _files(events, paths) | _deleted(events)
-        return tags | {"timestamp": pa.array(at, TIMESTAMP)}
+        return tags | {"timestamp": pa.array(self.clock(firsts), TIMESTAMP)}
 
 
-def _paths(events: Events, behind: Sequence[bytes]) -> list[str | None]:
+def _paths(events: Events, behind: Sequence[bytes]) -> list[str]:
     cut = (events["marks"] & _IS_CUT).tolist()
     return [path_of(text[:size], end) for text, size, end in zip(behind, events["path"].tolist(), cut, strict=True)]
 

@@ -1,7 +1,8 @@
 """Bytes that processes read and write, as the kernel half counts them (probes/moved.h), with whose they are.
 
-The counts of an interval come from one of two maps, by a key; process and path came before in an event with that key,
-once an interval. What is remembered of such events is bounded; counts beyond it are told without process and path.
+The counts of an interval come from one of two maps, by a key. Process and path came before, in an event with that key:
+the file was opened in the interval, or the event is for the counts alone. What is remembered of such events is bounded;
+counts beyond it are told without process and path.
 """
 
 from __future__ import annotations
@@ -99,9 +100,10 @@ class Moved:
         read, self._active = self._active, 1 - self._active
         maps.swap(self._outer, self._maps[self._active])
         keys, values = maps.take_all(self._maps[read], self._key, self._value)
-        return list(zip(_rows(keys), _rows(values), (values["named"] != 0).tolist(), strict=True))
+        return list(zip(rows_of(keys), rows_of(values), (values["named"] != 0).tolist(), strict=True))
 
 
-def _rows(array: Events) -> list[bytes]:
+def rows_of(array: Events) -> list[bytes]:
+    """Each row's struct, as bytes."""
     raw, width = array.tobytes(), array.dtype.itemsize
     return [raw[at : at + width] for at in range(0, len(raw), width)]

@@ -211,6 +211,24 @@ def test_many_small_reads_are_a_handful_of_records_with_every_byte(watch: Making
     whole(watching)
 
 
+def test_a_file_that_is_opened_and_read_at_once_is_one_event(watch: Making, start: Start, tmp_path: Path) -> None:
+    folder, count = tmp_path / "many", 200
+    folder.mkdir()
+    for number in range(count):
+        (folder / str(number)).write_text("x" * number)
+    watching = watch("Files", extra=settings(monitor=[folder], more="interval_ms = 60_000"))
+    with watching():
+        script = f"for number in range({count}): open({str(folder)!r} + f'/{{number}}').read()"
+        run(start, sys.executable, "-I", "-S", "-c", script)
+    opened, read = watching.rows("file.open"), watching.rows("file.read")
+    assert {row["path"]: row["value"] for row in read} == {str(folder / str(n)): n for n in range(count)}
+    begun = {row["path"]: row["timestamp"] for row in opened}
+    assert all(begun[row["path"]] < row["timestamp"] for row in read), "the time is that of the first reading"
+    (probe,) = watching.account.probes
+    assert (probe.received, probe.parts) == (count, 0)
+    whole(watching)
+
+
 HOSTILE = [
     b"new\nline",
     b"\x1b[31mred\x1b[0m",
