@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Processes that live for a moment: `churn FIRST COUNT PORT` makes COUNT of them, one after the other. Each takes a name
- * of its own, churn- and its number, sends that to 127.0.0.1:PORT by UDP, tells on stdout its number, process id and
- * the port that it sent from, and ends.
+ * Processes that live for a moment: `churn FIRST COUNT PORT` makes COUNT of them, one after the other. Each executes this
+ * program anew, takes a name of its own, churn- and its number, sends that to 127.0.0.1:PORT by UDP, tells on stdout its
+ * number, process id and the port that it sent from, and ends.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void live(int number, int port)
+static int live(int number, int port)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_in from;
@@ -31,25 +31,30 @@ static void live(int number, int port)
 	if (getsockname(fd, (struct sockaddr *)&from, &size))
 		err(1, "%s does not know its port", name);
 	dprintf(1, "%d %d %d\n", number, getpid(), ntohs(from.sin_port));
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	int first, count, port, status;
+	int first, count, status;
+	char number_of[12];
 
+	if (argc == 3)
+		return live(atoi(argv[1]), atoi(argv[2]));
 	if (argc != 4)
 		return 2;
 	first = atoi(argv[1]);
 	count = atoi(argv[2]);
-	port = atoi(argv[3]);
 	for (int number = first; number < first + count; number++) {
-		pid_t pid = fork();
+		pid_t pid;
 
+		snprintf(number_of, sizeof(number_of), "%d", number);
+		pid = vfork();
 		if (pid < 0)
-			err(1, "fork");
+			err(1, "vfork");
 		if (!pid) {
-			live(number, port);
-			_exit(0);
+			execl(argv[0], argv[0], number_of, argv[3], (char *)0);
+			_exit(1);
 		}
 		if (waitpid(pid, &status, 0) != pid || status)
 			errx(1, "a process failed");
