@@ -6,7 +6,7 @@ make batches, steps change their columns, backends deliver them.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -94,3 +94,14 @@ class Batch:
     def with_records(self, records: pa.RecordBatch) -> Batch:
         """The same measurement with other records."""
         return replace(self, records=records)
+
+    def with_tags(self, columns: Mapping[str, pa.Array]) -> Batch:
+        """With these tags: one that is there is replaced in its place, others come last. What is a value stays."""
+        records, fixed = self.records, {"timestamp", *self.measurement.value_names}
+        for name, column in columns.items():
+            at = records.schema.get_field_index(name)
+            if at < 0:
+                records = records.append_column(name, column)
+            elif name not in fixed:
+                records = records.set_column(at, name, column)
+        return self.with_records(records)

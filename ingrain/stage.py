@@ -37,6 +37,10 @@ class StageError(RuntimeError):
     """A stage cannot go on; the message says of what it dies."""
 
 
+Place = tuple[str | int, ...]
+"""Where something stands in a step's settings."""
+
+
 class Downstream(Protocol):
     """The next stage, or its place."""
 
@@ -165,6 +169,18 @@ class Step(Stage):
         """The tags that a batch has to have for it, where those after it want these; None: all that there are."""
         del settings, after
         return None
+
+    @classmethod
+    def leaves(cls, settings: Any, before: frozenset[str]) -> frozenset[str]:
+        """The tags that a record has behind it, of one that has these before it."""
+        del settings
+        return before
+
+    @classmethod
+    def names(cls, settings: Any) -> Iterable[tuple[Place, str]]:
+        """The tags that its settings name, each with its place in them: keys, and numbers in lists."""
+        del settings
+        return ()
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         """What becomes of this batch now."""

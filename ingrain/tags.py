@@ -4,6 +4,7 @@ ALIASES = {
     "process_str": "process",
     "process_name": "process",
     "process_pid": "process_id",
+    "task_id": "process_id",
     "s_ip_str": "s_ip",
     "d_ip_str": "d_ip",
     "source_ip_ip": "s_ip",
@@ -14,10 +15,16 @@ ALIASES = {
     "ino_id": "inode",
     "sni_list": "sni",
     "alpn_list": "alpn",
+    "alpn_str": "alpn",
     "ciphersuites_list": "ciphersuites",
     "ciphersuite_str": "ciphersuite",
     "q_name_str": "q_name",
+    "q_address_str": "q_name",
+    "q_domain_str": "q_name",
+    "q_dnstype": "q_type",
     "answers_list": "answers",
+    "q_answer_ip_list": "answers",
+    "syscall_str": "syscall",
 }
 """Later spelling -> the name used here."""
 

@@ -5,12 +5,13 @@ ingraind's own files have such things: a pipeline that nothing feeds, a Whitelis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ingrain.batch import Measurement
 from ingrain.config.model import Config, PipelineConfig
-from ingrain.config.positions import Path
 from ingrain.config.problems import Problems, near, quoted
+from ingrain.registry import find_class
+from ingrain.steps import STEPS
 from ingrain.tags import canonical
 
 
@@ -34,30 +35,25 @@ def doubt(config: Config, measured: Mapping[int, Sequence[Measurement] | None], 
 def _doubt_keys(
     pipeline: PipelineConfig, present: Mapping[str, Sequence[Measurement]], absent: Sequence[str], problems: Problems
 ) -> None:
-    of_probes = {tag.name for measurements in present.values() for one in measurements for tag in one.tags}
-    tags = set(of_probes)
-    for at, (_, settings) in enumerate(pipeline.steps):
-        for where, key in _named(settings):
+    of_probes = frozenset(tag.name for measurements in present.values() for one in measurements for tag in one.tags)
+    tags = seen = of_probes
+    dropped: dict[str, str] = {}
+    for at, (kind, settings) in enumerate(pipeline.steps):
+        step = find_class(STEPS[kind])
+        for where, key in step.names(settings):
             path = ("pipeline", pipeline.name, "steps", at, *where)
             if canonical(key) in tags:
                 continue
-            if canonical(key) in of_probes:
-                problems.warn(path, f"no record has {quoted(key)} here: a Whitelist before this step drops it")
+            if canonical(key) in dropped:
+                who = dropped[canonical(key)]
+                problems.warn(path, f"no record has {quoted(key)} here: a {who} before this step drops it")
                 continue
             measuring = ", ".join(present)
-            close = near(key, of_probes)
+            close = near(key, seen)
             whose = f" It may be one of {', '.join(absent)}, which this build does not have." if absent else ""
             problems.warn(
                 path, f"no record of {measuring} has the tag {quoted(key)}.{whose or close}".removesuffix(".")
             )
-        allow = getattr(settings, "allow", None)
-        if allow is not None:
-            tags &= {canonical(tag) for tag in allow}
-
-
-def _named(settings: object) -> Iterable[tuple[Path, str]]:
-    """The tags that a step's settings name, each with its place in them."""
-    for at, tag in enumerate(getattr(settings, "allow", ())):
-        yield ("allow", at), tag
-    for at, pattern in enumerate(getattr(settings, "patterns", ())):
-        yield ("patterns", at, "key"), pattern.key
+        left = step.leaves(settings, tags)
+        dropped |= dict.fromkeys(tags - left, kind)
+        tags, seen = left, seen | left

@@ -4,8 +4,10 @@ STEPS = {
     "Whitelist": "ingrain.steps.whitelist:Whitelist",
     "Regex": "ingrain.steps.regex:Regex",
     "Buffer": "ingrain.steps.buffer:Buffer",
+    "AddSystemDetails": "ingrain.steps.system_details:AddSystemDetails",
+    "Container": "ingrain.steps.container:Container",
 }
 """`type` in the file -> where its class is; imported when a pipeline uses it."""
 
-LATER = ("AddSystemDetails", "Container", "Exec")
+LATER: tuple[str, ...] = ("Exec",)
 """ingraind's steps that this build does not have."""

@@ -17,7 +17,7 @@ from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.columns import as_text
 from ingrain.settings import Settings
-from ingrain.stage import Downstream, Step
+from ingrain.stage import Downstream, Place, Step
 from ingrain.tags import canonical
 from ingrain.text import harmless
 
@@ -81,6 +81,11 @@ class Regex(Step):
         """What those after it want: it looks at no tag but the one that it changes."""
         del settings
         return after
+
+    @classmethod
+    def names(cls, settings: RegexSettings) -> Iterable[tuple[Place, str]]:
+        """The tags whose values it replaces."""
+        return ((("patterns", at, "key"), pattern.key) for at, pattern in enumerate(settings.patterns))
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         """The batch with its values replaced."""

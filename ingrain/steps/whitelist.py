@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ingrain.account import Station
 from ingrain.batch import Batch
 from ingrain.settings import Settings
-from ingrain.stage import Downstream, Step
+from ingrain.stage import Downstream, Place, Step
 from ingrain.tags import canonical
 
 
@@ -31,6 +31,16 @@ class Whitelist(Step):
         """What it lets through."""
         allowed = frozenset(map(canonical, settings.allow))
         return allowed if after is None else allowed & after
+
+    @classmethod
+    def leaves(cls, settings: WhitelistSettings, before: frozenset[str]) -> frozenset[str]:
+        """What it lets through."""
+        return before & frozenset(map(canonical, settings.allow))
+
+    @classmethod
+    def names(cls, settings: WhitelistSettings) -> Iterable[tuple[Place, str]]:
+        """The tags that it lets through."""
+        return ((("allow", at), tag) for at, tag in enumerate(settings.allow))
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         """The batch without the tags that are not allowed."""
