@@ -15,16 +15,17 @@ import msgspec
 
 @dataclass(slots=True)
 class Station:
-    """Records at one station: `received` + `resumed` = `delivered` + `merged` + `lost` + `left` + what is in flight.
+    """Records at one station: `received` + `resumed` + `made` = `delivered` + `merged` + `lost` + `left` + in flight.
 
     received: records that came in. delivered: records passed on, or for a backend: accepted by what is behind it.
     merged: records that a Buffer folded into another, or that a step left out on purpose. refused: records that were
     turned away at the door, the inbox being full (they are not in `received`). lost: records that came in and could
     not be passed on. resumed: records that an earlier run left in the spool, or a stage of this one, which counts them
-    as `left`. spooled: records that are there now, in `spooled_bytes`; they are in flight. `detail` counts what else is
-    worth telling (datagrams, series, objects, reasons of a loss). `gauges` are what is so now and no count:
-    `inbox.depth` (records that wait for it, not in `received` yet), `delivery.latency` (ns: how old the oldest record
-    of its last delivery was then), `spool.bytes`. `failing` tells what fails now, and why.
+    as `left`. made: records that it made beside those that came in: a Buffer's percentiles. spooled: records that are
+    there now, in `spooled_bytes`; they are in flight. `detail` counts what else is worth telling (datagrams, series,
+    objects, reasons of a loss). `gauges` are what is so now and no count: `inbox.depth` (records that wait for it, not
+    in `received` yet), `delivery.latency` (ns: how old the oldest record of its last delivery was then), `spool.bytes`.
+    `failing` tells what fails now, and why.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Station:
     refused: int = 0
     lost: int = 0
     resumed: int = 0
+    made: int = 0
     left: int = 0
     spooled: int = 0
     spooled_bytes: int = 0
@@ -67,7 +69,7 @@ class Station:
     @property
     def in_flight(self) -> int:
         """Records taken in of which nothing was said yet."""
-        return self.received + self.resumed - self.delivered - self.merged - self.lost - self.left
+        return self.received + self.resumed + self.made - self.delivered - self.merged - self.lost - self.left
 
 
 @dataclass(slots=True)

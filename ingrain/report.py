@@ -28,13 +28,14 @@ def table(account: Account) -> str:
     for stations in account.pipelines.values():
         for s in stations:
             numbers = (s.received, s.delivered, s.merged, s.refused, s.lost, s.in_flight)
-            spool = {
+            beside = {
+                "made": s.made,
                 "resumed": s.resumed,
                 "left in the spool": s.left,
                 "spooled": s.spooled,
                 "bytes spooled": s.spooled_bytes,
             }
-            told = {name: count for name, count in spool.items() if count} | s.detail
+            told = {name: count for name, count in beside.items() if count} | s.detail
             detail = "  ".join(f"{name} {count:,}" for name, count in sorted(told.items()))
             rows.append((s.name, *(f"{number:,}" for number in numbers), detail))
     return f"{text}\n\n{_aligned(rows)}"

@@ -95,9 +95,9 @@ BATCHES = st.lists(
 def test_sums_are_the_same_however_often_rows_are_summed_up_on_the_way(
     batches: list[list[tuple[str | None, int, int]]], fresh: int, held: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch, chain(HOUR) as steps:
+    bounded = (Buffer, BufferSettings(interval_s=3600, max_records=held))
+    with pytest.MonkeyPatch.context() as patch, chain(bounded) as steps:
         patch.setattr(buffer, "FRESH_RECORDS", fresh)
-        patch.setattr(buffer, "HELD_RECORDS", held)
         steps.tell(*(batch_of(VOLUME, [volume(p, v, 1, d_port=d) for p, d, v in rows]) for rows in batches))
         steps.flush()
         expected: Counter[tuple[str | None, int]] = Counter()
@@ -120,8 +120,7 @@ def many(first: int, count: int) -> Batch:
 
 def test_more_tag_sets_than_the_bound_leave_early_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer, "FRESH_RECORDS", 100)
-    monkeypatch.setattr(buffer, "HELD_RECORDS", 250)
-    with chain(HOUR) as steps:
+    with chain((Buffer, BufferSettings(interval_s=3600, max_records=250))) as steps:
         steps.tell(*(many(first, 100) for first in range(0, 1000, 100)))
         steps.flush()
         assert steps.stations[0].detail["early"] == 2
@@ -143,8 +142,7 @@ def test_more_bytes_than_the_bound_leave_early(monkeypatch: pytest.MonkeyPatch) 
 
 def test_repeating_tag_sets_never_leave_early_and_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer, "FRESH_RECORDS", 100)
-    monkeypatch.setattr(buffer, "HELD_RECORDS", 250)
-    with chain(HOUR) as steps:
+    with chain((Buffer, BufferSettings(interval_s=3600, max_records=250))) as steps:
         steps.tell(*(many(0, 100) for _ in range(50)))
         steps.flush()
         assert steps.stations[0].detail["early"] == 0
@@ -178,14 +176,19 @@ def test_records_that_cannot_be_summed_up_are_lost_counted_and_the_others_go_on(
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({}, "exactly one of interval_s"),
-        ({"interval_s": 1, "interval_ms": 1}, "exactly one of interval_s"),
+        ({"interval_s": 1, "interval_ms": 1}, "only one of interval_s"),
         ({"interval_s": 0}, ">= 1"),
         ({"interval_s": 10**12}, "<= 86400"),
         ({"interval_ms": 1.5}, "int"),
-        ({"interval_s": 1, "enable_histograms": True}, "enable_histograms"),
+        ({"max_records": 10**6}, "<= 262144"),
+        ({"interval_s": 1, "enable_histograms": 1}, "bool"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(table: dict[str, Any], said: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=said):
         msgspec.convert(table, BufferSettings)
+
+
+def test_without_an_interval_it_is_ingraind_s_ten_seconds() -> None:
+    assert BufferSettings().seconds == 10
+    assert (BufferSettings(interval_ms=250).seconds, BufferSettings(interval_s=3).seconds) == (0.25, 3)
