@@ -87,13 +87,17 @@ def agent(
     expected: int = 0,
     program: tuple[str, ...] = ("-m", "ingrain"),
     *,
+    before: tuple[str, ...] = (),
     patience_s: float = PATIENCE_S,
     **options: Any,
 ) -> Iterator[Running]:
-    """An agent with this configuration runs inside, and is ended by a signal at the end. `options`: of Popen."""
+    """An agent with this configuration runs inside, and is ended by a signal at the end.
+
+    before: a program that becomes it, with its arguments. `options`: of Popen.
+    """
     config, account, out = folder / "config.toml", folder / "account.json", folder / "out"
     config.write_text(toml)
-    command = [sys.executable, *program, "run", str(config), "--account", str(account)]
+    command = [*before, sys.executable, *program, "run", str(config), "--account", str(account)]
     with (
         out.open("w") as stdout,
         subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, **options) as process,

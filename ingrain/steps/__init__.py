@@ -6,8 +6,9 @@ STEPS = {
     "Buffer": "ingrain.steps.buffer:Buffer",
     "AddSystemDetails": "ingrain.steps.system_details:AddSystemDetails",
     "Container": "ingrain.steps.container:Container",
+    "Exec": "ingrain.steps.exec:Exec",
 }
 """`type` in the file -> where its class is; imported when a pipeline uses it."""
 
-LATER: tuple[str, ...] = ("Exec",)
+LATER: tuple[str, ...] = ()
 """ingraind's steps that this build does not have."""

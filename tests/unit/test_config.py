@@ -97,7 +97,7 @@ patterns = [
     replace_with = 5 },
 ]
 [[pipeline.s3.steps]]
-type = "Container"
+type = "Containr"
 [[pipeline.s3.steps]]
 allow = ["a"]
 [[pipeline.s3.steps]]
@@ -146,8 +146,8 @@ log_level = "debug"
     assert "missing ): conn(" in said["pipeline.s3.steps[0].patterns[0].regex"]
     assert "no lookarounds" in said["pipeline.s3.steps[0].patterns[1].regex"]
     assert "replace_with is missing" in said["pipeline.s3.steps[0].patterns[1]"]
-    assert "this build does not have Container" in said["pipeline.s3.steps[1].type"]
-    assert said["pipeline.s3.steps[2]"] == "type is missing; it takes one of Whitelist, Regex, Buffer"
+    assert said["pipeline.s3.steps[1].type"].startswith("there is no Containr. Did you mean Container? Allowed: Whitel")
+    assert said["pipeline.s3.steps[2]"] == f"type is missing; it takes one of {', '.join(steps.STEPS)}"
     assert said["log.log_level"].endswith("Did you mean DEBUG?")
 
 
@@ -177,8 +177,8 @@ def test_the_value_of_a_secret_is_never_shown(tmp_path: Path) -> None:
         (MINIMAL + 'bucket = "BAD"\n', (7, "pipeline.s3.config.bucket", "S3 has no capital letters")),
         (MINIMAL + "bucket = 1979-05-27\n", (7, "pipeline.s3.config.bucket", "expected text, found a date")),
         (
-            MINIMAL + '[[pipeline.s3.steps]]\ntype = "Buffer"\n',
-            (7, "pipeline.s3.steps[0]", "exactly one of interval_s"),
+            MINIMAL + '[[pipeline.s3.steps]]\ntype = "Buffer"\ninterval_s = 1\ninterval_ms = 1\n',
+            (7, "pipeline.s3.steps[0]", "only one of interval_s"),
         ),
         (
             MINIMAL + '[[pipeline.s3.steps]]\ntype = "Regex"\npatterns = ["x"]\n',
@@ -269,6 +269,36 @@ def test_a_tag_that_an_earlier_whitelist_drops_is_a_warning(tmp_path: Path) -> N
         (12, "pipeline.s3.steps[1].patterns[0].key")
     ]
     assert "a Whitelist before this step drops it" in loaded.warnings[0].message
+
+
+def test_a_tag_that_an_earlier_step_adds_is_no_warning_and_behind_a_whitelist_it_is_one(tmp_path: Path) -> None:
+    added = 'type = "AddSystemDetails"'
+    regex = 'type = "Regex"\npatterns = [{ key = "host", regex = "a", replace_with = "b" }]'
+    assert load(tmp_path, steps_of(added, regex)).warnings == []
+    (before,) = load(tmp_path, steps_of(regex, added)).warnings
+    assert before.message == 'no record of TLS has the tag "host"'
+    (dropped,) = load(tmp_path, steps_of(added, 'type = "Whitelist"\nallow = ["process"]', regex)).warnings
+    assert dropped.message == 'no record has "host" here: a Whitelist before this step drops it'
+    (near,) = load(tmp_path, steps_of(added, regex.replace("host", "hosts"))).warnings
+    assert near.message.endswith("Did you mean host?")
+
+
+def test_the_tags_that_conditions_and_a_command_name_are_judged_too(tmp_path: Path) -> None:
+    step = 'type = "Exec"\ncommand = ["kill", "{ proces }", "{ process_str }"]\nonly_if = [{ key = "por", regex = "" }]'
+    warnings = load(tmp_path, steps_of(step)).warnings
+    assert [(warning.line, warning.key) for warning in warnings] == [
+        (9, "pipeline.s3.steps[0].command[1]"),
+        (10, "pipeline.s3.steps[0].only_if[0].key"),
+    ]
+
+
+def test_a_command_that_a_value_could_change_is_a_mistake_on_its_line(tmp_path: Path) -> None:
+    ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = ["sh", "-c", "{ process }"]'))
+    assert (line, key) == (9, "pipeline.s3.steps[0].command")
+    assert "is a script" in message
+    ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = "kill -9"'))
+    assert (line, key) == (9, "pipeline.s3.steps[0].command")
+    assert message == 'expected a list that is not empty, each item text, found "kill -9"'
 
 
 def test_later_spellings_of_tags_are_no_warning(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from agents import OWN, agent
 
 from ingrain.kernel.host import CAPABILITIES, SYS_ADMIN
-from ingrain.privileges import IPC_LOCK, withheld
+from ingrain.privileges import IPC_LOCK, KILL, withheld
 
 NEEDED = sum(1 << bit for bit, _about in CAPABILITIES.values()) | (1 << SYS_ADMIN if withheld() else 0)
 SYS_RESOURCE = 24
@@ -49,6 +51,29 @@ def test_root_keeps_what_is_needed_in_every_thread_and_gets_no_more(tmp_path: Pa
     if lifts:
         (locked,) = [line for line in limits.splitlines() if line.startswith("Max locked memory")]
         assert locked.split()[3:5] == ["unlimited", "unlimited"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+@pytest.mark.parametrize("given", [(), ("--inh-caps", "+kill", "--ambient-caps", "+kill")])
+def test_what_commands_need_to_signal_others_is_kept_where_it_was_given_for_that(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    with subprocess.Popen(["sleep", "1000"], user=65534, group=65534, extra_groups=[]) as other:
+        toml = OWN.format(socket=tmp_path / "status.sock") + '[pipeline.out.config]\nbackend = "Console"\n'
+        toml += f'[[pipeline.out.steps]]\ntype = "Exec"\ncommand = ["kill", "{other.pid}"]\nmax_per_s = 1\n'
+        with agent(toml, tmp_path, before=("setpriv", *given, "--")) as running:
+            threads = held(running.process.pid)
+        ended = other.poll()
+        other.kill()
+    inherited = 1 << KILL if given else 0
+    for thread in threads:
+        assert (thread["CapInh"], thread["CapAmb"], thread["NoNewPrivs"]) == (inherited, inherited, 1)
+        assert [thread[name] & 1 << KILL for name in ("CapPrm", "CapEff", "CapBnd")] == [inherited] * 3
+    said = "can signal any process" if given else "without CAP_KILL they can signal that user's processes alone"
+    assert said in running.said
+    detail = running.account["pipelines"]["out"][0]["detail"]
+    assert (ended, detail.get("ran", 0) > 0) == ((-signal.SIGTERM, True) if given else (None, False))
+    assert detail["matched"] > 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
