@@ -1,4 +1,4 @@
-"""Names of tags: the spellings of ingraind's later versions, accepted in configuration for the names of its example."""
+"""Names of tags: the spellings of ingraind's other versions, accepted in configuration for the names of its example."""
 
 ALIASES = {
     "process_str": "process",
@@ -26,7 +26,7 @@ ALIASES = {
     "q_answer_ip_list": "answers",
     "syscall_str": "syscall",
 }
-"""Later spelling -> the name used here."""
+"""Other spelling -> the name used here."""
 
 
 def canonical(tag: str) -> str:

@@ -100,13 +100,15 @@ class Exec(Step):
             yield from ((("command", at), tag) for tag in named(argument))
 
     def process(self, batch: Batch) -> Iterable[Batch]:
-        """The batch; its commands are begun before, so that no later stage holds them up."""
-        rows = self._matching(batch)
-        if len(rows):
-            self._count("matched", len(rows))
-            self._begin(batch, rows)
-        self._collect()
-        yield batch
+        """The batch, whatever becomes of its commands; they are begun before, so that no later stage holds them up."""
+        try:
+            rows = self._matching(batch)
+            if len(rows):
+                self._count("matched", len(rows))
+                self._begin(batch, rows)
+            self._collect()
+        finally:
+            yield batch
 
     def tick(self) -> None:
         """Count what became of commands."""

@@ -31,6 +31,7 @@ from ingrain.steps import commands
 from ingrain.steps import exec as steps_exec
 from ingrain.steps.commands import Commands, Rate
 from ingrain.steps.exec import Condition, Exec, ExecSettings, finds
+from ingrain.steps.template import Template
 
 PATIENCE_S = 60
 ENDED = ("ran", "failed", "timed out", "cut off", "not started")
@@ -258,6 +259,16 @@ def test_a_command_that_cannot_be_started_is_told_until_one_can(tmp_path: Path) 
         steps.tell(named("x" * (1 << 18)))
         assert told(steps)["not started"] == 2
         assert steps.stations[0].failing == {f"running {program}": "its arguments are too long"}
+
+
+def test_records_go_on_also_where_their_command_cannot_be_thought_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with chain(exec_of("true", "{ process }")) as steps:
+        monkeypatch.setattr(Template, "fill", lambda *_: 1 / 0)
+        steps.tell(named("a", "b"))
+        steps.flush()
+        station = steps.stations[0]
+        assert [row["process"] for row in steps.rows] == ["a", "b"]
+        assert (station.delivered, station.lost, station.in_flight, station.detail["errors"]) == (2, 0, 0, 1)
 
 
 @pytest.mark.parametrize(
