@@ -114,7 +114,7 @@ class Exchange:
 @contextmanager
 def _ended(connection: HTTPConnection, seconds: float) -> Iterator[None]:
     """What is done with the connection inside ends in time, with a TimeoutError: each single wait would begin anew."""
-    late = threading.Event()
+    late, what = threading.Event(), f"no whole answer within {seconds} s"
 
     def end() -> None:
         late.set()
@@ -128,8 +128,11 @@ def _ended(connection: HTTPConnection, seconds: float) -> Iterator[None]:
         yield
     except (OSError, HTTPException) as error:
         if late.is_set():
-            raise TimeoutError(f"no whole answer within {seconds} s") from error
+            raise TimeoutError(what) from error
         raise
+    else:
+        if late.is_set():  # the client takes a head that is cut off for a whole one
+            raise TimeoutError(what)
     finally:
         timer.cancel()
 

@@ -10,7 +10,7 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingrain.backends.lines import joined, quoted
+from ingrain.backends.lines import json_values
 from ingrain.batch import Batch, Kind
 from ingrain.columns import as_text
 
@@ -27,14 +27,13 @@ def ingraind_lines(batch: Batch, end: str) -> pa.StringArray:
     """
     measurement, records = batch.measurement, batch.records
     name = f"{measurement.name}_{'byte' if measurement.unit == 'bytes' else 'count'}"
-    parts: list[object] = ['{"timestamp":', pc.cast(records.column("timestamp").cast(pa.int64()), pa.string())]
+    parts: list[object] = ['{"timestamp":', json_values(records.column("timestamp").cast(pa.int64()))]
     parts.append(f',"kind":{KINDS[measurement.kind]},"name":{json.dumps(name, ensure_ascii=False)}')
     for value in measurement.value_names:
         if value in records.schema.names:
             key = "measurement" if value == "value" else value
-            parts += [f",{json.dumps(key, ensure_ascii=False)}:", pc.cast(records.column(value), pa.string())]
-    parts += [',"tags":{', _tags(batch), f"}}}}{end}"]
-    return joined(parts)
+            parts += [f",{json.dumps(key, ensure_ascii=False)}:", json_values(records.column(value))]
+    return pc.binary_join_element_wise(*parts, ',"tags":{', _tags(batch), f"}}}}{end}", "")
 
 
 def _tags(batch: Batch) -> pa.StringArray:
@@ -42,6 +41,11 @@ def _tags(batch: Batch) -> pa.StringArray:
     tags = []
     for tag in batch.tags:
         text = as_text(batch.records.column(tag), ",")
-        values = joined([f",{json.dumps(tag, ensure_ascii=False)}:", quoted(text.dictionary)])
-        tags.append(pc.fill_null(values.take(text.indices), ""))
-    return pc.utf8_ltrim(joined(tags), ",") if tags else pa.array([""] * len(batch), pa.string())
+        values = pc.binary_join_element_wise(
+            f",{json.dumps(tag, ensure_ascii=False)}:", json_values(text.dictionary), ""
+        )
+        known = pc.if_else(text.dictionary.is_valid(), values, "")
+        tags.append(pc.fill_null(known.take(text.indices), ""))
+    if not tags:
+        return pa.array([""] * len(batch), pa.string())
+    return pc.utf8_ltrim(pc.binary_join_element_wise(*tags, ""), ",")

@@ -32,7 +32,7 @@ def json_lines(batch: Batch) -> pa.StringArray:
     for name in batch.records.schema.names:
         if name != "timestamp":
             parts += [f",{json.dumps(name, ensure_ascii=False)}:", _json(batch.records.column(name))]
-    return joined([*parts, "}\n"])
+    return _joined([*parts, "}\n"])
 
 
 def text_lines(batch: Batch) -> pa.StringArray:
@@ -45,7 +45,7 @@ def text_lines(batch: Batch) -> pa.StringArray:
         if name != "timestamp":
             prefix = " " if name == "value" else f" {harmless(name)}="
             parts.append(_words(batch.records.column(name), prefix))
-    return joined([*parts, "\n"])
+    return _joined([*parts, "\n"])
 
 
 def rfc3339(stamps: pa.Array) -> pa.StringArray:
@@ -62,8 +62,12 @@ def raw(lines: pa.StringArray) -> tuple[memoryview, npt.NDArray[np.int32]]:
     return memoryview(data) if data is not None else memoryview(b""), bounds
 
 
-def joined(parts: Sequence[object]) -> pa.StringArray:
-    """Text columns and constants, put together row by row; null where one of them is."""
+def json_values(column: pa.Array) -> pa.StringArray:
+    """Each value of any column as JSON; what is null, or no number of JSON, is `null`."""
+    return _json(column)
+
+
+def _joined(parts: Sequence[object]) -> pa.StringArray:
     return pc.binary_join_element_wise(*parts, "")
 
 
@@ -85,26 +89,25 @@ def _json(column: pa.Array) -> pa.StringArray:
         text = _json(column.dictionary).take(column.indices)
     elif pa.types.is_list(kind):
         items = pa.ListArray.from_arrays(pa.array(column.offsets.to_numpy()), _json(column.values))
-        text = _where_valid(column, joined(["[", pc.binary_join(items, ","), "]"]))
+        text = _where_valid(column, _joined(["[", pc.binary_join(items, ","), "]"]))
     elif pa.types.is_struct(kind):
         parts: list[object] = []
         for field, values in zip(kind, column.flatten(), strict=True):
             parts += [f"{',' if parts else ''}{json.dumps(field.name, ensure_ascii=False)}:", _json(values)]
-        text = _where_valid(column, joined(["{", *parts, "}"]))
+        text = _where_valid(column, _joined(["{", *parts, "}"]))
     elif pa.types.is_timestamp(kind):
-        text = joined(['"', rfc3339(column), '"'])
+        text = _joined(['"', rfc3339(column), '"'])
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         text = pc.cast(column, pa.string())
     elif pa.types.is_floating(kind):
         text = _where_valid(pc.if_else(pc.is_finite(column), column, None), pc.cast(column, pa.string()))
     else:
-        text = quoted(pc.cast(column, pa.string()))
+        text = _quoted(pc.cast(column, pa.string()))
     return pc.fill_null(text, "null")
 
 
-def quoted(values: pa.StringArray) -> pa.StringArray:
-    """Each text as a JSON string; what is null stays null."""
-    plain = joined(['"', values, '"'])
+def _quoted(values: pa.StringArray) -> pa.StringArray:
+    plain = _joined(['"', values, '"'])
     special = pc.fill_null(pc.match_substring_regex(values, _ESCAPED), False)  # noqa: FBT003 - a value, not a flag
     if not pc.any(special).as_py():
         return plain
