@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from typing import Any
 
 from ingrain.text import harmless
 
@@ -31,6 +32,10 @@ class Lines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line without the trace."""
         return harmless(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The trace."""
+        return "\n".join(map(harmless, super().formatException(ei).splitlines()))
 
 
 class Syslog(logging.Handler):

@@ -75,7 +75,7 @@ class Exchange:
                 connection.connect()
                 connection.sock.settimeout(self._timeout_s)
                 # Where the server breaks off it may have answered before: RFC 9112 section 9.5
-                with suppress(BrokenPipeError, ConnectionResetError):
+                with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                     connection.request("POST", self._target, body, {**self._headers, **headers})
                 answer = connection.getresponse()
                 if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -94,11 +94,12 @@ class Exchange:
         return connection
 
     def _refused(self, answer: HTTPResponse) -> RefusedError:
-        said = ""
+        read = b""
         with suppress(OSError, HTTPException):  # its status is known
-            said = answer.read(_READ).decode("utf-8", "replace")
-        if len(said) >= _READ:  # a secret may be cut off at its end
-            said = said[: -max(map(len, self._secrets), default=1)]
+            read = answer.read(_READ)
+        if len(read) >= _READ:  # a secret may be cut off at its end
+            read = read[: -max(map(len, self._secrets), default=1)]
+        said = read.decode("utf-8", "replace")
         text = f"{answer.status} {answer.reason}"
         if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects (RFC 9110 section 15.4)
             where = _elsewhere(answer.getheader("Location", ""))

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Mapping
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import SplitResult
 
@@ -28,13 +27,15 @@ from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
 
-_ENCODINGS: dict[str, tuple[str, type[Body]]] = {"JSON": ("json", JsonArray), "JSONL": ("ndjson", JsonLines)}
+_FORMS = {"JSON": "json", "JSONL": "ndjson"}
+_BODIES: dict[str, type[Body]] = {"json": JsonArray, "ndjson": JsonLines}
 _MOST_THREADS = 16
 _LEAST = 4096  # bytes of a body that no server can find too large: one that does refuses for another reason
 _EXPECTED = 'expected "http://HOST/PATH" or "https://HOST/PATH"'
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 _VALUE = re.compile(r"[\x20-\x7e\t]*")  # section 5.5, without what is not ASCII
+_AGENT = {"User-Agent": f"ingrain/{ingrain.__version__}"}
 _OURS = ("connection", "content-length", "expect", "idempotency-key", "te", "trailer", "transfer-encoding", "upgrade")
 
 
@@ -106,18 +107,21 @@ class HTTP(Sent):
 
     def __init__(self, settings: HTTPSettings, station: Station) -> None:
         uri = _address(settings.uri)
-        form, self._body = _ENCODINGS[settings.encoding]
         headers = {name: _filled(value, f"the header {name}") for name, value in settings.headers.items()}
         are_headers(headers)
-        self._exchange = Exchange(uri, self._with_defaults(headers), settings.timeout_s, settings.ca_file)
+        self._typed = "content-type" in map(str.lower, headers)
+        self._exchange = Exchange(uri, _AGENT | headers, settings.timeout_s, settings.ca_file)
         self._refused = math.inf  # so many bytes were too many for the server
         if settings.threads is not None:
             settings = msgspec.structs.replace(settings, concurrency=min(settings.threads, _MOST_THREADS))
-        super().__init__(settings, station, origin(uri), form)
+        super().__init__(settings, station, origin(uri), _FORMS[settings.encoding])
 
     def put(self, key: str, file: BinaryIO) -> int:
         """A request, or several where the body is too large for the server."""
-        return self._send(key.rpartition("/")[2], file.read())
+        name, _, form = key.rpartition("/")[2].rpartition(".")
+        if form not in _BODIES:  # the pipeline had another backend when it was written
+            raise ValueError("it is none of HTTP's encodings; the backend that it was spooled for can send it")
+        return self._send(name, file.read(), _BODIES[form])
 
     def why(self, error: Exception) -> str:
         """As the server put it, or what kept it from being asked."""
@@ -126,11 +130,12 @@ class HTTP(Sent):
         hint = "; ca_file names who may have signed it" if isinstance(error, ssl.SSLCertVerificationError) else ""
         return f"{type(error).__name__}: {error}{hint}"
 
-    def _send(self, name: str, body: bytes) -> int:
+    def _send(self, name: str, body: bytes, kind: type[Body]) -> int:
         """How many records in it the server will never take."""
+        headers = {"Idempotency-Key": name} | ({} if self._typed else {"Content-Type": kind.content_type})
         try:
             if len(body) < self._refused:
-                self._exchange.post(body, {"Idempotency-Key": name})
+                self._exchange.post(body, headers)
                 return 0
         except TooLargeError as error:
             if len(body) <= _LEAST:
@@ -138,16 +143,10 @@ class HTTP(Sent):
             self._refused = min(self._refused, len(body))
             what = "%s: the server takes no body of %d bytes; smaller ones are sent. It said: %s"
             log.warning(what, self.station.name, len(body), harmless(str(error)))
-        halves = self._body.halves(body)
+        halves = kind.halves(body)
         if halves is None:
             return 1
-        return sum(self._send(f"{name}-{number}", half) for number, half in enumerate(halves))
-
-    def _with_defaults(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """With what is sent where the file does not say otherwise."""
-        named = {name.lower() for name in headers}
-        defaults = {"Content-Type": self._body.content_type, "User-Agent": f"ingrain/{ingrain.__version__}"}
-        return {name: value for name, value in defaults.items() if name.lower() not in named} | dict(headers)
+        return sum(self._send(f"{name}-{number}", half, kind) for number, half in enumerate(halves))
 
 
 def _parsed(uri: str) -> SplitResult:

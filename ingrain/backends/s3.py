@@ -101,7 +101,6 @@ class S3(Sent):
         self._bucket = _bucket(settings)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._type = "application/vnd.apache.parquet" if settings.format == "parquet" else "application/gzip"
         self._client: S3Client | None = _client(settings)
         self._renewing = threading.Lock()
         super().__init__(settings, station, f"bucket {self._bucket}", settings.format)
@@ -114,7 +113,7 @@ class S3(Sent):
                 self._client = _client(self._settings)
             client = self._client
         try:
-            client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=self._type)
+            client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=_type(key))
         except Exception as error:
             if _of_credentials(error):  # those that were mended in ~/.aws are read by a new client only
                 self._client = None
@@ -132,6 +131,11 @@ class S3(Sent):
                 "profile in ~/.aws, and for the role of the instance or the container"
             )
         return f"{type(error).__name__}: {error}"
+
+
+def _type(key: str) -> str:
+    """By the name: what was spooled before may have another form than what is written now."""
+    return "application/vnd.apache.parquet" if key.endswith(".parquet") else "application/gzip"
 
 
 def _bucket(settings: S3Settings) -> str:

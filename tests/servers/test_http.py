@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 from faulty import faulty
 from hostile import Answer, for_ever, hostile, told
-from serving import Receiver, batch_of, end, pipeline, receiver, until
+from serving import Receiver, batch_of, end, free_port, pipeline, receiver, until
 
 from ingrain.account import Station
 from ingrain.backends import backoff
 from ingrain.backends.exchange import Exchange, RefusedError
 from ingrain.backends.http import HTTPSettings
+from ingrain.backends.spool import Spool
 from ingrain.grains.network import CONNECTION, VOLUME
 from ingrain.pipeline import Pipeline
 
@@ -112,6 +113,32 @@ def test_json_lines_have_what_the_archive_has(server: Receiver) -> None:
     assert sorted(record["value"] for record in records) == [0, 1, 2, 3]
     assert {record["timestamp"][:19] for record in records} == {"2025-03-01T12:00:00"}
     assert {one["headers"]["content-type"] for one in server.requests} == {"text/plain"}, "the file has the last word"
+
+
+def test_what_was_spooled_in_another_encoding_is_sent_as_what_it_is(server: Receiver, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    spool = str(tmp_path / "spool")
+    with pipeline("HTTP", settings(nobody, spool=spool)) as made:
+        offer(made, 0, 4)
+        assert end(made)
+    with pipeline("HTTP", settings(server, spool=spool, encoding="JSONL")) as made:
+        assert end(made)
+        assert made.stations[-1].delivered == 4
+    assert {one["headers"]["content-type"] for one in server.requests} == {"application/json"}
+    assert arrived(server) == Counter(range(4))
+
+
+def test_what_was_spooled_for_another_backend_stays_and_that_is_said(server: Receiver, tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path / "spool", None)
+    file = spool.create()
+    file.write(b"PAR1")
+    spool.commit(file, f"measurement=m/date=2025-03-01/hour=12/host-{NOON}-0123abcd-000000.parquet", 4)
+    spool.close()
+    with pipeline("HTTP", settings(server, spool=str(tmp_path / "spool"))) as made:
+        until("that to be said", lambda: "spooled for can send it" in "".join(made.stations[-1].failing.values()))
+        assert end(made)
+        assert (made.stations[-1].resumed, made.stations[-1].spooled) == (4, 4)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("fault", [503, 429, 403, 404, 400, 500, "cut"])

@@ -105,7 +105,7 @@ def test_more_records_than_are_rendered_at_a_time_go_into_one_body() -> None:
 
 
 def test_an_array_has_the_layout_that_ingraind_posts() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"timestamp": 1_740_830_400_000_000_001, "value": 1500, "packets": 2, "process": "curl", "d_port": 443},
         {"timestamp": 1_740_830_400_000_000_002, "value": 0, "packets": 1, "process": None, "d_port": None},
     ]

@@ -79,6 +79,7 @@ def say(handler: Syslog, text: str, level: int = logging.INFO) -> None:
     handler.handle(logging.LogRecord("ingrain.test", level, "", 0, text, (), None))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
 def test_busybox_s_syslogd_has_each_line_with_its_facility_severity_name_and_id(tmp_path: Path) -> None:
     command = ["unshare", "--mount", "sh", "-eu", "-c", NAMESPACE, "sh", str(tmp_path), sys.executable, TALKER]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
