@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import logging
-import logging.handlers
 import sys
 from pathlib import Path
 from typing import get_args
@@ -23,6 +22,7 @@ from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
 from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
+from ingrain.syslog import DEV_LOG, Lines, Syslog
 
 _DESCRIPTION = """\
 ingrain sees which names are looked up, which TLS connections are opened, how much each process sends, who touches
@@ -224,12 +224,13 @@ def _start_logging(log: LogConfig) -> None:
     missing = None
     if log.type == "Syslog":
         try:
-            handler = logging.handlers.SysLogHandler("/dev/log")
+            handler = Syslog()
         except OSError as error:  # the agent is worth more than its log
             missing = error
-    handler.setFormatter(logging.Formatter("ingrain: %(levelname)s: %(message)s"))
+    handler.setFormatter(Lines())
     # What libraries say in detail is theirs to know: boto3 tells tokens and signatures.
     logging.basicConfig(level=max(_LEVELS[log.log_level], logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("ingrain").setLevel(_LEVELS[log.log_level])
     if missing:
-        logging.getLogger(__name__).warning("the log goes to stderr: /dev/log cannot be used (%s)", missing.strerror)
+        what = "the log goes to stderr: %s cannot be used: %s. In a container, mount the host's there"
+        logging.getLogger(__name__).warning(what, DEV_LOG, missing.strerror)

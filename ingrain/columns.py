@@ -76,33 +76,33 @@ def merge(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     return merged[0] if merged else batches[0]
 
 
-def as_text(column: pa.Array) -> pa.DictionaryArray:
-    """Any column as `TEXT`: numbers in decimal, lists as their items joined by a space, structs as their fields so.
+def as_text(column: pa.Array, between: str = " ") -> pa.DictionaryArray:
+    """Any column as `TEXT`: numbers in decimal, lists as their items with `between` between them.
 
-    A null stays null; a null item or field is empty text.
+    Structs are their fields, joined by a space. A null stays null; a null item or field is empty text.
     """
     if column.type == TEXT:
         return column
     if pa.types.is_dictionary(column.type):
-        return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), _plain(column.dictionary))
+        return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), _plain(column.dictionary, between))
     if pa.types.is_nested(column.type):
-        return _plain(column).dictionary_encode()
+        return _plain(column, between).dictionary_encode()
     encoded = column.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices, pc.cast(encoded.dictionary, pa.string()))
 
 
-def _plain(column: pa.Array) -> pa.StringArray:
+def _plain(column: pa.Array, between: str) -> pa.StringArray:
     """Any column as plain text, as `as_text` says."""
     if pa.types.is_list(column.type):
-        items = pc.fill_null(_plain(column.values), "")
-        joined = pc.binary_join(pa.ListArray.from_arrays(column.offsets, items), " ")
+        items = pc.fill_null(_plain(column.values, between), "")
+        joined = pc.binary_join(pa.ListArray.from_arrays(column.offsets, items), between)
         return pc.if_else(column.is_valid(), joined, pa.scalar(None, pa.string()))
     if pa.types.is_struct(column.type):
-        fields = [pc.fill_null(_plain(field), "") for field in column.flatten()]
+        fields = [pc.fill_null(_plain(field, between), "") for field in column.flatten()]
         joined = pc.binary_join_element_wise(*fields, " ") if fields else pa.array([""] * len(column))
         return pc.if_else(column.is_valid(), joined, pa.scalar(None, pa.string()))
     if pa.types.is_dictionary(column.type):
-        return _plain(column.dictionary).take(column.indices)
+        return _plain(column.dictionary, between).take(column.indices)
     return pc.cast(column, pa.string())
 
 

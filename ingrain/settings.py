@@ -3,6 +3,8 @@
 Types and bounds are checked by msgspec; what they cannot say of one field, its check says,
 `Annotated[str, Meta(extra={"check": function})]`, and what concerns several, the model's own `__post_init__`: with a
 ValueError whose message names what is allowed; when that begins with `FIELD: `, it is told on that field's line.
+
+What may be a secret is never told as it stands: `Meta(extra={"shown": function})` says what is told instead of it.
 """
 
 from __future__ import annotations
@@ -38,10 +40,19 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
 
 def checks(kind: Any) -> list[Check]:
     """A field's own checks: `Annotated[..., Meta(extra={"check": function})]`."""
+    return _extra(kind, "check")
+
+
+def shown(kind: Any) -> Callable[[Any], Any] | None:
+    """What to tell of a field that may hold a secret: `Annotated[..., Meta(extra={"shown": function})]`."""
+    return next(iter(_extra(kind, "shown")), None)
+
+
+def _extra(kind: Any, key: str) -> list[Any]:
     if get_origin(kind) is not Annotated:
         return []
     metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, msgspec.Meta))
-    return [meta.extra["check"] for meta in metas if meta.extra and "check" in meta.extra]
+    return [meta.extra[key] for meta in metas if meta.extra and key in meta.extra]
 
 
 @cache

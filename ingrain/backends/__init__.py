@@ -5,8 +5,6 @@ BACKENDS = {
     "StatsD": "ingrain.backends.statsd:StatsD",
     "S3": "ingrain.backends.s3:S3",
     "Archive": "ingrain.backends.archive:Archive",
+    "HTTP": "ingrain.backends.http:HTTP",
 }
 """`backend` in the file -> where its class is; imported when a pipeline uses it."""
-
-LATER = ("HTTP",)
-"""ingraind's backends that this build does not have."""

@@ -17,7 +17,7 @@ import msgspec
 
 from ingrain.account import Station
 from ingrain.backends.folders import locked, make, sync
-from ingrain.backends.objects import Object, Objects, ObjectSettings
+from ingrain.backends.objects import Format, Object, Objects, ObjectSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class ArchiveSettings(ObjectSettings, frozen=True, kw_only=True):
     """`path`: the folder, made when it is missing; `format`, `roll_mb` and `roll_s` as for S3."""
 
     path: Annotated[str, msgspec.Meta(extra={"check": is_path})]
+    format: Format = "parquet"
 
 
 class Archive(Objects):
@@ -42,7 +43,7 @@ class Archive(Objects):
     Settings = ArchiveSettings
 
     def __init__(self, settings: ArchiveSettings, station: Station) -> None:
-        super().__init__(settings, station, f"writing to {settings.path}")
+        super().__init__(settings, station, f"writing to {settings.path}", settings.format)
         self._root = Path(settings.path)
         try:
             make(self._root)

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 HOUR_NS = 3_600_000_000_000
 
-SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}
-"""`format` of the settings -> how the object's name ends."""
+SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl.gz", "json": ".json", "ndjson": ".ndjson"}
+"""What an object is made of -> how its name ends."""
 
 _sequence = itertools.count()  # of the whole process: two pipelines may write the same records to the same place
 _run = secrets.token_hex(4)

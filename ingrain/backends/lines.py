@@ -62,6 +62,11 @@ def raw(lines: pa.StringArray) -> tuple[memoryview, npt.NDArray[np.int32]]:
     return memoryview(data) if data is not None else memoryview(b""), bounds
 
 
+def json_values(column: pa.Array) -> pa.StringArray:
+    """Each value of any column as JSON; what is null, or no number of JSON, is `null`."""
+    return _json(column)
+
+
 def _joined(parts: Sequence[object]) -> pa.StringArray:
     return pc.binary_join_element_wise(*parts, "")
 

@@ -1,7 +1,8 @@
-"""What Archive and S3 share: batches become objects, one a measurement and hour at a time, rolled by size or age.
+"""What Archive, S3 and HTTP share: batches become objects, one a measurement and hour at a time, rolled by size or age.
 
-In: any batch. Out: Parquet or gzipped JSON lines, named as `ingrain.backends.layout` says, rows in time order. Memory
-is bounded: rows are held only until there are enough of them for a row group; an object in the making is a file.
+In: any batch. Out: what `ingrain.backends.writers` make of it, named as `ingrain.backends.layout` says, rows in time
+order. Memory is bounded: rows are held only until there are enough of them for a row group; an object in the making is
+a file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ingrain.backends.partition import Partition, by_hour
 from ingrain.backends.reach import Reach
 from ingrain.backends.writers import WRITERS, Writer
 from ingrain.batch import Batch, Measurement
+from ingrain.registry import find_class
 from ingrain.settings import Settings
 from ingrain.stage import Backend
 
@@ -43,14 +45,16 @@ _NAMES = 100  # tried for an object before its place is given up
 _Key = tuple[str, pa.Schema, int, bool]
 
 
-class ObjectSettings(Settings, frozen=True):
-    """format: parquet, or jsonl: gzipped JSON lines.
+Format = Literal["parquet", "jsonl"]
+"""`format` of S3 and Archive: Parquet, or gzipped JSON lines."""
 
-    An object is complete when it has roll_mb MiB, or when its first record has waited for roll_s seconds. The defaults
-    give readers fresh data, a file a minute and measurement at the most.
+
+class ObjectSettings(Settings, frozen=True):
+    """An object is complete when it has roll_mb MiB, or when its first record has waited for roll_s seconds.
+
+    The defaults give readers fresh data, a file a minute and measurement at the most.
     """
 
-    format: Literal["parquet", "jsonl"] = "parquet"
     roll_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
     roll_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
 
@@ -73,13 +77,14 @@ class Object:
 class Objects(Backend):
     """The part that does not depend on where objects go. `detail`: objects and bytes, and reasons of losses.
 
-    A subclass opens a file for an object (`create`), takes it when it is complete (`store`) and counts its records, and
-    does away with one that failed (`discard`).
+    `form`: what they are made of, of WRITERS. A subclass opens a file for an object (`create`), takes it when it is
+    complete (`store`) and counts its records, and does away with one that failed (`discard`).
     """
 
-    def __init__(self, settings: ObjectSettings, station: Station, where: str) -> None:
+    def __init__(self, settings: ObjectSettings, station: Station, where: str, form: str) -> None:
         super().__init__(station)
-        self._format = settings.format
+        self._form = form
+        self._writer = find_class(WRITERS[form])
         self._roll_bytes = settings.roll_mb << 20
         self._roll_s = float(settings.roll_s)
         self._partitions: dict[_Key, Partition] = {}
@@ -181,34 +186,46 @@ class Objects(Backend):
             self._append(key, partition, due)
 
     def _append(self, key: _Key, partition: Partition, records: pa.RecordBatch) -> None:
-        """A row group more; late records make an object each time, since those that follow may be earlier still."""
-        made = self._open.get(key)
-        rows = records.num_rows + (made.rows if made else 0)
-        try:
-            if made is None:
-                first = int(records.column("timestamp")[0].value)
-                made = self._open[key] = self._begin(partition, first)
-            made.writer.write(records)
-            begin_sync(made.file.fileno())
-        except BaseException as error:
-            self._abandon(key, rows, error)
-            if not isinstance(error, OSError):
+        """Write them, into several objects where one does not take all.
+
+        Late records make an object each time, since those that follow may be earlier still.
+        """
+        written = partition.written
+        while records.num_rows:
+            made = self._open.get(key)
+            try:
+                if made is None:
+                    first = int(records.column("timestamp")[0].value)
+                    made = self._open[key] = self._begin(partition, first)
+                taken = made.writer.write(records)
+                begin_sync(made.file.fileno())
+            except BaseException as error:
+                self._abandon(key, records.num_rows + (made.rows if made else 0), error)
+                if not isinstance(error, OSError):
+                    raise
+                return
+            made.rows += taken
+            records = records.slice(taken)
+            if not records.num_rows and made.file.tell() < self._roll_bytes and not key[3]:
+                return
+            try:
+                self._complete(key)
+            except BaseException:
+                self.station.lost += records.num_rows
+                self.station.detail["not written"] += records.num_rows
                 raise
-            return
-        made.rows = rows
-        if made.file.tell() >= self._roll_bytes or key[3]:
-            self._complete(key)
+            partition.written = written if records.num_rows else None
             partition.since = time.monotonic()
 
     def _begin(self, partition: Partition, first: int) -> Object:
         for _ in range(_NAMES):
-            name = layout.key(partition.measurement.name, first, self._format)
+            name = layout.key(partition.measurement.name, first, self._form)
             try:
                 file = self.create(name)
             except FileExistsError:
                 continue
             try:
-                writer = WRITERS[self._format](file, partition.measurement, partition.schema)
+                writer = self._writer(file, partition.measurement, partition.schema, self._roll_bytes)
                 return Object(name, first, file, writer)
             except BaseException:
                 self.discard(name, file)

@@ -16,12 +16,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ingrain.account import Station
+from ingrain.backends.objects import Format
 from ingrain.backends.spooled import Sent, SpoolSettings
+from ingrain.backends.urls import parse_url
 from ingrain.text import harmless
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _ATTEMPTS = 2  # a connection that was kept open may be gone; all else waits as 
 _WITHOUT_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired")
 
+_ENDPOINT = 'expected "http://HOST:PORT" or "https://HOST:PORT"'
 _BUCKET_NAME = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:\d*:[A-Za-z0-9:/._-]+")
 _PREFIX_BYTES = 512  # a key has at most 1024 with what follows
@@ -60,16 +62,9 @@ def is_region(region: str) -> None:
 
 def is_endpoint(url: str) -> None:
     """Raise ValueError for what is no URL of a server."""
-    expected = 'expected "http://HOST:PORT" or "https://HOST:PORT"'
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"{expected}: {error}") from error
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{expected}, with no user and password in it: credentials never stand in this file")
-    if not valid or parts.query or parts.fragment or re.search(r"[\s\x00-\x20]", url):
-        raise ValueError(expected)
+    parts = parse_url(url, _ENDPOINT)
+    if parts.query or parts.fragment:
+        raise ValueError(_ENDPOINT)
 
 
 def is_prefix(prefix: str) -> None:
@@ -90,6 +85,7 @@ class S3Settings(SpoolSettings, frozen=True):
     region: Annotated[str | None, msgspec.Meta(extra={"check": is_region})] = None
     endpoint_url: Annotated[str | None, msgspec.Meta(extra={"check": is_endpoint})] = None
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
+    format: Format = "parquet"
 
 
 class S3(Sent):
@@ -105,12 +101,11 @@ class S3(Sent):
         self._bucket = _bucket(settings)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._type = "application/vnd.apache.parquet" if settings.format == "parquet" else "application/gzip"
         self._client: S3Client | None = _client(settings)
         self._renewing = threading.Lock()
-        super().__init__(settings, station, f"bucket {self._bucket}")
+        super().__init__(settings, station, f"bucket {self._bucket}", settings.format)
 
-    def put(self, key: str, file: BinaryIO) -> None:
+    def put(self, key: str, file: BinaryIO) -> int:
         """One request: S3 has the whole object afterwards, or nothing of it."""
         with self._renewing:
             if self._client is None:
@@ -118,11 +113,12 @@ class S3(Sent):
                 self._client = _client(self._settings)
             client = self._client
         try:
-            client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=self._type)
+            client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=_type(key))
         except Exception as error:
             if _of_credentials(error):  # those that were mended in ~/.aws are read by a new client only
                 self._client = None
             raise
+        return 0
 
     def why(self, error: Exception) -> str:
         """As S3 or boto3 tells it, and where credentials are looked for."""
@@ -135,6 +131,11 @@ class S3(Sent):
                 "profile in ~/.aws, and for the role of the instance or the container"
             )
         return f"{type(error).__name__}: {error}"
+
+
+def _type(key: str) -> str:
+    """By the name: what was spooled before may have another form than what is written now."""
+    return "application/vnd.apache.parquet" if key.endswith(".parquet") else "application/gzip"
 
 
 def _bucket(settings: S3Settings) -> str:

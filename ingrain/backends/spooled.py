@@ -74,9 +74,9 @@ class Sent(Objects):
     no room for, or that got too old. `to`: where they go, in words. Raises ValueError when the folder can be no spool.
     """
 
-    def __init__(self, settings: SpoolSettings, station: Station, to: str) -> None:
+    def __init__(self, settings: SpoolSettings, station: Station, to: str, form: str) -> None:
         folder = settings.of_pipeline(station.name).spool or ""
-        super().__init__(settings, station, f"writing to the spool {folder}")
+        super().__init__(settings, station, f"writing to the spool {folder}", form)
         self._folder = Path(folder)
         self._limit = settings.spool_max_mb << 20 if settings.spool_max_mb else None
         self._max_age = settings.spool_max_age_s * 10**9
@@ -92,8 +92,11 @@ class Sent(Objects):
         except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
             self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
 
-    def put(self, key: str, file: BinaryIO) -> None:
-        """Send an object. Called in several threads; raises whatever went wrong."""
+    def put(self, key: str, file: BinaryIO) -> int:
+        """Send an object; how many of its records the server will never take, whatever is done about it.
+
+        Called in several threads; raises whatever went wrong.
+        """
         raise NotImplementedError
 
     def why(self, error: Exception) -> str:
@@ -237,7 +240,9 @@ class Sent(Objects):
             one = result.one
             if result.error is None:
                 self._hold(-one.rows, -one.size)
-                self.stored(one.rows, one.size, layout.first(one.key) or one.stamp)
+                self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
+                self.station.lost += result.unfit
+                self.station.detail["too large"] += result.unfit
                 self._worked(result, uploader.spool.limit)
             elif not result.kept:
                 self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")

@@ -19,8 +19,17 @@ from ingrain.backends.backlog import Backlog
 from ingrain.backends.backoff import Backoff
 from ingrain.backends.spool import DamagedError, Spool, Spooled
 
-Put = Callable[[str, BinaryIO], None]
-"""Sends one object: its key, and what is in it. Raises whatever went wrong."""
+Put = Callable[[str, BinaryIO], int]
+"""Sends one object: its key, and what is in it. Returns how many of its records the server will never take. Raises
+whatever went wrong."""
+
+
+class LaterError(Exception):
+    """The server refuses, and may have said for how many `seconds` it takes nothing: so long nothing is tried."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Result:
     """What became of one try. The object is gone from the spool where `kept` is false.
 
     error: why it is not at the server, None when it is. again: it was not the first try. alone: others were taken since
-    the last one.
+    the last one. unfit: records of it that the server will never take.
     """
 
     one: Spooled
@@ -36,6 +45,7 @@ class Result:
     kept: bool
     again: bool
     alone: bool
+    unfit: int = 0
 
 
 class Uploader:
@@ -113,13 +123,13 @@ class Uploader:
     def _run(self) -> None:
         while (begun := self._begin()) is not None:
             one, mark, file = begun
-            failed: Exception | None = None
+            failed, unfit = None, 0
             try:
                 with file:
-                    self._put(one.key, file)
+                    unfit = self._put(one.key, file)
             except Exception as error:  # noqa: BLE001 - the thread's edge: it goes to the one who counts
                 failed = error
-            self._end(one, mark, failed)
+            self._end(one, mark, failed, unfit)
 
     def _begin(self) -> tuple[Spooled, int | None, BinaryIO] | None:
         """The next object, open, when its time has come; None at the end."""
@@ -135,7 +145,7 @@ class Uploader:
         try:
             waits = self._backlog.next(retry=self._failing or time.monotonic() >= self._alone_at)
         except OSError:  # the folder cannot be listed; what is told of it are the objects that it does not take
-            self._wait(alone=False)
+            self._wait(0.0, alone=False)
             return None
         if waits is None:
             return None
@@ -147,7 +157,7 @@ class Uploader:
             self._settle(one, mark, error)
             return None
 
-    def _end(self, one: Spooled, mark: int | None, error: Exception | None) -> None:
+    def _end(self, one: Spooled, mark: int | None, error: Exception | None, unfit: int) -> None:
         with self._changed:
             if self._closed:
                 return
@@ -156,16 +166,17 @@ class Uploader:
                     self.spool.remove(one)
                 except OSError as refused:  # it would be sent again at the next start: so it is not done
                     error = refused
-            self._settle(one, mark, error)
+            self._settle(one, mark, error, unfit)
 
-    def _settle(self, one: Spooled, mark: int | None, error: Exception | None) -> None:
+    def _settle(self, one: Spooled, mark: int | None, error: Exception | None, unfit: int = 0) -> None:
         """Note what came of it; the lock is held."""
         self._under_way -= 1
         kept = error is not None and not isinstance(error, DamagedError)
-        alone = kept and mark is not None and self._taken > mark
+        asked = error.seconds if isinstance(error, LaterError) else 0.0
+        alone = kept and not asked and mark is not None and self._taken > mark
         if kept:
             self._backlog.failed(one, self._taken)
-            self._wait(alone=alone)
+            self._wait(asked, alone=alone)
         else:
             self._backlog.gone(one)
             if isinstance(error, DamagedError):
@@ -177,18 +188,19 @@ class Uploader:
                 self._server.reset()
                 if mark is not None:
                     self._alone.reset()
-        self._results.append(Result(one, error, kept, mark is not None, alone))
+        self._results.append(Result(one, error, kept, mark is not None, alone, unfit))
         self._changed.notify_all()
         self._told()
 
-    def _wait(self, *, alone: bool) -> None:
+    def _wait(self, asked: float, *, alone: bool) -> None:
+        """So many seconds at least."""
         now = time.monotonic()
         if alone:
             self._failing = False
-            self._alone_at = now + self._alone.next()
+            self._alone_at = now + max(asked, self._alone.next())
         elif not self._failing or now >= self._server_at:  # else it was begun before the server was known to fail
             self._failing = True
-            self._server_at = now + self._server.next()
+            self._server_at = now + max(asked, self._server.next())
 
     @property
     def _waiting(self) -> bool:

@@ -162,7 +162,7 @@ class _Reader:
             return None
         self._known(path, table, ("config", "steps"))
         config = self._table(path, table, "config")
-        backend = self._choice((*path, "config"), config, "backend", backends.BACKENDS, backends.LATER)
+        backend = self._choice((*path, "config"), config, "backend", backends.BACKENDS, ())
         settings = None
         if config is not None and backend in backends.BACKENDS:
             settings = self._settings((*path, "config"), config, "backend", backends.BACKENDS)

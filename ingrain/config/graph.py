@@ -9,7 +9,7 @@ import msgspec
 
 from ingrain.config.model import Config, PipelineConfig
 from ingrain.config.problems import dotted
-from ingrain.settings import Settings
+from ingrain.settings import Settings, shown
 from ingrain.text import harmless
 
 _WIDTH = 110
@@ -49,7 +49,8 @@ def _changed(settings: Settings) -> list[str]:
         default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
         if value == default:
             continue
-        line = f"{field.encode_name} = {_toml(value)}"
+        told = shown(field.type)
+        line = f"{field.encode_name} = {_toml(told(value) if told else value)}"
         if isinstance(value, list) and len(line) > _WIDTH:
             lines += [f"{field.encode_name} = [", *(f"  {_toml(item)}," for item in value), "]"]
         else:
@@ -62,6 +63,8 @@ def _toml(value: Any) -> str:
         case Settings():
             fields = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(type(value)))
             return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in fields if one is not None) + " }"
+        case dict():
+            return "{ " + ", ".join(f"{dotted((name,))} = {_toml(one)}" for name, one in value.items()) + " }"
         case list() | tuple():
             return "[" + ", ".join(map(_toml, value)) + "]"
         case str():

@@ -110,6 +110,6 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
         return (
             "unknown key. Secrets never stand in this file: AWS credentials come from the environment "
             "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), from ~/.aws/credentials (AWS_PROFILE), or from the role of "
-            "the instance or the container, as boto3 finds them"
+            "the instance or the container, as boto3 finds them; a header of HTTP may be ${NAME} of the environment"
         )
     return f"unknown key.{close} Allowed here: {', '.join(known) or 'nothing'}"

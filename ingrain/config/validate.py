@@ -14,7 +14,7 @@ import msgspec.inspect
 
 from ingrain.config.positions import Path
 from ingrain.config.problems import Problems, near, quoted, unknown_key
-from ingrain.settings import Settings, checks
+from ingrain.settings import Settings, checks, shown
 
 S = TypeVar("S", bound=Settings)
 
@@ -53,16 +53,16 @@ def allowed(kind: Any) -> str:
     return _words(msgspec.inspect.type_info(kind))
 
 
-def _value(kind: Any, value: Any, path: Path, problems: Problems) -> None:
-    """Find what is wrong with one value."""
-    bare = _bare(kind)
+def _value(kind: Any, value: Any, path: Path, problems: Problems, *, secret: bool = False) -> None:
+    """Find what is wrong with one value. secret: it may be one, so it is not told."""
+    bare, secret = _bare(kind), secret or shown(kind) is not None
     if isinstance(bare, type) and issubclass(bare, Settings) and isinstance(value, dict):
         settings(bare, value, path, problems)
         return
-    if get_origin(bare) is list and isinstance(value, list):
+    if isinstance(value, (list, dict)) and get_origin(bare) is type(value):
         before = len(problems.mistakes)
-        for number, item in enumerate(value):
-            _value(get_args(bare)[0], item, (*path, number), problems)
+        for at, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _value(get_args(bare)[-1], item, (*path, at), problems, secret=secret)
         if len(problems.mistakes) > before:
             return
     try:
@@ -70,9 +70,8 @@ def _value(kind: Any, value: Any, path: Path, problems: Problems) -> None:
         for check in checks(kind):
             check(value)
     except msgspec.ValidationError:
-        problems.mistake(
-            path, f"expected {allowed(kind)}, found {_found(value)}.{_near(kind, value)}".removesuffix(".")
-        )
+        found = "" if secret else f", found {_found(value)}.{_near(kind, value)}".removesuffix(".")
+        problems.mistake(path, f"expected {allowed(kind)}{found}")
     except ValueError as error:
         problems.mistake(path, str(error))
 
@@ -98,7 +97,7 @@ def _near(kind: Any, value: Any) -> str:
     return near(value, [str(one) for one in info.values])
 
 
-def _words(info: msgspec.inspect.Type) -> str:  # noqa: PLR0911 - one return for each kind of type
+def _words(info: msgspec.inspect.Type) -> str:  # noqa: PLR0911, C901 - one return for each kind of type
     match info:
         case msgspec.inspect.Metadata():
             return _words(info.type)
@@ -116,6 +115,8 @@ def _words(info: msgspec.inspect.Type) -> str:  # noqa: PLR0911 - one return for
             return f"one of {', '.join(_found(one) for one in info.values)}"
         case msgspec.inspect.ListType():
             return f"a list{' that is not empty' if info.min_length else ''}, each item {_words(info.item_type)}"
+        case msgspec.inspect.DictType():
+            return f"a table, each value {_words(info.value_type)}"
         case msgspec.inspect.StructType():
             return f"a table with {', '.join(field.encode_name for field in info.fields)}"
         case _:

@@ -69,9 +69,13 @@ class ProbeSettings(Settings, frozen=True):
 
 
 class NetworkSettings(ProbeSettings, frozen=True):
-    """What DNS, TLS and Network have in common. interface: only packets of this device."""
+    """What DNS, TLS and Network have in common. interface: only packets of this device.
+
+    xdp_mode: of ingraind, whose program hung on the device; what hangs on sockets has no such choice.
+    """
 
     interface: str | None = None
+    xdp_mode: str | None = None
 
 
 class TracingSettings(ProbeSettings, frozen=True):

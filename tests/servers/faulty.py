@@ -18,7 +18,8 @@ class Faulty:
     """What to do with connections from now on.
 
     answer: a status that all are answered with, unseen by the server; saying: the message with it. cut_after: bytes of
-    a connection that get through, then it is reset. rate: bytes a second. resets: connections that were cut so far.
+    a connection that get through, then it is reset. rate: bytes a second. mute: the server's answers get lost. resets:
+    connections that were cut so far.
     """
 
     url: str
@@ -26,12 +27,14 @@ class Faulty:
     saying: str = "as it was told"
     cut_after: int = 0
     rate: int = 0
+    mute: bool = False
     resets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def mend(self) -> None:
         """Do no harm any more."""
         self.answer = self.cut_after = self.rate = 0
+        self.mute = False
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def _serve(it: Faulty, near: socket.socket, port: int) -> None:
             _answer(near, it.answer, it.saying)
             return
         with socket.create_connection(("127.0.0.1", port)) as far:
-            threading.Thread(target=_back, args=(near, far), daemon=True).start()
+            threading.Thread(target=_back, args=(it, near, far), daemon=True).start()
             _there(it, near, far)
 
 
@@ -78,9 +81,9 @@ def _there(it: Faulty, near: socket.socket, far: socket.socket) -> None:
         through += len(piece)
 
 
-def _back(near: socket.socket, far: socket.socket) -> None:
+def _back(it: Faulty, near: socket.socket, far: socket.socket) -> None:
     with suppress(OSError):
-        while piece := far.recv(_PIECE):
+        while (piece := far.recv(_PIECE)) and not it.mute:
             near.sendall(piece)
         near.shutdown(socket.SHUT_RDWR)
 

@@ -193,6 +193,34 @@ def versitygw(folder: Path, port: int | None = None) -> Iterator[Gateway]:
         yield gateway
 
 
+@dataclass
+class Receiver:
+    """Node's HTTP server: `folder` holds what it was sent."""
+
+    port: int
+    folder: Path
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """What it was asked, and what it answered, in order."""
+        log = self.folder / "requests"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def bodies(self) -> list[bytes]:
+        """All that it took; of what has the same Idempotency-Key the last."""
+        return [path.read_bytes() for path in sorted(self.folder.glob("*.body"))]
+
+
+@contextmanager
+def receiver(folder: Path, limit: int = 0, tls: tuple[Path, Path] | None = None) -> Iterator[Receiver]:
+    """A server that takes bodies up to so many bytes. tls: its key and certificate."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    command = ["node", str(Path(__file__).parent / "receiver.js"), str(port), str(folder), str(limit)]
+    with running("node", [*command, *map(str, tls or ())], port):
+        yield Receiver(port, folder)
+
+
 def batch_of(measurement: Measurement, rows: Sequence[Row]) -> Batch:
     """Records; a column that a row does not tell is null."""
     return Batch(measurement, pa.RecordBatch.from_pylist(list(rows), measurement.schema))

@@ -12,24 +12,38 @@ SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIACANARYCANARYKEY",
     "AWS_SECRET_ACCESS_KEY": "canary/secret+access/key",
     "AWS_SESSION_TOKEN": "canary-session-token",
+    "INGEST_TOKEN": "canary-ingest-token",
 }
+HTTP = """
+[pipeline.http.config]
+backend = "HTTP"
+uri = "http://127.0.0.1:9/insert?key=canary-query"
+roll_s = 1
+headers = { authorization = "Bearer ${INGEST_TOKEN}", account = "canary-of-the-file" }
+"""
 
 
 def test_secrets_are_never_said_however_much_is_logged_and_whatever_fails(tmp_path: Path) -> None:
-    toml = OWN.format(socket=tmp_path / "status.sock") + (
+    toml = OWN.format(socket=tmp_path / "status.sock").replace('["out"]', '["out", "http"]') + (
         '[log]\nlog_level = "TRACE"\n'
         '[pipeline.out.config]\nbackend = "S3"\nbucket = "logs"\nregion = "us-east-1"\nroll_s = 1\n'
-        'endpoint_url = "http://127.0.0.1:9"\n'
+        f'endpoint_url = "http://127.0.0.1:9"\n{HTTP}'
     )
     environment = {**os.environ, **SECRETS, "AWS_EC2_METADATA_DISABLED": "true", "STATE_DIRECTORY": str(tmp_path)}
     with agent(toml, tmp_path, env=environment) as running:
         running.wait_for("EndpointConnectionError")
+        running.wait_for("uploading to http://127.0.0.1:9 failed: ConnectionRefusedError")
         _, told = wait_until_told(running, lambda told: bool(told["problems"]))
         people = ingrain("status", "--socket", running.socket).stdout
         mistake = toml.replace("bucket", f'aws_secret_access_key = "{SECRETS["AWS_SECRET_ACCESS_KEY"]}"\nbucket')
         running.reload(mistake, "the configuration is refused")
         running.reload(toml.replace("http://", "http://user:canary-password@"), "the configuration is refused")
+        running.reload(toml.replace("{ authorization", "{ 'a b' = 'canary-misnamed', authorization"), "is refused")
     everything = running.said + running.printed + str(told) + people + str(running.account)
+    (tmp_path / "whole.toml").write_text(toml)
+    checked = ingrain("check", tmp_path / "whole.toml").stdout
+    assert 'headers = { authorization = "...", account = "..." }' in checked
+    everything += checked
     assert "unknown key. Secrets never stand in this file" in everything
-    for secret in (*SECRETS.values(), "canary-password"):
+    for secret in (*SECRETS.values(), "canary-password", "canary-query", "canary-of-the-file", "canary-misnamed"):
         assert secret not in everything

@@ -15,7 +15,7 @@ from spooling import KEY, names, put, spool
 from ingrain.backends import backoff
 from ingrain.backends.backoff import Backoff
 from ingrain.backends.spool import Spool
-from ingrain.backends.uploader import Result, Uploader
+from ingrain.backends.uploader import LaterError, Result, Uploader
 
 LONG = 60.0
 
@@ -26,14 +26,14 @@ class Server:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
-        self.down = False
+        self.down: Exception | None = None
         self.refused: set[str] = set()
         self.tried: list[tuple[str, float]] = []
         self.got: dict[str, bytes] = {}
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def put(self, key: str, file: BinaryIO) -> None:
+    def put(self, key: str, file: BinaryIO) -> int:
         with self._lock:
             self.tried.append((key, time.monotonic()))
             self.at_once += 1
@@ -41,10 +41,11 @@ class Server:
         try:
             assert self.gate.wait(LONG)
             if self.down:
-                raise ConnectionRefusedError("nobody there")
+                raise self.down
             if key in self.refused:
                 raise ValueError("too ugly")
             self.got[key] = file.read()
+            return 0
         finally:
             with self._lock:
                 self.at_once -= 1
@@ -111,7 +112,7 @@ def test_a_server_that_fails_is_tried_by_one_at_a_time_and_gets_all_when_it_is_b
     tmp_path: Path, quick: None
 ) -> None:
     server = Server()
-    server.down = True
+    server.down = ConnectionRefusedError("nobody there")
     with spool(tmp_path) as made:
         for number in range(20):
             put(made, number)
@@ -123,7 +124,7 @@ def test_a_server_that_fails_is_tried_by_one_at_a_time_and_gets_all_when_it_is_b
             while len(server.tried) < 40:
                 time.sleep(0.005)
             assert server.most_at_once == 1
-            server.down = False
+            server.down = None
             results = until(it, 20)
     assert not [one for one in results if one.alone], "it was the server's fault"
     assert {str(one.error) for one in results if one.kept} == {"nobody there"}
@@ -158,7 +159,7 @@ def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
     monkeypatch.setattr(backoff, "LEAST_S", 1e6)
     monkeypatch.setattr(backoff, "MOST_S", 1e6)
     server = Server()
-    server.down = True
+    server.down = ConnectionRefusedError("nobody there")
     with spool(tmp_path) as made:
         one = put(made)
         with uploader(made, server) as it:
@@ -166,7 +167,7 @@ def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
                 time.sleep(0.005)
             it.hurry(time.monotonic() + 1e6)
             assert len(server.tried) == 2
-            server.down = False
+            server.down = None
             it.hurry(time.monotonic() + 1e6)
             assert [(result.one, result.error is None) for result in it.results()] == [(one, False), (one, True)]
 
@@ -230,3 +231,34 @@ def test_waiting_grows_to_a_bound_and_is_never_the_same_for_all() -> None:
         assert one.next() <= 60
     one.reset()
     assert one.next() <= 1
+
+
+def test_a_server_that_asks_for_time_gets_it_and_no_other_object_is_tried_meanwhile(
+    tmp_path: Path, quick: None
+) -> None:
+    server = Server()
+    server.down = LaterError("503", 3000.0)
+    with spool(tmp_path) as made:
+        for number in range(4):
+            put(made, number)
+        with uploader(made, server) as it:
+            while not it.results():
+                time.sleep(0.005)
+            pause = it._pause()
+            assert pause is not None
+            assert 2900 < pause <= 3000
+            assert not it._due()
+            server.down = None
+            it.hurry(time.monotonic() + LONG)  # the end of the agent: it asks once more
+            assert len(server.got) == 4
+
+
+def test_records_that_the_server_will_never_take_are_told(tmp_path: Path) -> None:
+    with spool(tmp_path) as made:
+        put(made, rows=5)
+        it = Uploader(made, lambda _key, _file: 2, 1, lambda: None)
+        try:
+            (result,) = until(it, 1)
+            assert (result.one.rows, result.unfit, result.error) == (5, 2, None)
+        finally:
+            it.close()

@@ -1,0 +1,201 @@
+"""One HTTP request and its answer (RFC 9112): a body goes out, and the server has it, or says why not.
+
+Whatever the server does, it ends within a time, and little of what it says is read. No redirect is followed, so headers
+go nowhere but to the server that they are for. The standard library's client is used by itself: of those built on it
+none ends a whole exchange in time, however slowly the server answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ingrain.backends.uploader import LaterError
+from ingrain.backends.urls import origin, parse_url
+
+_CONNECT_S = 10
+_READ = 4096  # bytes of an answer that says why
+_LATEST_S = 3600.0  # no server is left alone for longer, whatever it asks for
+_WORD = 4  # what is shorter is no secret
+_AUTHORITIES = (  # where distributions keep them, for a Python that looks elsewhere
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+class RefusedError(LaterError):
+    """The server answered, and did not take it; the message says how it put that, without anything secret."""
+
+
+class TooLargeError(RefusedError):
+    """It may take a smaller one (RFC 9110, 413)."""
+
+
+class Exchange:
+    """What a server is asked with. Raises ValueError for a CA file or a proxy that cannot be used.
+
+    uri: of what takes the bodies. headers: sent with each. timeout_s: how long an exchange may take, once connected.
+    """
+
+    def __init__(self, uri: SplitResult, headers: Mapping[str, str], timeout_s: int, ca_file: str | None) -> None:
+        self._uri = uri
+        self._target = (uri.path or "/") + (f"?{uri.query}" if uri.query else "")
+        self._headers = dict(headers)
+        self._timeout_s = timeout_s
+        self._tls = _tls(ca_file) if uri.scheme == "https" else None
+        self._proxy = _proxy(uri)
+        known = _authorization(self._proxy)
+        self._secrets = _secrets([*headers.values(), *known.values(), uri.query])
+        if self._proxy and not self._tls:  # RFC 9112 section 3.2.2: a proxy is told the whole of it
+            self._target = uri.geturl()
+            self._headers |= known
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a body, with these headers too; the server has it when this returns.
+
+        Raises RefusedError, or OSError or HTTPException where there is no answer.
+        """
+        connection = self._connection()
+        try:
+            with _ended(connection, self._timeout_s):
+                connection.connect()
+                connection.sock.settimeout(self._timeout_s)
+                # Where the server breaks off it may have answered before: RFC 9112 section 9.5
+                with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                    connection.request("POST", self._target, body, {**self._headers, **headers})
+                answer = connection.getresponse()
+                if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                    raise self._refused(answer)
+        finally:
+            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        to = self._proxy or self._uri
+        host = to.hostname or ""
+        if self._tls is None:
+            return HTTPConnection(host, to.port, timeout=_CONNECT_S)
+        connection = HTTPSConnection(host, to.port, timeout=_CONNECT_S, context=self._tls)
+        if self._proxy:
+            connection.set_tunnel(self._uri.hostname or "", self._uri.port, _authorization(self._proxy))
+        return connection
+
+    def _refused(self, answer: HTTPResponse) -> RefusedError:
+        read = b""
+        with suppress(OSError, HTTPException):  # its status is known
+            read = answer.read(_READ)
+        if len(read) >= _READ:  # a secret may be cut off at its end
+            read = read[: -max(map(len, self._secrets), default=1)]
+        said = read.decode("utf-8", "replace")
+        text = f"{answer.status} {answer.reason}"
+        if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects (RFC 9110 section 15.4)
+            where = _elsewhere(answer.getheader("Location", ""))
+            text += f": it redirects to {where}, and no redirect is followed; set uri to what takes the records"
+        elif said.strip():
+            text += f": {said.strip()}"
+        for secret in self._secrets:
+            text = text.replace(secret, "[...]")
+        kind = TooLargeError if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else RefusedError
+        return kind(text, _seconds(answer.getheader("Retry-After", "")))
+
+
+@contextmanager
+def _ended(connection: HTTPConnection, seconds: float) -> Iterator[None]:
+    """What is done with the connection inside ends in time, with a TimeoutError: each single wait would begin anew."""
+    late, what = threading.Event(), f"no whole answer within {seconds} s"
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):  # closed, or not connected yet
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds + _CONNECT_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        if late.is_set():
+            raise TimeoutError(what) from error
+        raise
+    else:
+        if late.is_set():  # the client takes a head that is cut off for a whole one
+            raise TimeoutError(what)
+    finally:
+        timer.cancel()
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    """Certificates and names are verified, always."""
+    known = ssl.get_default_verify_paths()
+    if ca_file is None and known.cafile is None and known.capath is None:
+        ca_file = next((file for file in _AUTHORITIES if os.access(file, os.R_OK)), None)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # SSLError is one
+        why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
+        raise ValueError(f"ca_file {ca_file} cannot be used: {why}") from error
+
+
+def _proxy(uri: SplitResult) -> SplitResult | None:
+    """By HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as curl and boto3 have it."""
+    address = urllib.request.getproxies().get(uri.scheme, "")
+    if not address or urllib.request.proxy_bypass(uri.hostname or ""):
+        return None
+    expected = (
+        f"{uri.scheme.upper()}_PROXY in the environment: expected http://HOST:PORT, with a user where there is one"
+    )
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        parse_url(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", expected)
+    except ValueError:  # which may tell its password
+        raise ValueError(expected) from None
+    if parts.scheme != "http":
+        raise ValueError(f"{expected}; no other way to a proxy is known here")
+    return parts
+
+
+def _authorization(proxy: SplitResult | None) -> dict[str, str]:
+    if proxy is None or proxy.username is None:
+        return {}
+    words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
+
+
+def _secrets(values: list[str]) -> list[str]:
+    """What no message may have in it: these, and each word of them; the longest first."""
+    words = {word for value in values for word in (value, *re.split(r"[\s,;:=&\"']+", value))}
+    return sorted((word for word in words if len(word) >= _WORD), key=len, reverse=True)
+
+
+def _elsewhere(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+        return origin(parts) if parts.hostname else "another path of the same server"
+    except ValueError:
+        return "what is no URL"
+
+
+def _seconds(retry_after: str) -> float:
+    """How long to wait by a Retry-After (RFC 9110 section 10.2.3), a number or a date; 0 where there is none."""
+    try:
+        if retry_after.strip().isascii() and retry_after.strip().isdigit():
+            seconds = float(retry_after)
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError):
+        return 0.0
+    return min(max(0.0, seconds), _LATEST_S)

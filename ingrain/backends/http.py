@@ -1,0 +1,175 @@
+"""HTTP: objects to a server by POST, a request each, as ingraind does it.
+
+In: any batch. What is sent waits in a spool until the server has said 2xx (`ingrain.backends.spooled`). Each request
+has the object's name as its Idempotency-Key, so that a server can tell what it has already, when an answer got lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import ssl
+from typing import Annotated, BinaryIO, Literal
+from urllib.parse import SplitResult
+
+import msgspec
+
+import ingrain
+from ingrain.account import Station
+from ingrain.backends.bodies import Body, JsonArray, JsonLines
+from ingrain.backends.exchange import Exchange, RefusedError, TooLargeError
+from ingrain.backends.spooled import Sent, SpoolSettings
+from ingrain.backends.urls import origin, parse_url
+from ingrain.settings import Positive
+from ingrain.text import harmless
+
+log = logging.getLogger(__name__)
+
+_FORMS = {"JSON": "json", "JSONL": "ndjson"}
+_BODIES: dict[str, type[Body]] = {"json": JsonArray, "ndjson": JsonLines}
+_MOST_THREADS = 16
+_LEAST = 4096  # bytes of a body that no server can find too large: one that does refuses for another reason
+_EXPECTED = 'expected "http://HOST/PATH" or "https://HOST/PATH"'
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
+_VALUE = re.compile(r"[\x20-\x7e\t]*")  # section 5.5, without what is not ASCII
+_AGENT = {"User-Agent": f"ingrain/{ingrain.__version__}"}
+_OURS = ("connection", "content-length", "expect", "idempotency-key", "te", "trailer", "transfer-encoding", "upgrade")
+
+
+def is_uri(uri: str) -> None:
+    """Raise ValueError for what is no address of a server, as far as that is known without the environment."""
+    if not _VARIABLE.search(uri):
+        _parsed(uri)
+
+
+def without_query(uri: str) -> str:
+    """What may be told of it: keys stand in queries."""
+    head, mark, _ = uri.partition("?")
+    return head + mark + ("..." if mark else "")
+
+
+def are_headers(headers: dict[str, str]) -> None:
+    """Raise ValueError for names and values that no header may have. No value is told."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{harmless(name)!r} is no name of a header")
+        if name.lower() in _OURS:
+            raise ValueError(f"{name} is the agent's to set")
+        if not _VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name} has something else than printable ASCII in it")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("a header is there twice: capital letters make no difference")
+
+
+def without_values(headers: dict[str, str]) -> dict[str, str]:
+    """What may be told of them."""
+    return dict.fromkeys(headers, "...")
+
+
+def is_file(path: str) -> None:
+    """Raise ValueError for what names no file, or another one in another working directory."""
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("expected the path of a file, from / on")
+
+
+class HTTPSettings(SpoolSettings, frozen=True, kw_only=True):
+    """uri: what takes the bodies. headers: sent with each. In both, `${NAME}` is what the environment has under NAME.
+
+    encoding: JSON, an array in ingraind's layout; JSONL, a line a record, as in the archive. ca_file: PEM, who may have
+    signed the server's certificate; those that the system knows when it is missing. timeout_s: for a whole exchange,
+    once connected. threads: ingraind's word for concurrency. parallel_chunk_size: of ingraind, without a meaning here.
+    A body has at most roll_mb MiB, 1 as many servers have it, and what comes in waits for 10 s.
+    """
+
+    uri: Annotated[str, msgspec.Meta(extra={"check": is_uri, "shown": without_query})]
+    headers: Annotated[dict[str, str], msgspec.Meta(extra={"check": are_headers, "shown": without_values})] = (
+        msgspec.field(default_factory=dict)
+    )
+    encoding: Literal["JSON", "JSONL"] = "JSON"
+    ca_file: Annotated[str | None, msgspec.Meta(extra={"check": is_file})] = None
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
+    threads: Positive | None = None
+    parallel_chunk_size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    roll_mb: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    roll_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
+
+
+class HTTP(Sent):
+    """Objects to a server. What it says is too large (413) goes in halves, and never again so large.
+
+    A record that alone is too large is lost, `too large` in `detail`. Raises ValueError for what the environment lacks.
+    """
+
+    Settings = HTTPSettings
+
+    def __init__(self, settings: HTTPSettings, station: Station) -> None:
+        uri = _address(settings.uri)
+        headers = {name: _filled(value, f"the header {name}") for name, value in settings.headers.items()}
+        are_headers(headers)
+        self._typed = "content-type" in map(str.lower, headers)
+        self._exchange = Exchange(uri, _AGENT | headers, settings.timeout_s, settings.ca_file)
+        self._refused = math.inf  # so many bytes were too many for the server
+        if settings.threads is not None:
+            settings = msgspec.structs.replace(settings, concurrency=min(settings.threads, _MOST_THREADS))
+        super().__init__(settings, station, origin(uri), _FORMS[settings.encoding])
+
+    def put(self, key: str, file: BinaryIO) -> int:
+        """A request, or several where the body is too large for the server."""
+        name, _, form = key.rpartition("/")[2].rpartition(".")
+        if form not in _BODIES:  # the pipeline had another backend when it was written
+            raise ValueError("it is none of HTTP's encodings; the backend that it was spooled for can send it")
+        return self._send(name, file.read(), _BODIES[form])
+
+    def why(self, error: Exception) -> str:
+        """As the server put it, or what kept it from being asked."""
+        if isinstance(error, RefusedError):
+            return str(error)
+        hint = "; ca_file names who may have signed it" if isinstance(error, ssl.SSLCertVerificationError) else ""
+        return f"{type(error).__name__}: {error}{hint}"
+
+    def _send(self, name: str, body: bytes, kind: type[Body]) -> int:
+        """How many records in it the server will never take."""
+        headers = {"Idempotency-Key": name} | ({} if self._typed else {"Content-Type": kind.content_type})
+        try:
+            if len(body) < self._refused:
+                self._exchange.post(body, headers)
+                return 0
+        except TooLargeError as error:
+            if len(body) <= _LEAST:
+                raise
+            self._refused = min(self._refused, len(body))
+            what = "%s: the server takes no body of %d bytes; smaller ones are sent. It said: %s"
+            log.warning(what, self.station.name, len(body), harmless(str(error)))
+        halves = kind.halves(body)
+        if halves is None:
+            return 1
+        return sum(self._send(f"{name}-{number}", half, kind) for number, half in enumerate(halves))
+
+
+def _parsed(uri: str) -> SplitResult:
+    if not uri.isascii():
+        raise ValueError(f"{_EXPECTED}; what is not ASCII in it stands as %XX")
+    return parse_url(uri, _EXPECTED)
+
+
+def _address(uri: str) -> SplitResult:
+    filled = _filled(uri, "uri")
+    try:
+        return _parsed(filled)
+    except ValueError:  # which may tell some of it
+        raise ValueError(f"HTTP: uri, with what the environment says: {_EXPECTED}") from None
+
+
+def _filled(text: str, where: str) -> str:
+    """With the environment's values. Raises ValueError where one is missing; none is told."""
+
+    def value(found: re.Match[str]) -> str:
+        given = os.environ.get(found[1], "").strip()  # secrets in files end with a line end
+        if not given:
+            raise ValueError(f"HTTP: {where} needs {found[1]} of the environment, which is not set")
+        return given
+
+    return _VARIABLE.sub(value, text)
