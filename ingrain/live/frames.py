@@ -59,6 +59,7 @@ def decode(content: bytes) -> Frame:
             told = reader.schema.metadata or {}
             records = reader.read_next_batch()
         records.validate(full=True)
+        str(records.schema.names)  # which are no UTF-8 where they were damaged
         return Frame(told[_MEASUREMENT].decode(), records, int(told[_LEFT_OUT]))
     except (pa.ArrowException, OSError, KeyError, ValueError, StopIteration) as error:
         raise FrameError(f"the agent sends what is no record: {error}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ingrain.live.feed import beside
-from ingrain.live.frames import LENGTH, Frame, FrameError, decode, size_of
+from ingrain.live.frames import LENGTH, Frame, decode, size_of
 from ingrain.local import PATIENCE_S, connect, why
 from ingrain.status import Status, ask
 
@@ -32,18 +34,20 @@ class Live:
 
     def stop(self) -> None:
         """Watch no more."""
-        self._connected.close()
+        with suppress(OSError):  # the agent has ended
+            self._connected.shutdown(socket.SHUT_RDWR)  # closing alone does not wake the thread that reads
 
     def _run(self) -> None:
         try:
-            while True:
-                self._seen(decode(self._read(size_of(self._read(LENGTH.size)))))
+            with self._connected:
+                while True:
+                    self._seen(decode(self._read(size_of(self._read(LENGTH.size)))))
         except EOFError:
             self._ended("the agent has ended, or took this watcher for one that does not read")
-        except FrameError as error:
-            self._ended(str(error))
         except OSError as error:
             self._ended(why(self._path, error))
+        except Exception as error:  # noqa: BLE001 the thread's edge: what an agent sends must not end it silently
+            self._ended(str(error))
 
     def _read(self, size: int) -> bytes:
         content = bytearray()
