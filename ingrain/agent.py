@@ -7,13 +7,14 @@ between the configuration may become another: what is the same in both stays as 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ingrain import memory
 from ingrain.account import Account
 from ingrain.config import Config, PipelineConfig, ProbeConfig
 from ingrain.grains import OWN
 from ingrain.health import RECENT_S
+from ingrain.pipeline import Outlet
 from ingrain.pipelines import Instead, Pipelines
 from ingrain.probe import LiveProbe
 from ingrain.probes import Probes
@@ -91,6 +92,10 @@ class Agent:
     def account(self) -> Account:
         """The account at this moment; any thread may ask."""
         return Account(self._probes.account(), self._pipelines.account())
+
+    def watch(self, watching: Sequence[Outlet]) -> None:
+        """Have these get all records of the probes, too, and no others. Raises TimeoutError as `reload` does."""
+        self._probes.watch(watching)
 
     def mend(self) -> None:
         """Put another stage where one has died; make room where memory is tight."""

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter of a name
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
-    commands = {"run": _run, "check": _check, "replay": _replay, "status": _status, "doctor": _doctor}
+    commands = {"run": _run, "check": _check, "replay": _replay, "status": _status, "top": _top, "doctor": _doctor}
     try:
         return commands[options.command](options)
     except ConfigError as error:
@@ -117,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"where to ask; else {SOCKET}")
     status.add_argument("--json", action="store_true", help="for machines")
+    top = commands.add_parser(
+        "top",
+        help="show what is seen, as it is seen",
+        formatter_class=raw,
+        description="Show, once a second, rates and losses of each probe, and who sends, looks up, opens and prints\n"
+        "what. It watches the running agent; where none answers, it runs probes of its own until it is ended.",
+    )
+    top.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"the agent's; else {SOCKET}")
+    top.add_argument("--probe", action="append", choices=GRAINS, help="run only these probes, and watch no agent")
+    top.add_argument("--cgroup", metavar="PATH", help="see only its processes, by probes of top's own")
     doctor = commands.add_parser(
         "doctor",
         help="show which probes can run on this host",
@@ -203,6 +213,15 @@ def _status(options: argparse.Namespace) -> int:
         return 1
     print(json.dumps(status.document(), indent=2) if options.json else report.state(status))
     return 1 if status.problems else 0
+
+
+def _top(options: argparse.Namespace) -> int:
+    try:
+        from ingrain import top  # noqa: PLC0415 the other commands do not need it
+    except ModuleNotFoundError as error:
+        print(f"ingrain: `top` needs {error.name}: pip install 'ingrain[top]'", file=sys.stderr)
+        return 1
+    return top.show(options.socket, options.probe, options.cgroup)
 
 
 def _write(path: Path, account: Account) -> int:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import pykka
 
@@ -28,6 +29,16 @@ DEATHS, DEATHS_S = 5, 60.0
 """A pipeline outlives so many deaths of its stages within so many seconds: what dies more often does not recover."""
 
 _MEND_S = 0.2
+
+
+class Outlet(Protocol):
+    """Where a probe's batches go: a pipeline, or who watches."""
+
+    wants: frozenset[str] | None
+    """Tags that its batches have to have; None: all that there are."""
+
+    def offer(self, batch: Batch) -> bool:
+        """Let the batch in, or refuse it. Never waits."""
 
 
 class Pipeline:
@@ -226,7 +237,7 @@ def finish(pipelines: Mapping[str, Pipeline], seconds: float) -> None:
         pipeline.finish(deadline)
 
 
-def wanted(pipelines: Iterable[Pipeline]) -> frozenset[str] | None:
+def wanted(pipelines: Iterable[Outlet]) -> frozenset[str] | None:
     """The tags that any of these pipelines wants; None: all that there are."""
     found: set[str] = set()
     for pipeline in pipelines:

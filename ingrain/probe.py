@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ingrain.account import ProbeAccount
 from ingrain.batch import Batch
@@ -24,7 +25,7 @@ from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained
-from ingrain.pipeline import Pipeline, wanted
+from ingrain.pipeline import Outlet, wanted
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,10 @@ class Owners:
         self._program.close()
 
 
+def _offer(outlet: Outlet, batch: Batch) -> object:
+    return outlet.offer(batch)
+
+
 class Probe:
     """A probe whose kernel half is loaded: what it hands over is decoded and offered to its pipelines.
 
@@ -96,18 +101,18 @@ class Probe:
         self,
         grain: Grain,
         settings: ProbeSettings,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Outlet],
         constants: Mapping[str, int],
         shared: Mapping[str, int],
         *,
         skip: Collection[str] = (),
         loader: Loader = "core",
-        offer: Callable[[Pipeline, Batch], object] = Pipeline.offer,
+        offer: Callable[[Any, Batch], object] = _offer,
     ) -> None:
         self.grain = grain
         self.name = type(grain).__name__
         self.settings = settings
-        self.pipelines: Sequence[Pipeline] = ()
+        self.pipelines: Sequence[Outlet] = ()
         self._give = offer
         grain.settings = settings
         self.feed(pipelines)
@@ -125,7 +130,7 @@ class Probe:
         """Whether it is a probe of this type, with these settings."""
         return (self.name, self.settings) == (kind, settings)
 
-    def feed(self, pipelines: Sequence[Pipeline]) -> None:
+    def feed(self, pipelines: Sequence[Outlet]) -> None:
         """Have its records go into these pipelines from now on. Only for the thread that reads, once there is one."""
         self.pipelines = pipelines
         self.grain.want(_wanted(pipelines))
@@ -199,7 +204,7 @@ class Probe:
                 self._give(pipeline, batch)
 
 
-def _wanted(pipelines: Sequence[Pipeline]) -> frozenset[str] | None:
+def _wanted(pipelines: Sequence[Outlet]) -> frozenset[str] | None:
     """What they want of its tags; and the cgroup, where they want what it is found by."""
     tags = wanted(pipelines)
     if tags is None or tags.isdisjoint(NAMES):
@@ -214,7 +219,7 @@ class LiveProbe(Probe, ABC):
         self,
         grain: Grain,
         settings: ProbeSettings,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Outlet],
         constants: Mapping[str, int],
         shared: Mapping[str, int],
         *,
@@ -266,7 +271,7 @@ class NetworkProbe(LiveProbe):
         grain: Grain,
         settings: NetworkSettings,
         owners: Owners,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Outlet],
         loader: Loader = "core",
     ) -> None:
         constants = {"interface": _interface(settings.interface)}

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ingrain import tracing
 from ingrain.account import ProbeAccount, together
@@ -27,7 +28,7 @@ from ingrain.kernel.cgroup import CgroupError
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.reader import Reader, Source
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet, Pipeline
 from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
 from ingrain.registry import find_class
 
@@ -50,6 +51,7 @@ class Probes:
         """As the configuration says it, so it may be `auto`."""
         self._owners: Owners | None = None
         self._lookups: Lookups | None = None
+        self._watching: list[Outlet] = []
 
     def change(self, configs: Sequence[ProbeConfig], pipelines: Mapping[str, Pipeline], loader: Loader) -> None:
         """Have these at work, and no others. One that cannot run is reported, and the others do.
@@ -57,14 +59,14 @@ class Probes:
         loader: of those that do not say it themselves.
         """
         leaving, coming = list(self.at_work), []
-        stay: list[tuple[LiveProbe, list[Pipeline]]] = []
+        stay: list[tuple[LiveProbe, list[Outlet]]] = []
         for config in configs:
             same = next((probe for probe in leaving if self._serves(probe, config, loader)), None)
             if same is None:
                 coming.append(config)
             else:
                 leaving.remove(same)
-                stay.append((same, [pipelines[name] for name in config.pipelines]))
+                stay.append((same, self._outlets(config, pipelines)))
         if not any(config.type == "DNS" for config in configs):
             self._lookups = None
         elif self._lookups is None:
@@ -77,12 +79,22 @@ class Probes:
         for config in coming:
             self._try(config, pipelines, loader)
 
-    def feed(self, instead: Mapping[Pipeline, Pipeline]) -> None:
+    def feed(self, instead: Mapping[Any, Outlet]) -> None:
         """Have what goes into the one pipeline go into the other from now on."""
 
         def switch() -> None:
             for probe in self.at_work:
                 probe.feed([instead.get(one, one) for one in probe.pipelines])
+
+        self._reader.between(switch)
+
+    def watch(self, watching: Sequence[Outlet]) -> None:
+        """Have these get all that the pipelines get, too, from now on, and no others."""
+        before, self._watching = self._watching, list(watching)
+
+        def switch() -> None:
+            for probe in self.at_work:
+                probe.feed([*(one for one in probe.pipelines if one not in before), *watching])
 
         self._reader.between(switch)
 
@@ -134,7 +146,7 @@ class Probes:
         same = probe.serves(config.type, config.settings)
         return same and self._loaders[probe] == (config.settings.loader or loader)
 
-    def _switch(self, leaving: Iterable[LiveProbe], stay: Iterable[tuple[LiveProbe, list[Pipeline]]]) -> None:
+    def _switch(self, leaving: Iterable[LiveProbe], stay: Iterable[tuple[LiveProbe, list[Outlet]]]) -> None:
         """Called between two rounds of the thread that reads."""
         for probe in leaving:
             probe.program.detach()
@@ -168,7 +180,7 @@ class Probes:
     def _try(self, config: ProbeConfig, pipelines: Mapping[str, Pipeline], loader: Loader) -> None:
         kind = config.type
         try:
-            probe = self._start(config, [pipelines[name] for name in config.pipelines], loader)
+            probe = self._start(config, self._outlets(config, pipelines), loader)
         except (KernelError, CgroupError, ProbeError) as error:
             self._absent[kind] = str(error)
             log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", kind, error)  # noqa: TRY400 - its message says it all
@@ -183,7 +195,10 @@ class Probes:
         hooks = ", ".join(sorted(set(probe.program.hooks.values())))
         log.info("probe %s sees %s by %s (loader %s)", kind, probe.cgroup, hooks, probe.program.loader)
 
-    def _start(self, config: ProbeConfig, into: list[Pipeline], loader: Loader) -> LiveProbe:
+    def _outlets(self, config: ProbeConfig, pipelines: Mapping[str, Pipeline]) -> list[Outlet]:
+        return [*(pipelines[name] for name in config.pipelines), *self._watching]
+
+    def _start(self, config: ProbeConfig, into: list[Outlet], loader: Loader) -> LiveProbe:
         kind, settings = config.type, config.settings
         if kind not in GRAINS:
             raise ProbeError(f"this build has no {kind} probe")

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ingrain import __version__, config, privileges
@@ -17,6 +18,7 @@ from ingrain.account import Account
 from ingrain.agent import Agent
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.health import Health
+from ingrain.live.feed import Feed, beside
 from ingrain.notify import ServiceManager
 from ingrain.signals import ENDING, RELOADING
 from ingrain.status import Status, StatusServer
@@ -42,6 +44,8 @@ class Service:
         self._health = Health()
         self._manager = ServiceManager()
         self._server: StatusServer | None = None
+        self._feed: Feed | None = None
+        self._watched = False
         self._started = time.time()
         self._looked = self._started
         self._due = 0.0
@@ -87,6 +91,7 @@ class Service:
         """What is due every second."""
         self._looked = time.time()
         self._agent.mend()
+        self._show()
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + HEALTH_S
             self._problems = self._agent.problems() + self._health.look(self._agent.account())
@@ -122,14 +127,24 @@ class Service:
             log.info("the configuration was read again, and is in force")
         self._due = 0.0
 
+    def _show(self) -> None:
+        """Have the probes feed those who watch, while there are any."""
+        watched = self._feed is not None and self._feed.watched
+        if watched != self._watched:
+            self._watched = watched
+            with suppress(TimeoutError):  # the thread that reads hangs: the watchdog is what helps
+                self._agent.watch([self._feed] if watched and self._feed else [])
+
     def _hush(self) -> None:
-        if self._server:
-            self._server.stop()
-            self._server = None
+        for server in (self._server, self._feed):
+            if server:
+                server.stop()
+        self._server = self._feed = None
 
     def _serve(self) -> None:
         path = self._config.agent.socket
         try:
             self._server = StatusServer(path, self.status)
+            self._feed = Feed(beside(path))
         except OSError as error:
-            log.warning("`ingrain status` has nobody to ask: %s: %s", path, error.strerror)
+            log.warning("`ingrain status` and `ingrain top` have nobody to ask: %s: %s", path, error.strerror)

@@ -18,7 +18,7 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.program import Program, functions
 from ingrain.kernel.symbols import has_btf
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet
 from ingrain.probe import LiveProbe
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class TracingProbe(LiveProbe):
         self,
         grain: Grain,
         settings: TracingSettings,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Outlet],
         way: str,
         loader: Loader = "core",
     ) -> None:
@@ -51,14 +51,14 @@ class TracingProbe(LiveProbe):
 
 
 def start(
-    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline], loader: Loader = "auto"
+    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Outlet], loader: Loader = "auto"
 ) -> TracingProbe:
     """A probe at work, in the first way that this kernel can. Raises the last way's error where it can none."""
     return by_trial(loader, lambda chosen: _start(grain, settings, pipelines, chosen))
 
 
 def _start(
-    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Pipeline], loader: Loader
+    grain: Callable[[], Grain], settings: TracingSettings, pipelines: Sequence[Outlet], loader: Loader
 ) -> TracingProbe:
     for way in ways(settings.hooks):
         probe = None
