@@ -77,12 +77,16 @@ def top(*arguments: str | Path) -> Iterator[Terminal]:
             os.close(master)
 
 
-def talk(one: Talker, other: Talker) -> None:
-    """Datagrams from the other to the one."""
+def talking(one: Talker, other: Talker) -> Callable[[str], bool]:
+    """A datagram from the other to the one, each time that it is asked whether both are shown."""
     to = one("bind", "server", family=4, proto="udp")
     other("socket", "client", family=4, proto="udp")
-    for _ in range(20):
+
+    def shown(screen: str) -> bool:
         other("sendto", "client", to=to, size=1000)
+        return one.name in screen and other.name in screen
+
+    return shown
 
 
 def test_beside_an_agent_it_shows_what_that_sees_and_leaves_it_as_it_was(
@@ -95,8 +99,7 @@ def test_beside_an_agent_it_shows_what_that_sees_and_leaves_it_as_it_was(
         toml += f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "{kind}"\ncgroup = "{group.name}"\n'
     with agent(toml, tmp_path) as running, top("--socket", running.socket) as terminal:
         terminal.shows("Processes", "Names", running.file.name)
-        talk(one, other)
-        screen = terminal.shows("chatty", "quiet", "Network")
+        screen = terminal.until(talking(one, other), "both")
         assert all(len(line) <= COLUMNS for line in screen.splitlines())
         terminal.press("/")
         terminal.press("chat\r")
@@ -111,7 +114,6 @@ def test_where_no_agent_answers_it_runs_probes_of_its_own(group: Path, start: St
     one, other = Talker(start, "listens"), Talker(start, "talks")
     with top("--socket", tmp_path / "none", "--probe", "Network", "--cgroup", group.name) as terminal:
         terminal.shows("its own probes")
-        talk(one, other)
-        terminal.shows("talks")
+        terminal.until(talking(one, other), "both")
     with pytest.raises(ProcessLookupError):
         os.kill(terminal.program.pid, signal.SIGCONT)
