@@ -103,7 +103,7 @@ def test_beside_an_agent_it_shows_what_that_sees_and_leaves_it_as_it_was(
         assert all(len(line) <= COLUMNS for line in screen.splitlines())
         terminal.press("/")
         terminal.press("chat\r")
-        terminal.until(lambda shown: "chatty" in shown and "quiet" not in shown, "the filter")
+        terminal.until(lambda shown: "chatty" in shown and "quiet" not in shown and "q quit" in shown, "the filter")
     (probe,) = (one for one in running.account["probes"] if one["name"] == "Network")
     assert probe["lost"] == 0
     (station,) = running.account["pipelines"]["out"]
