@@ -125,6 +125,7 @@ def told(folder: Path) -> dict[str, list[str]]:
     return records
 
 
+@pytest.mark.matrix  # two minutes
 def test_both_loaders_tell_the_same_of_the_same(start: Start, group: Path, tmp_path: Path) -> None:
     """One agent by CO-RE and fentry, the other by BCC and kprobes, since it finds no BTF."""
     watched = tmp_path / "watched"
