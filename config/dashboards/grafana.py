@@ -101,7 +101,6 @@ def _variable(tag: str) -> Json:
         "name": tag,
         "type": "query",
         "datasource": SOURCE,
-        "definition": query,
         "query": {"query": query, "refId": tag},
         "refresh": 2,
         "sort": 1,
