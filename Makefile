@@ -65,6 +65,9 @@ bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, b
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+dashboards: $(BIN)/ingrain ## write the dashboards, monitors and mapping below config/ anew
+	PYTHONPATH=config $(BIN)/python -m dashboards
+
 clean: ## remove everything that was built
 	rm -rf .venv build dist *.egg-info ingrain/kernel/objects ingrain/kernel/sources ingrain/kernel/lib
 
@@ -75,4 +78,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-kernels lint bench bench-tracing wheel clean
+.PHONY: help setup demo test test-faults test-kernels lint bench bench-tracing wheel dashboards clean

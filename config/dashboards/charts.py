@@ -46,9 +46,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart. values: by what each is called. by: the tags that tell series apart. over: each value is divided by it.
+    """One chart.
 
-    gauge: the highest of the series counts, not their sum.
+    values: by what each is called. by: the tags that tell series apart. over: each value is divided by it. gauge: the
+    highest of the series counts, not their sum.
     """
 
     title: str
@@ -142,7 +143,12 @@ GROUPS = (
             top("Servers", Value(HELLO), "sni"),
             top("Fingerprints of clients (JA4)", Value(HELLO), "ja4", "process"),
             new("Fingerprints not seen before", Value(HELLO), "ja4", "process"),
-            top("Servers that were not looked up before", Value(HELLO, (("sni_matches_dns", "false"),)), "sni", "process"),
+            top(
+                "Servers that were not looked up before",
+                Value(HELLO, (("sni_matches_dns", "false"),)),
+                "sni",
+                "process",
+            ),
             top("Encrypted DNS", Value(HELLO, (("encrypted_dns", "*"),)), "encrypted_dns", "process"),
         ),
     ),

@@ -129,7 +129,8 @@ def monitors() -> dict[str, Json]:
         "agent-silent": _monitor(
             "ingrain on {{host.name}} is silent",
             f"sum(last_10m):{_sum('ingrain.records.delivered', 'host')} < 1",
-            "The agent tells its own account also where nothing happens: it has ended, or what it sends does not arrive.",
+            "The agent tells its own account also where nothing happens: so it has ended, or what it sends does not "
+            "arrive.",
             on_missing_data="show_and_notify_no_data",
         ),
         "new-names": _monitor(

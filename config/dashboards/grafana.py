@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from dashboards.charts import GROUPS, WHOSE, Chart, Form, Group, Unit, Value
-
 from ingrain.batch import Kind, Measurement
 from ingrain.grains import GRAINS, OWN
 from ingrain.registry import find_class

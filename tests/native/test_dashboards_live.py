@@ -20,6 +20,7 @@ from agents import agent
 from conftest import Start, Talker
 from dashboards import grafana
 from dashboards.charts import GROUPS, Chart
+from examples import EVERYTHING, adapted
 from serving import (
     Exporter,
     Prometheus,
@@ -39,7 +40,6 @@ from ingrain.grains import GRAINS, OWN
 from ingrain.registry import find_class
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = ROOT / "tests/guest/everything.py"
 SEEN_HERE = ("dns.", "tls.", "connection.", "volume.", "ingrain.")
 """Of what runs natively on any kernel."""
 
@@ -51,8 +51,12 @@ NOT_HAD = {"encrypted_dns"}
 
 
 @pytest.fixture
-def exporter(tmp_path: Path) -> Iterator[Exporter]:
+def exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
+    """Where the agent sends to by itself."""
     with statsd_exporter(tmp_path, f"--statsd.mapping-config={ROOT / 'config/grafana/statsd-mapping.yaml'}") as made:
+        host, _, port = made.address.partition(":")
+        monkeypatch.setenv("STATSD_HOST", host)
+        monkeypatch.setenv("STATSD_PORT", port)
         yield made
 
 
@@ -64,14 +68,6 @@ def database(exporter: Exporter, tmp_path: Path) -> Iterator[Prometheus]:
     settings = settings.replace("statsd:9102", exporter.web).replace("scrape_interval: 15s", "scrape_interval: 1s")
     with prometheus(tmp_path, settings) as made:
         yield made
-
-
-def example(group: Path, folder: Path) -> str:
-    """`config/datadog.toml`, for the processes of a cgroup, and in a hurry."""
-    toml = (ROOT / "config/datadog.toml").read_text()
-    toml = re.sub(r'^type = "(?!Agent|Whitelist|Regex|Buffer).*"$', rf'\g<0>\ncgroup = "{group.name}"', toml, flags=re.M)
-    toml = toml.replace('type = "Agent"', 'type = "Agent"\ninterval_s = 1').replace("interval_s = 10", "interval_s = 1")
-    return f'[agent]\nsocket = "{folder / "status.sock"}"\n' + toml
 
 
 def charts() -> list[Chart]:
@@ -89,16 +85,15 @@ def told(exporter: Exporter) -> dict[str, set[str]]:
 
 
 def test_a_run_sends_every_metric_and_tag_that_is_asked_for(
-    start: Start, group: Path, tmp_path: Path, exporter: Exporter, database: Prometheus, monkeypatch: pytest.MonkeyPatch
+    start: Start, group: Path, tmp_path: Path, exporter: Exporter, database: Prometheus
 ) -> None:
-    host, _, port = exporter.address.partition(":")
-    monkeypatch.setenv("STATSD_HOST", host)
-    monkeypatch.setenv("STATSD_PORT", port)
     one, other = Talker(start, "one"), Talker(start, "other")
     worked = start(sys.executable, EVERYTHING, tmp_path)
-    shown = {value.name for chart in charts() for value in [*chart.values.values(), *([chart.over] if chart.over else [])]}
+    shown = {
+        value.name for chart in charts() for value in [*chart.values.values(), *([chart.over] if chart.over else [])]
+    }
     wanted = {name for name in shown if name.startswith(SEEN_HERE)} - {"ingrain.spool.bytes"}  # nothing spools here
-    with agent(example(group, tmp_path), tmp_path):
+    with agent(adapted("datadog.toml", group, tmp_path), tmp_path):
         one("storm", count=20, to=other("bind", "u", family=4, proto="udp"))
         worked.communicate("\n", timeout=60)
         shake_hands(start)

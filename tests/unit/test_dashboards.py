@@ -1,4 +1,4 @@
-"""The dashboards and monitors are what their own makers' models take, and show what the examples have the agent send."""
+"""Dashboards and monitors are what their makers' own models take, and show what the examples have the agent send."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def test_a_chart_tells_series_apart_by_tags_that_all_its_values_have(chart: Char
 
 
 def test_every_measurement_but_those_of_faults_is_on_the_dashboard_or_in_a_monitor() -> None:
-    shown = {value.name for chart in charts() for value in [*chart.values.values(), *([chart.over] if chart.over else [])]}
+    shown = {
+        value.name for chart in charts() for value in [*chart.values.values(), *([chart.over] if chart.over else [])]
+    }
     known = {one.name for place in GRAINS.values() for one in find_class(place).measurements}
     assert known - shown == set()
 

@@ -1,4 +1,4 @@
-"""What docker/ describes is taken by who reads it, hangs together, and gives the agent the rights that it says it needs."""
+"""What docker/ describes is taken by who reads it, hangs together, and gives the agent the rights that it needs."""
 
 from __future__ import annotations
 
