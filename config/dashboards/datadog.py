@@ -57,22 +57,21 @@ def _widget(chart: Chart, scope: list[str]) -> Json:
         if value is not chart.over:
             formulas.append(_formula(chart, f"q{at} / q{len(chart.values)}" if chart.over else name, called))
     request: Json = {"queries": queries, "formulas": formulas}
-    match chart.form:
-        case Form.BARS:
-            shape = "line" if chart.gauge or chart.over else "bars"
-            request |= {"response_format": "timeseries", "display_type": shape}
-            return {"type": "timeseries", "title": chart.title, "requests": [request]}
-        case Form.TOP:
-            return {"type": "toplist", "title": chart.title, "requests": [request | {"response_format": "scalar"}]}
-        case Form.NUMBER:
-            request["response_format"] = "scalar"
-            return {
-                "type": "query_value",
-                "title": chart.title,
-                "requests": [request],
-                "autoscale": True,
-                "precision": 0 if chart.unit is Unit.EVENTS else 1,
-            }
+    if chart.form is Form.BARS:
+        shape = "line" if chart.gauge or chart.over else "bars"
+        request |= {"response_format": "timeseries", "display_type": shape}
+        return {"type": "timeseries", "title": chart.title, "requests": [request]}
+    request["response_format"] = "scalar"
+    if chart.form is Form.TOP:
+        return {"type": "toplist", "title": chart.title, "requests": [request]}
+    digits = 0 if chart.unit is Unit.EVENTS else 1
+    return {
+        "type": "query_value",
+        "title": chart.title,
+        "requests": [request],
+        "autoscale": True,
+        "precision": digits,
+    }
 
 
 def _formula(chart: Chart, formula: str, called: str) -> Json:
