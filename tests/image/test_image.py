@@ -1,4 +1,4 @@
-"""The image of docker/Dockerfile builds, holds what the agent needs and no more, and the agent in it runs as in a pod."""
+"""The image of docker/Dockerfile builds, holds what the agent needs and no more, and its agent runs as in a pod."""
 
 from __future__ import annotations
 
