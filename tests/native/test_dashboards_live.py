@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def ask_all(database: Prometheus) -> None:
     assert len(expressions) > 50
     until("the last of it", lambda: database.ask("ingrain_process_oom_total"))
     for panel, expression in expressions.items():
-        until(f"an answer to {panel}", lambda expression=expression: database.ask(expression))
+        until(f"an answer to {panel}", partial(database.ask, expression))
     new = database.ask(filled_in("sum(ingrain_volume_out_bytes_total)"))
     ((_, counted),) = [one["value"] for one in database.ask(counted_of(document, "Bytes sent"))]
     assert float(counted) == float(new[0]["value"][1]) > 0  # also what came before Prometheus looked first

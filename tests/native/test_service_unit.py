@@ -55,7 +55,7 @@ def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
 
 
 def test_systemd_rates_its_exposure_at_no_more_than_3_8() -> None:
-    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=38", UNIT]
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=38", str(UNIT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout.splitlines()[-1]
     assert "Overall exposure level" in done.stdout

@@ -44,7 +44,7 @@ def compose() -> dict[str, Any]:
     reader = CACHE / "bin/compose"
     if not reader.exists():
         pytest.fail("the reader of compose files is not there: run tests/servers/install.sh, as make test does")
-    command = [reader, "--format", "json", "compose.yaml"]
+    command = [str(reader), "--format", "json", "compose.yaml"]
     done = subprocess.run(command, cwd=DOCKER, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     told: dict[str, Any] = json.loads(done.stdout)
