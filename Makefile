@@ -14,6 +14,8 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # what is there already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
 	python3-bpfcc git strace systemd $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+# To build the container image without an engine or a registry.
+IMAGE_PACKAGES := buildah debootstrap git
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
 # are libraries that it needs.
 TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 libgssapi-krb5-2 libcap-ng0
@@ -33,12 +35,16 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix and not faults"
+	$(BIN)/pytest -m "not matrix and not faults and not image"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	$(BIN)/pytest -m faults
+
+test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes
+	.ci/packages $(PACKAGES) $(IMAGE_PACKAGES)
+	$(BIN)/pytest -m image
 
 test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
@@ -65,6 +71,9 @@ bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, b
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+dashboards: $(BIN)/ingrain ## write the dashboards, monitors and mapping below config/ anew
+	PYTHONPATH=config $(BIN)/python -m dashboards
+
 clean: ## remove everything that was built
 	rm -rf .venv build dist *.egg-info ingrain/kernel/objects ingrain/kernel/sources ingrain/kernel/lib
 
@@ -75,4 +84,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-kernels lint bench bench-tracing wheel clean
+.PHONY: help setup demo test test-faults test-image test-kernels lint bench bench-tracing wheel dashboards clean

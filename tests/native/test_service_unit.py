@@ -54,6 +54,13 @@ def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_systemd_rates_its_exposure_at_no_more_than_3_8() -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=38", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    assert "Overall exposure level" in done.stdout
+
+
 def test_it_leaves_the_agent_the_capabilities_that_it_says_it_needs() -> None:
     assert set(setting("CapabilityBoundingSet")) == {*CAPABILITIES, "CAP_SYS_ADMIN"}  # it gives that up where it can
 

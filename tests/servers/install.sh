@@ -4,6 +4,8 @@
 #   statsd           the original server, from npm                        -> .cache/statsd/
 #   statsd_exporter  reads DogStatsD tags; built from the Go module proxy -> .cache/bin/
 #   versitygw        an S3 server over a local folder; built likewise     -> .cache/bin/
+#   compose          the Compose Specification's own reader, likewise     -> .cache/bin/
+#   prometheus       Debian's, unpacked: installed, it would be a service -> .cache/prometheus/
 #
 # Needs npm and go (make test installs Debian's). Debian 12's Go is too old for the two, but can fetch a newer one:
 # Go's toolchains are modules too, and checked against the same checksum database. A go on PATH that is new enough is
@@ -13,6 +15,7 @@ set -euo pipefail
 STATSD=0.9.0
 STATSD_EXPORTER=v0.31.0
 VERSITYGW=v1.8.0
+COMPOSE=v2.16.2
 GO_NEEDED=1.25      # by the go.mod of both
 GO_FETCHED=1.26.8
 
@@ -64,7 +67,8 @@ build() {
     local name="$1" package="$2" version="$3"
     [ -x "$cache/bin/$name" ] && complete "$name" "$version" && return
     [ -n "${go:-}" ] || find_go
-    attempt "$name" env GOTOOLCHAIN=local GOBIN="$cache/bin" "$go" install "$package@$version"
+    attempt "$name" env GOTOOLCHAIN=local GOBIN="$cache/built" "$go" install "$package@$version"
+    mv "$cache/built/${package##*/}" "$cache/bin/$name"
     completed "$name" "$version"
 }
 
@@ -75,3 +79,11 @@ if ! complete statsd "$STATSD"; then
 fi
 build statsd_exporter github.com/prometheus/statsd_exporter "$STATSD_EXPORTER"
 build versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"
+build compose github.com/compose-spec/compose-go/v2/cmd "$COMPOSE"
+if [ ! -x "$cache/prometheus/usr/bin/prometheus" ]; then
+    mkdir -p "$cache/prometheus"
+    cd "$cache/prometheus"
+    attempt prometheus apt-get download -o APT::Sandbox::User=root prometheus
+    dpkg --extract prometheus_*.deb .
+    rm prometheus_*.deb
+fi

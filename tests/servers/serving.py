@@ -12,6 +12,8 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,11 +127,11 @@ class Exporter:
     def __init__(self, port: int, web: int, path: Path) -> None:
         self.address = f"127.0.0.1:{port}"
         self.unix = f"unix://{path}"
-        self._web = web
+        self.web = f"127.0.0.1:{web}"
 
     def samples(self) -> list[tuple[str, dict[str, str], float]]:
         """All it exposes: name, labels, value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._web}/metrics", timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(f"http://{self.web}/metrics", timeout=PATIENCE_S) as answer:
             text = answer.read().decode()
         return [sample(line) for line in text.split("\n") if line and not line.startswith("#")]
 
@@ -155,7 +157,7 @@ def sample(line: str) -> tuple[str, dict[str, str], float]:
 
 
 @contextmanager
-def statsd_exporter(folder: Path) -> Iterator[Exporter]:
+def statsd_exporter(folder: Path, *options: str) -> Iterator[Exporter]:
     """statsd_exporter, on UDP and on a Unix socket."""
     port, web, path = free_port(socket.SOCK_DGRAM), free_port(), folder / "dogstatsd.sock"
     command = [
@@ -164,9 +166,45 @@ def statsd_exporter(folder: Path) -> Iterator[Exporter]:
         "--statsd.listen-tcp=",
         f"--statsd.listen-unixgram={path}",
         f"--web.listen-address=127.0.0.1:{web}",
+        *options,
     ]
     with running("statsd_exporter", command, web):
         yield Exporter(port, web, path)
+
+
+class Prometheus:
+    """Prometheus: what it answers."""
+
+    def __init__(self, web: str) -> None:
+        self._web = web
+
+    def ask(self, expression: str) -> list[Any]:
+        """The series of an expression, now; raises AssertionError with what Prometheus said where it is none."""
+        query = urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(f"http://{self._web}/api/v1/query?{query}", timeout=PATIENCE_S) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{expression}: {error.read().decode()}") from error
+        assert told["status"] == "success", told
+        found: list[Any] = told["data"]["result"]
+        return found
+
+
+@contextmanager
+def prometheus(folder: Path, settings: str) -> Iterator[Prometheus]:
+    """Prometheus with this configuration."""
+    web = f"127.0.0.1:{free_port()}"
+    config = folder / "prometheus.yml"
+    config.write_text(settings)
+    command = [
+        str(CACHE / "prometheus/usr/bin/prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address={web}",
+    ]
+    with running("prometheus", command, int(web.rpartition(":")[2])):
+        yield Prometheus(web)
 
 
 @dataclass

@@ -1,0 +1,80 @@
+"""The examples whose probes trace run as they stand, on the whole of a machine: what they see arrives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agents import agent
+from bucket import objects, use
+from conftest import read
+from serving import Exporter, statsd_exporter, until, versitygw
+
+pytestmark = pytest.mark.timeout(900)  # 40 programs of Files alone, which an emulated processor verifies slowly
+
+CONFIG = Path(__file__).parents[2] / "config"
+EVERYTHING = Path(__file__).parent / "everything.py"
+PATIENCE_S = 300.0
+
+
+def toml(name: str, folder: Path) -> str:
+    """The example with a socket of its own: /run is the guest's, and /var/lib/ingrain is not there."""
+    text = (CONFIG / name).read_text().replace("/var/lib/ingrain", str(folder / "state"))
+    return f'[agent]\nsocket = "{folder / "status.sock"}"\n' + text.replace('"/etc", "/root"', f'"/etc", "{folder}"')
+
+
+def work(folder: Path) -> None:
+    subprocess.run([sys.executable, "-ISB", EVERYTHING, folder], input="\n", text=True, check=True)
+
+
+def heard(exporter: Exporter) -> set[str]:
+    return {name for name, _, _ in exporter.samples()}
+
+
+def test_files_are_in_the_archive(tmp_path: Path) -> None:
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    with agent(toml("files.toml", tmp_path), tmp_path, patience_s=PATIENCE_S) as running:
+        work(watched)
+    written = [row for row in read(tmp_path / "state/archive", "file.write") if row["path"] == str(watched / "one")]
+    assert sum(row["value"] for row in written) == 10_000
+    (station,) = running.account["pipelines"]["archive"]
+    assert station["received"] == station["delivered"] > 0
+
+
+def test_all_probes_at_once_are_heard_by_statsd_and_are_in_the_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, tmp_path)
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    mapping = CONFIG / "grafana/statsd-mapping.yaml"
+    with statsd_exporter(tmp_path, f"--statsd.mapping-config={mapping}") as exporter, versitygw(tmp_path) as server:
+        host, _, port = exporter.address.partition(":")
+        for name, value in {
+            "STATSD_HOST": host,
+            "STATSD_PORT": port,
+            "AWS_S3_BUCKET": "logs",
+            "AWS_ENDPOINT_URL_S3": server.url,
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        with agent(toml("everything.toml", tmp_path), tmp_path, patience_s=PATIENCE_S) as running:
+            work(watched)
+        assert "cannot run" not in running.said
+        wanted = {
+            "ingrain_dns_answer_total",
+            "ingrain_tls_handshake_clienthello_total",
+            "ingrain_volume_out_bytes_total",
+            "ingrain_process_exec_total",
+            "ingrain_process_exit_total",
+            "ingrain_file_open_total",
+            "ingrain_file_write_bytes_total",
+            "ingrain_events_received_total",
+        }
+        until(f"all of {wanted}", lambda: wanted <= heard(exporter))
+        kept = {key.split("/")[1].partition("=")[2] for key in objects(server)}
+        assert {"dns.answer", "tls.handshake.clienthello", "volume.out", "process.exec", "file.write"} <= kept
+    assert running.account["pipelines"]["s3"][-1]["lost"] == 0
