@@ -45,7 +45,7 @@ class Image:
     def command(self, *arguments: str | Path) -> list[str]:
         """The same, for who runs it himself."""
         places = ["--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run")]
-        return ["buildah", *places, "--storage-driver", "vfs", *map(str, arguments)]
+        return ["buildah", *places, *map(str, arguments)]
 
     def build(self) -> None:
         """The base, then the image `ingrain` of what git knows."""

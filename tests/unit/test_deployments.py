@@ -95,6 +95,7 @@ def test_the_configuration_of_the_manifests_is_one_that_the_agent_takes(
     assert loaded.warnings == []
     tags = {tag for _, settings in loaded.pipelines["statsd"].steps for tag in getattr(settings, "allow", ())}
     assert {"namespace", "pod", "container"} <= tags
+    assert "AddSystemDetails" in [kind for kind, _ in loaded.pipelines["s3"].steps]  # the node's name
 
 
 def test_compose_s_reader_takes_the_file_and_its_files_are_there(compose: dict[str, Any]) -> None:
