@@ -25,7 +25,7 @@ const volatile __u64 monitored[ABIS * NUMBERS / 64] = {};
 /* What has called: a process, as long as it runs one program. */
 struct caller {
 	__u64 start;  /* of the process */
-	__u64 execs;  /* programs that its thread and who made that have begun so far */
+	__u64 execs;  /* rises when it begins another program: self_exec_id of linux/sched.h */
 	__u32 pid;
 	__u32 number; /* abi * NUMBERS + the call's own */
 };
@@ -51,7 +51,14 @@ struct {
 	__array(values, struct called_by);
 } called SEC(".maps") = { .values = { [0] = &called_a } };
 
-#define IS_SET(bits, number) ((bits)[(number) / 64 % (sizeof(bits) / sizeof(*(bits)))] >> ((number) & 63) & 1)
+/* `words`: how many the bits have, a power of two. */
+static __always_inline int is_set(const volatile __u64 *bits, __u32 words, __u32 number)
+{
+	barrier_var(number); /* or the compiler leaves out what it knows, and the verifier does not */
+	return bits[number / 64 & (words - 1)] >> (number & 63) & 1;
+}
+
+#define IS_SET(bits, number) is_set(bits, sizeof(bits) / sizeof(*(bits)), number)
 
 static __always_inline struct called *first_call(void *active, const struct caller *caller)
 {
@@ -82,7 +89,7 @@ static __always_inline void count(struct task_struct *task, __u32 number)
 		__sync_fetch_and_add(&c->uncounted, 1);
 }
 
-static __always_inline int begins(__u32 given)
+static __always_inline int see(__u32 given)
 {
 	__u32 number = given & ~X32_BIT;
 	struct task_struct *task;
@@ -104,5 +111,5 @@ static __always_inline int begins(__u32 given)
 SEC("raw_tp/sys_enter")
 int syscall_begins(struct bpf_raw_tracepoint_args *ctx)
 {
-	return begins(ctx->args[1]);
+	return see(ctx->args[1]);
 }
