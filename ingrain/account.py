@@ -78,7 +78,7 @@ class ProbeAccount:
 
     lost: what the programs could not hand over. missed: runs of theirs that the kernel left out (it preempts programs,
     and runs none that is under way on that CPU); of each it is not known whether it had anything to tell.
-    uncounted: packets whose volume the kernel had no room for, of uncounted_bytes.
+    uncounted: packets whose volume, or calls, the kernel had no room for, of uncounted_bytes.
     malformed: messages that are not what they claim to be. cut: messages of which too little was captured to tell them.
     parts: events that hold only a part of what a later one completes. further: messages beyond the first of an event.
     unfinished: messages of which parts came, but never all. failed: events that could not be decoded through a fault of

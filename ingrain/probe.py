@@ -116,7 +116,7 @@ class Probe:
         self._give = offer
         grain.settings = settings
         self.feed(pipelines)
-        self.program = Program(grain.program, constants, shared, skip, loader)
+        self.program = Program(grain.program, {**constants, **grain.constants()}, shared, skip, loader)
         try:
             grain.open(self.program)
             self.buffers = Buffers(self.program, grain.event, settings.buffer_kb, packets=grain.packets)

@@ -13,6 +13,7 @@ ALIASES = {
     "destination_port_i": "d_port",
     "path_str": "path",
     "ino_id": "inode",
+    "syscall_str": "syscall",
     "sni_list": "sni",
     "alpn_list": "alpn",
     "alpn_str": "alpn",

@@ -13,6 +13,10 @@
 
 EVENT(flow);
 
+/* Only this protocol, and only over IPv4, if set. */
+const volatile __u8 only_proto = 0;
+const volatile __u8 only_ipv4 = 0;
+
 #define PLACES 32768 /* in each array; the first holds no volume, but tells in its `cookie` which of the two it is */
 
 struct volume {
@@ -355,6 +359,11 @@ static __always_inline void see_listener(struct __sk_buff *skb, struct bpf_sock 
 		bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
+static __always_inline int is_seen(struct __sk_buff *skb, const struct layout *at)
+{
+	return (!only_proto || at->proto == only_proto) && (!only_ipv4 || skb->protocol == bpf_htons(ETH_P_IP));
+}
+
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -363,7 +372,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct layout at;
 
 	sk = sk ? bpf_sk_fullsock(sk) : 0;
-	if (!sk || !on_interface(skb, direction) || !find_transport(skb, &at))
+	if (!sk || !on_interface(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
 	if (at.proto == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN) {
 		see_listener(skb, sk);

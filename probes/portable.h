@@ -21,7 +21,7 @@ const volatile __u32 self = 0;
 struct counts {
 	__u64 handed_over; /* events that the kernel took into a buffer */
 	__u64 refused;     /* events that did not fit (-ENOSPC), or came while one was being written (-EBUSY) */
-	__u64 uncounted;   /* packets whose volume found no room in the map */
+	__u64 uncounted;   /* packets whose volume, or calls, found no room in the map */
 	__u64 uncounted_bytes;
 };
 

@@ -4,9 +4,12 @@ GRAINS: dict[str, str] = {
     "DNS": "ingrain.grains.dns:DNS",
     "TLS": "ingrain.grains.tls:TLS",
     "Network": "ingrain.grains.network:Network",
+    "TCP4": "ingrain.grains.network:TCP4",
+    "UDP": "ingrain.grains.network:UDP",
     "Process": "ingrain.grains.process:Process",
     "Container": "ingrain.grains.container:Container",
     "Files": "ingrain.grains.files:Files",
+    "Syscall": "ingrain.grains.syscall:Syscall",
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
@@ -14,11 +17,8 @@ OWN = {"Agent": "ingrain.telemetry:Telemetry"}
 """Those without a kernel half: what they see is the agent itself."""
 
 LATER: tuple[str, ...] = (
-    "Syscall",
     "StatsD",
     "Osquery",
     "Test",
-    "TCP4",
-    "UDP",
 )
 """ingraind's probes that this build does not have."""

@@ -85,6 +85,13 @@ class Grain(ABC):
         made = [column() if callable(column) else column for column in map(columns.__getitem__, schema.names)]
         return Batch(measurement, pa.RecordBatch.from_arrays(made, schema=schema))
 
+    def constants(self) -> Mapping[str, int]:
+        """What the settings are to its programs: values of `const volatile` variables. Called before they are loaded.
+
+        Raises KernelError where this machine has not what the settings say.
+        """
+        return {}
+
     def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it
         """The programs hang on their hooks: what happens from now on is seen."""
 

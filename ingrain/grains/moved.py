@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ingrain.kernel import maps
+from ingrain.kernel.keyed import Keyed
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Events
 
@@ -84,22 +84,17 @@ class Whose:
 
 
 class Moved:
-    """The maps `moved_a` and `moved_b` of a program, of which it uses the one in the array of maps `moved`."""
+    """The counts of a program by `struct file_of`."""
 
     def __init__(self, program: Program) -> None:
-        self._outer = program.maps["moved"]
-        self._maps = [program.maps["moved_a"], program.maps["moved_b"]]
-        self._key, self._value = program.dtype("file_of"), program.dtype("moved")
-        self._active = 0
+        self._counted = Keyed(program, "moved", "file_of", "moved")
 
     def take(self) -> list[tuple[bytes, bytes, bool]]:
         """What was counted since the last call: key, counts, and whether an event with the key was handed over.
 
         Raises KernelError.
         """
-        read, self._active = self._active, 1 - self._active
-        maps.swap(self._outer, self._maps[self._active])
-        keys, values = maps.take_all(self._maps[read], self._key, self._value)
+        keys, values = self._counted.take()
         return list(zip(rows_of(keys), rows_of(values), (values["named"] != 0).tolist(), strict=True))
 
 

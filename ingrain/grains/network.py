@@ -7,7 +7,7 @@ In: `struct flow` for each connection, and the volumes that probes/network.bpf.c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import msgspec
@@ -21,6 +21,7 @@ from ingrain.kernel.places import Places
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, Events, select
 
+_TCP, _UDP = 6, 17  # protocol numbers of IANA
 _AT_A_TIME = 1 << 15  # events decoded: what that takes beside them stays within some megabytes
 
 _VALUES = (
@@ -85,6 +86,22 @@ class Network(Grain):
                     "packets": pa.array(moved["packets"][:, direction].astype(np.int64)),
                 }
                 yield self.batch(measurement, fixed | common(_seen_as(moved["flow"], direction), self.containers))
+
+
+class TCP4(Network):
+    """ingraind's older probe of TCP over IPv4, before it had Network: here Network, narrowed to that."""
+
+    def constants(self) -> Mapping[str, int]:
+        """What is seen."""
+        return {"only_proto": _TCP, "only_ipv4": 1}
+
+
+class UDP(Network):
+    """ingraind's older probe of UDP, before it had Network: here Network, narrowed to that, over IPv6 too."""
+
+    def constants(self) -> Mapping[str, int]:
+        """What is seen."""
+        return {"only_proto": _UDP}
 
 
 def _seen_as(flows: Events, direction: int) -> Events:

@@ -88,6 +88,18 @@ static __always_inline int names_requests(void)
 	return HAS_cqe;
 }
 
+/* Whether the system call that the current thread is in was made as 32-bit programs make it. */
+static __always_inline int is_compat(struct task_struct *task)
+{
+#if defined(TS_COMPAT)
+	return (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) != 0;
+#elif defined(_TIF_32BIT)
+	return (BPF_CORE_READ(task, thread_info.flags) & _TIF_32BIT) != 0;
+#else
+	return 0;
+#endif
+}
+
 /* What a write is made of. Before 5.14 the kinds are bits, and there are others beside them. */
 static __always_inline __u32 iter_kind(struct iov_iter *iter)
 {

@@ -115,11 +115,18 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct thread_info {
+	unsigned long flags;
+	__u32 status; /* of x86 */
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	int pid, tgid;
 	int exit_code;
 	char comm[16];
 	__u64 start_boottime;
+	__u64 self_exec_id;
 	struct task_struct *group_leader, *real_parent;
 	struct pid *thread_pid;
 	struct signal_struct *signal;
@@ -245,6 +252,14 @@ static __always_inline int has_func_ret(void)
 static __always_inline int names_requests(void)
 {
 	return bpf_core_field_exists(((struct io_kiocb *)0)->cqe);
+}
+
+/* Whether the system call that the current thread is in was made as 32-bit programs make it. */
+static __always_inline int is_compat(struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->thread_info.status))
+		return (BPF_CORE_READ(task, thread_info.status) & 2) != 0; /* TS_COMPAT */
+	return (BPF_CORE_READ(task, thread_info.flags) & 1 << 22) != 0;	   /* _TIF_32BIT of arm64 */
 }
 
 static __always_inline __u32 iter_kind(struct iov_iter *iter)

@@ -55,7 +55,7 @@ class _Call:
 def read(log: str, folder: str) -> Straced:
     """What was done below the folder."""
     found = Straced()
-    for line in _whole(log):
+    for line in whole(log):
         matched = _CALL.match(line)
         if not matched or folder not in line or matched[4].startswith("-"):
             continue
@@ -70,7 +70,7 @@ def read(log: str, folder: str) -> Straced:
     return found
 
 
-def _whole(log: str) -> list[str]:
+def whole(log: str) -> list[str]:
     """Calls that others interrupted, put together."""
     begun: dict[str, str] = {}
     lines = []

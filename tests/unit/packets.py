@@ -27,7 +27,16 @@ BEGIN = (1 << 32) - 100
 @cache
 def layout(program: str, struct_name: str) -> np.dtype[np.void]:
     """A struct of an object, read from its BTF without loading it into the kernel."""
-    return Btf(_section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF")).dtype(struct_name)
+    return _btf(program).dtype(struct_name)
+
+
+def variables(program: str, section: str) -> dict[str, tuple[int, int]]:
+    """Offset and size of each variable of an object's section, likewise."""
+    return _btf(program).variables(section)
+
+
+def _btf(program: str) -> Btf:
+    return Btf(_section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF"))
 
 
 def _section(elf: bytes, name: bytes) -> bytes:
