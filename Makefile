@@ -17,10 +17,10 @@ TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backport
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
 # are libraries that it needs.
 TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 libgssapi-krb5-2 libcap-ng0
-# To make one file: a Debian 11 to compile in, and what reads and packs native files. To try it: the keys of Ubuntu's
-# archive, and Debian's checker of packages.
-DIST_PACKAGES := $(PACKAGES) debootstrap debian-archive-keyring binutils dpkg-dev
-DIST_TEST_PACKAGES := $(DIST_PACKAGES) ubuntu-keyring lintian
+# To make one file: the keys of what it is linked with, and what reads and packs native files. To try it: what makes bare
+# systems, and Debian's checker of packages.
+DIST_PACKAGES := $(PACKAGES) debian-archive-keyring binutils dpkg-dev
+DIST_TEST_PACKAGES := $(DIST_PACKAGES) debootstrap ubuntu-keyring lintian strace
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -69,7 +69,7 @@ bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, b
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-dist: $(BIN)/ingrain ## build dist/ingrain, one file for every Linux with glibc 2.31, and a Debian package: 20 minutes, then 2
+dist: $(BIN)/ingrain ## build dist/ingrain, one file for every Linux with glibc 2.31, and a Debian package: minutes
 	.ci/packages $(DIST_PACKAGES)
 	$(BIN)/python -m ingrain.onefile
 

@@ -22,7 +22,7 @@ DIST = tree.ROOT / "dist"
 
 _NOT_THERE = shutil.ignore_patterns(
     "__pycache__", "test", "tests", "idlelib", "tkinter", "turtle*", "lib2to3", "ensurepip", "distutils", "pydoc_data",
-    "sqlite3", "dbm", "curses", "venv", "msilib", "site-packages", "idle_test",
+    "sqlite3", "dbm", "curses", "venv", "msilib", "site-packages", "sitecustomize.py", "EXTERNALLY-MANAGED",
 )  # fmt: skip
 """Of the standard library: what is for people at a terminal, or has no native half here."""
 
@@ -38,7 +38,7 @@ def main() -> int:
     DIST.mkdir(exist_ok=True)
     try:
         compiled = native.made(CACHE)
-    except (native.NativeError, native.debian.BareError) as error:
+    except native.NativeError as error:
         print(error)
         return 1
     with tempfile.TemporaryDirectory(dir=CACHE) as made:
@@ -48,7 +48,7 @@ def main() -> int:
         pack(files, payload)
         with payload.open("rb") as packed:
             digest = hashlib.file_digest(packed, "sha256").hexdigest()
-        shutil.copytree(compiled / "stdlib", modules, ignore=_NOT_THERE)
+        shutil.copytree(compiled / "stdlib", modules, ignore=_NOT_THERE, symlinks=True)
         shutil.copy(Path(start.__file__), modules)
         tree.compile_all(modules)
         (modules / start.DIGEST).write_text(digest)

@@ -30,6 +30,20 @@ static const char *archive(void)
 	return realpath((const char *)getauxval(AT_EXECFN), by_path);
 }
 
+/* What Debian's library of CPython leaves to files of their own, and is in the program. */
+PyObject *PyInit__ctypes(void);
+PyObject *PyInit__hashlib(void);
+PyObject *PyInit__lzma(void);
+PyObject *PyInit__ssl(void);
+
+static const struct _inittab inside[] = {
+	{ "_ctypes", PyInit__ctypes },
+	{ "_hashlib", PyInit__hashlib },
+	{ "_lzma", PyInit__lzma },
+	{ "_ssl", PyInit__ssl },
+	{ NULL, NULL },
+};
+
 static PyStatus initialize(PyConfig *config, int argc, char **argv)
 {
 	const char *where = archive();
@@ -71,6 +85,8 @@ int main(int argc, char **argv)
 	PyConfig config;
 	PyStatus status;
 
+	if (PyImport_ExtendInittab((struct _inittab *)inside) < 0)
+		Py_ExitStatusException(PyStatus_NoMemory());
 	PyPreConfig_InitIsolatedConfig(&before);
 	before.utf8_mode = 1; /* whatever the locale: names of files and processes are bytes that mostly are UTF-8 */
 	status = Py_PreInitialize(&before);

@@ -1,7 +1,6 @@
-"""What of the one file is native code: compiled in a Debian 11 of its own, once for each version of what it is made of.
+"""What of the one file is native code: linked for the oldest system that it is to run on, once for each of its sources.
 
-Debian 11 has the oldest glibc of the systems that the file is to run on (2.31, as Ubuntu 20.04): what is linked there
-runs on all later ones.
+That is Debian 11, which has the same glibc as Ubuntu 20.04: what is linked with that runs with all later ones.
 """
 
 from __future__ import annotations
@@ -11,34 +10,28 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ingrain.onefile import debian
-
-SUITE, GLIBC = "bullseye", (2, 31)
-"""Where it is compiled, and the C library there."""
+GLIBC = (2, 31)
+"""The C library that is linked with."""
 
 _HERE = Path(__file__).parent
-_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class NativeError(RuntimeError):
-    """It could not be compiled; what was said, stands in the output."""
+    """It could not be made; why, native.sh has said."""
 
 
 def made(cache: Path) -> Path:
-    """The folder with what native.sh makes, from the cache where it is there. Raises BareError, NativeError."""
-    inputs = [_HERE / "native.sh", _HERE / "launcher.c"]
-    key = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
-    kept, root = cache / f"native-{key}", cache / f"building-{key}"
+    """The folder with what native.sh makes, from the cache where it is there. Raises NativeError."""
+    inputs = [_HERE / name for name in ("native.sh", "launcher.c", "compat.c")]
+    key = hashlib.sha256(b"\0".join(path.read_bytes() for path in inputs)).hexdigest()
+    kept = cache / f"native-{key[:16]}"
     if kept.exists():
         return kept
-    print(f"compiling what is native, in a {SUITE} of its own: some 15 minutes, once", flush=True)
-    debian.make(SUITE, root)
-    for path in inputs:
-        shutil.copy(path, root)
-    (root / "etc" / "apt" / "keyrings").mkdir(exist_ok=True)
-    shutil.copy(_KEYS, root / "etc" / "apt" / "keyrings" / "sources.gpg")
-    if subprocess.run(["chroot", root, "sh", "/native.sh"], check=False).returncode:  # noqa: S603, S607 as above
-        raise NativeError(f"native.sh failed; what it was at is in {root}/build")
-    (root / "out").rename(kept)
-    shutil.rmtree(root)
+    making = kept.with_name(f"{kept.name}.new")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    print("fetching and linking what is native", flush=True)
+    if subprocess.run(["sh", inputs[0], making], check=False).returncode:  # noqa: S603, S607 a file of ours
+        raise NativeError(f"{inputs[0]} failed; what it was at is in {making}")
+    making.rename(kept)
     return kept

@@ -1,107 +1,152 @@
 #!/bin/sh
-# Runs in a Debian 11 as it comes from debootstrap, and leaves in /out what the one file has of native code:
+# native.sh OUT: makes what the one file has of native code, and leaves in OUT
 #
-#   program     CPython with launcher.c for its main(), and its native modules and their libraries inside
+#   program     CPython with launcher.c for its main(), and in it the modules and libraries by which it unpacks the rest
 #   stdlib/     its standard library
+#   dynload/    of that library's native modules, those that ask for no library and no newer glibc
 #   carried/    libbpf, and what it and the wheels need beside glibc
 #   licenses/   of all of them
-#   manifest    what was built from what: a line each, name and version
+#   manifest    what it was made from: a line each, name and version
 #
-# What is compiled here runs on every later glibc. CPython, OpenSSL and libbpf are those that Debian 12 maintains, from its
-# own sources, which apt checks by the archive's signatures; everything else is Debian 11's. Takes about 15 minutes on two
-# cores.
+# CPython, OpenSSL and the other libraries inside are Debian 12's own, with its optimizations and its security fixes: its
+# static libraries, linked here with the glibc of Debian 11. An object file binds to no version of glibc, so what is linked
+# so runs from Debian 11's on; what that one lacks is in compat.c, and whatever else it lacked would be an error of the
+# linker. Debian's library leaves some of CPython's modules to files of their own, of which a few do need a newer glibc:
+# these are compiled here, from the same source. apt checks all that is fetched by the archive's signatures; nothing is
+# installed, and no rights are needed.
 set -eu
 
-SUITE=bookworm
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C SOURCE_DATE_EPOCH=0
-HARDENED='-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2'
-JOBS=$(nproc)
-LIBRARIES=/usr/lib/x86_64-linux-gnu
+NEW=bookworm
+OLD=bullseye
+export LC_ALL=C SOURCE_DATE_EPOCH=0
 
-mkdir -p /build /out/carried /out/licenses
-cd /build
+# Of Debian 12; libbluetooth-dev for a header that CPython's own want to see.
+GIVEN='libpython3.11-dev libpython3.11-minimal libpython3.11-stdlib libssl-dev zlib1g-dev liblzma-dev libexpat1-dev
+    libffi8 libffi-dev libbluetooth-dev libbpf1'
+MODULES='_asyncio _contextvars _decimal _json _multibytecodec _queue _typing _zoneinfo mmap resource termios'
+# Of Debian 11: what is linked with, and what is carried.
+TARGET='gcc-10-base libc6 libc6-dev linux-libc-dev libgcc-10-dev libgcc-s1 libelf1 zlib1g libstdc++6'
 
-note() { echo "$1 $2" >>/out/manifest; }
+here=$(dirname "$(realpath "$0")")
+out=$(realpath "$1")
+build=$out/build
+mkdir -p "$build" "$out/carried" "$out/dynload" "$out/licenses"
+cd "$build"
+
+fail() {
+    echo "native.sh: $*" >&2
+    exit 1
+}
 
 # Says nothing unless it fails.
 quietly() {
     "$@" >log 2>&1 || {
-        tail -n 40 log
-        echo "native.sh: $* failed" >&2
-        exit 1
+        tail -n 40 log >&2
+        fail "$* failed"
     }
 }
 
-packages() {
-    archive=$(awk '$1 == "deb" { print $2; exit }' /etc/apt/sources.list)
-    for of in "$archive $SUITE" "$archive $SUITE-updates" "${archive%/}-security $SUITE-security"; do
-        echo "deb-src [signed-by=/etc/apt/keyrings/sources.gpg] $of main"
-    done >/etc/apt/sources.list.d/sources.list
-    quietly apt-get update
-    quietly apt-get install --no-install-recommends -y \
-        gcc libc6-dev make perl dpkg-dev patch pkg-config zlib1g-dev liblzma-dev libffi-dev libelf-dev
-    # Of these the static half goes into the program.
-    rm $LIBRARIES/libz.so $LIBRARIES/liblzma.so $LIBRARIES/libffi.so
-    for name in zlib1g liblzma5 libffi7 libelf1 libstdc++6 libgcc-s1; do
-        note "$name" "$(dpkg-query --show --showformat '${Version}' "$name")"
-        cp "/usr/share/doc/$name/copyright" "/out/licenses/$name"
-    done
+# `archive SUITE`: where this machine's apt has that suite from.
+archive() {
+    # shellcheck disable=SC2016 the words are apt's
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Release: $1" 'Component: main' | head -n 1
 }
 
-# The newest source of a package, unpacked to ./NAME. An archive may name one that it does not have: then, and that is
-# said, the suite's own.
+# `suite NAME [deb-src]`: lists of a release and of its security fixes, beside this machine's own.
+suite() {
+    mkdir -p "$1/state/lists/partial" "$1/cache/archives/partial"
+    : >"$1/status"
+    main=$(archive $NEW) security=$(archive $NEW-security)
+    [ -n "$main" ] && [ -n "$security" ] || fail "apt has no source of $NEW and $NEW-security on this machine"
+    for kind in deb $2; do
+        for of in "$main $1" "$security $1-security"; do
+            echo "$kind [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $of main"
+        done
+    done >"$1/sources"
+    quietly apt "$1" update
+}
+
+apt() {
+    lists=$build/$1
+    shift
+    apt-get -qq -o "Dir::State=$lists/state" -o "Dir::State::status=$lists/status" -o "Dir::Cache=$lists/cache" \
+        -o "Dir::Etc::SourceList=$lists/sources" -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root "$@"
+}
+
+# `fetch SUITE download|source NAME OPTION...`: the newest there is. An archive may tell of one that it does not have:
+# then, which is said, that of the release itself.
 fetch() {
-    for which in "$1" "$1/$SUITE"; do
-        if apt-get source --download-only -qq "$which" >log 2>&1; then
-            description=$(ls -t "$1"_*.dsc | head -n 1)
-            quietly dpkg-source --extract "$description" "$1"
-            note "$1" "$(sed -n 's/^Version: //p' "$description" | tail -n 1)"
-            cp "$1/debian/copyright" "/out/licenses/$1"
-            return
+    from=$1 how=$2 what=$3
+    shift 3
+    for which in "$what" "$what/$from"; do
+        apt "$from" "$how" "$@" "$which" >log 2>&1 && return
+        echo "native.sh: the archive does not give $which: $(tail -n 1 log)" >&2
+    done
+    fail "$what cannot be had"
+}
+
+# `unpack SUITE FOLDER NAME...`: packages of that suite.
+unpack() {
+    from=$1 folder=$2
+    shift 2
+    for name in "$@"; do
+        fetch "$from" download "$name"
+        package=$(ls "${name}"_*.deb)
+        dpkg-deb --extract "$package" "$folder"
+        echo "$name $(dpkg-deb --field "$package" Version)" >>"$out/manifest"
+        if [ -f "$folder/usr/share/doc/$name/copyright" ]; then # else another package of the same source has it
+            cp "$folder/usr/share/doc/$name/copyright" "$out/licenses/$name"
         fi
-        echo "the archive does not give the source of $which: $(tail -n 1 log)" >&2
+        rm "$package"
     done
-    exit 1
 }
 
-openssl() {
-    fetch openssl
-    cd openssl
-    quietly ./Configure linux-x86_64 no-shared no-tests no-legacy no-engine --prefix=/openssl --libdir=lib \
-        --openssldir=/etc/ssl "$HARDENED"
-    quietly make -j "$JOBS" build_libs
-    mkdir -p /openssl/lib
-    cp libssl.a libcrypto.a /openssl/lib
-    cp -r include /openssl
-    cd ..
+compile() {
+    given=$build/given/usr python=$build/given/usr/lib/python3.11
+    cc="clang --sysroot=$build/target -O2 -fno-plt -fstack-protector-strong -D_FORTIFY_SOURCE=2 -I$given/include/python3.11
+        -I$given/include/python3.11/internal -I$given/include -I$given/include/x86_64-linux-gnu
+        -I$given/include/x86_64-linux-gnu/python3.11 -Isource/Modules -DHAVE_FFI_PREP_CIF_VAR
+        -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC"
+    fetch $NEW source python3.11 --download-only
+    quietly dpkg-source --extract python3.11_*.dsc source
+    # shellcheck disable=SC2086 options are words
+    for file in _ctypes/_ctypes _ctypes/callbacks _ctypes/callproc _ctypes/stgdict _ctypes/cfield _lzmamodule _ssl \
+        _hashopenssl; do
+        quietly $cc -DPy_BUILD_CORE_BUILTIN -c -o "$(basename $file).o" "source/Modules/$file.c"
+    done
+    # shellcheck disable=SC2086 likewise
+    quietly $cc -no-pie -o program "$here/launcher.c" "$here/compat.c" ./*.o -Wl,-z,relro,-z,now -Wl,--export-dynamic \
+        -Wl,--whole-archive "$python/config-3.11-x86_64-linux-gnu/libpython3.11.a" -Wl,--no-whole-archive \
+        -L"$given/lib/x86_64-linux-gnu" -Wl,-Bstatic -lssl -lcrypto -lffi -llzma -lexpat -lz -Wl,-Bdynamic \
+        -lpthread -ldl -lutil -lm
+    strip -o "$out/program" program
 }
 
-python() {
-    fetch python3.11
-    cd python3.11
-    cp /launcher.c Programs/python.c
-    quietly env MODULE_BUILDTYPE=static CFLAGS="$HARDENED -fPIE" LDFLAGS='-pie -Wl,-z,relro,-z,now' ./configure \
-        --disable-test-modules --without-ensurepip --with-openssl=/openssl --with-ssl-default-suites=openssl \
-        py_cv_module__crypt=n/a py_cv_module_nis=n/a py_cv_module_ossaudiodev=n/a py_cv_module_spwd=n/a
-    sed -e '/^#_ctypes /s/$/ -lffi -ldl -DHAVE_FFI_PREP_CIF_VAR -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC/' \
-        -e 's/^#_ctypes /_ctypes /' Modules/Setup.stdlib >Modules/Setup.local
-    quietly make -j "$JOBS" python
-    strip --output-file=/out/program python
-    cp -r Lib /out/stdlib
-    cp LICENSE /out/licenses/python3.11.txt
-    cd ..
-}
-
-libbpf() {
-    fetch libbpf
-    quietly make -C libbpf/src -j "$JOBS" CFLAGS="$HARDENED -g0" OBJDIR=/build/objects libbpf.so.1
-    strip --strip-unneeded --output-file=/out/carried/libbpf.so.1 objects/libbpf.so.1
+collect() {
+    for name in $MODULES; do
+        cp "$python/lib-dynload/$name".*.so "$out/dynload"
+    done
+    rm -r "$python/lib-dynload" "$python"/config-3.11*
+    cp -r "$python" "$out/stdlib"
+    cp "$given/lib/x86_64-linux-gnu/libbpf.so.1" "$out/carried"
     for name in libelf.so.1 libz.so.1 libstdc++.so.6 libgcc_s.so.1; do
-        cp "$(ls /lib/x86_64-linux-gnu/$name $LIBRARIES/$name 2>/dev/null | head -n 1)" "/out/carried/$name"
+        found=$(find target -name "$name")
+        cp "$found" "$out/carried"
     done
 }
 
-packages
-openssl
-python
-libbpf
+suite $NEW deb-src
+suite $OLD ''
+# shellcheck disable=SC2086 names are words
+unpack $NEW given $GIVEN
+# shellcheck disable=SC2086 likewise
+unpack $OLD target $TARGET
+# Some links of a system name files from its root: this machine's, as long as that is not theirs.
+find target -type l -lname '/*' | while read -r link; do
+    ln -sfn "$build/target$(readlink "$link")" "$link"
+done
+compile
+collect
+cp source/LICENSE "$out/licenses/python3.11"
+cd "$out"
+rm -r "$build"

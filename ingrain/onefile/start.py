@@ -46,7 +46,7 @@ def main() -> int:
 
     for name in CARRIED:
         ctypes.CDLL(str(root / "carried" / name))
-    sys.path.append(str(root))
+    sys.path += [str(root / "dynload"), str(root)]
     sys.executable = ""  # there is no python that runs other programs
     from ingrain.__main__ import main as ingrain  # noqa: PLC0415 from the tree
 

@@ -52,6 +52,7 @@ def lay(tree: Path, native: Path) -> None:
     shutil.copytree(native / "licenses", tree / "licenses")
     shutil.copy(ROOT / "LICENSE", tree / "licenses" / "ingrain")
     shutil.copytree(native / "carried", tree / "carried")
+    shutil.copytree(native / "dynload", tree / "dynload")
     for name in ("libbpf.so.1", "libelf.so.1"):
         (tree / "carried" / name).rename(carried / name)
     _leave_out(tree)

@@ -1,4 +1,4 @@
-"""Bare systems, as debootstrap makes them: one to compile in, others to try the result in."""
+"""Bare systems, as debootstrap makes them, to try things in that must run anywhere."""
 
 from __future__ import annotations
 
