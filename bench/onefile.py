@@ -85,9 +85,7 @@ def main() -> None:
             version = statistics.median(way.version_s() for _ in range(RUNS))
             runs = [way.running(config) for _ in range(RUNS)]
             until, resident = (statistics.median(column) for column in zip(*runs, strict=True))
-            print(
-                f"{way.name:<9} --version {version:.2f} s, runs after {until:.2f} s, then has {resident:.0f} MB resident"
-            )
+            print(f"{way.name:<9} --version {version:.2f} s, running after {until:.2f} s, {resident:.0f} MB resident")
 
 
 if __name__ == "__main__":

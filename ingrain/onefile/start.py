@@ -164,7 +164,7 @@ def unpack(archive: str, digest: str, folder: Path) -> Path:
 def _digest(archive: str) -> str:
     import zipimport  # noqa: PLC0415 it is loaded: this module came by it
 
-    return zipimport.zipimporter(archive).get_data(f"{archive}/{DIGEST}").decode()  # type: ignore[arg-type]
+    return zipimport.zipimporter(archive).get_data(f"{archive}/{DIGEST}").decode()
 
 
 def _hold(path: Path) -> bool:

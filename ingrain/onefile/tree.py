@@ -71,10 +71,10 @@ def compile_all(folder: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The packages that the agent needs, with those that they need: name and version."""
+    """The packages that the agent and `ingrain top` need, with those that they need: name and version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: dict[str, str] = {}
-    waiting = [Requirement(line) for line in project["dependencies"]]
+    waiting = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["top"]]
     while waiting:
         wanted = waiting.pop()
         if wanted.name.lower() in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
