@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import debootstrap
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "dist" / "ingrain"

@@ -32,9 +32,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not PROGRAM.exists():
         pytest.skip("dist/ingrain is not there: make dist")
     folder = tmp_path_factory.mktemp("files")
-    with zipfile.ZipFile(PROGRAM) as whole, whole.open(start.PAYLOAD) as packed:
-        with tarfile.open(fileobj=packed, mode="r|xz") as tree:
-            tree.extractall(folder, filter="data")
+    with (
+        zipfile.ZipFile(PROGRAM) as whole,
+        whole.open(start.PAYLOAD) as packed,
+        tarfile.open(fileobj=packed, mode="r|xz") as tree,
+    ):
+        tree.extractall(folder)
     return folder
 
 
