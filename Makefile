@@ -19,6 +19,10 @@ IMAGE_PACKAGES := buildah debootstrap git
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
 # are libraries that it needs.
 TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 libgssapi-krb5-2 libcap-ng0
+# To make one file: the keys of what it is linked with, and what reads and packs native files. To try it: what makes bare
+# systems, and Debian's checker of packages.
+DIST_PACKAGES := $(PACKAGES) debian-archive-keyring binutils dpkg-dev
+DIST_TEST_PACKAGES := $(DIST_PACKAGES) debootstrap ubuntu-keyring lintian strace
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,7 +39,7 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix and not faults and not image"
+	$(BIN)/pytest -m "not matrix and not faults and not image and not dist"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
@@ -71,6 +75,15 @@ bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, b
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+dist: $(BIN)/ingrain ## build dist/ingrain, one file for every Linux with glibc 2.31, and a Debian package: minutes
+	.ci/packages $(DIST_PACKAGES)
+	$(BIN)/python -m ingrain.onefile
+
+test-dist: dist ## run it on bare systems, from Debian 11 and Ubuntu 20.04 on
+	.ci/packages $(DIST_TEST_PACKAGES)
+	tests/servers/install.sh
+	$(BIN)/pytest -m dist
+
 dashboards: $(BIN)/ingrain ## write the dashboards, monitors and mapping below config/ anew
 	PYTHONPATH=config $(BIN)/python -m dashboards
 
@@ -84,4 +97,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-image test-kernels lint bench bench-tracing wheel dashboards clean
+.PHONY: help setup demo test test-faults test-image test-dist test-kernels lint bench bench-tracing wheel dist dashboards clean

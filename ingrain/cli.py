@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ingrain import config, report
+from ingrain import __version__, config, report
 from ingrain.account import Account
 from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("ingrain", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"ingrain {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,16 +88,19 @@ def agent(
     program: tuple[str, ...] = ("-m", "ingrain"),
     *,
     before: tuple[str, ...] = (),
+    command: Sequence[str] = (),
     patience_s: float = PATIENCE_S,
     **options: Any,
 ) -> Iterator[Running]:
     """An agent with this configuration runs inside, and is ended by a signal at the end.
 
-    before: a program that becomes it, with its arguments. `options`: of Popen.
+    before: a program that becomes it, with its arguments. command: what is run instead of this interpreter. `options`:
+    of Popen.
     """
     config, account, out = folder / "config.toml", folder / "account.json", folder / "out"
     config.write_text(toml)
-    command = [*before, sys.executable, *program, "run", str(config), "--account", str(account)]
+    started = command or (*before, sys.executable, *program)
+    command = [*started, "run", str(config), "--account", str(account)]
     with (
         out.open("w") as stdout,
         subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, **options) as process,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,14 @@ class DemoError(RuntimeError):
     """The demo cannot show what it is to show; the message says why."""
 
 
+OWN = (sys.executable, "-m", "ingrain")
+"""The command that is the agent of this package."""
+
+
 @contextmanager
-def running(config: Path) -> Iterator[None]:
+def running(config: Path, command: Sequence[str] = OWN) -> Iterator[None]:
     """An agent from when its probes see, to its end, with its account. Raises DemoError where it does not end well."""
-    command = [sys.executable, "-m", "ingrain", "run", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
+    with subprocess.Popen([*command, "run", str(config)], stderr=subprocess.PIPE, text=True) as agent:
         try:
             for line in agent.stderr or ():
                 print(f"  {line.rstrip()}", flush=True)

@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -92,8 +93,11 @@ class Receiver(threading.Thread):
         self.join(10)
 
 
-def run(able: set[str]) -> bool:
-    """Run it with the probes that can run here; whether what was seen is what was done. Raises DemoError."""
+def run(able: set[str], command: Sequence[str] = agent.OWN) -> bool:
+    """Run it with the probes that can run here; whether what was seen is what was done. Raises DemoError.
+
+    command: what the agent is started by, if not this package's; it has to see this process's /tmp.
+    """
     lacking = [f"{program} (package {package})" for program, package in NEEDED.items() if not shutil.which(program)]
     if lacking:
         raise DemoError(f"the workload needs {', '.join(lacking)}")
@@ -105,7 +109,7 @@ def run(able: set[str]) -> bool:
     with cgroup.temporary(f"ingrain-demo-{os.getpid()}") as group:
         config = folder / "demo.toml"
         config.write_text(_CONFIG.format(cgroup=group.name, archive=archive, port=receiver.port))
-        with Workload(partial(cgroup.enter, group)) as workload, agent.running(config):
+        with Workload(partial(cgroup.enter, group)) as workload, agent.running(config, command):
             workload.run()
     receiver.finish()
     print("\nWhat the workload did, by its own programs' word, and what the agent saw:")

@@ -49,6 +49,9 @@ _LIBRARIES = tuple(
 _FLAGS = ("-fms-extensions", "-Wno-microsoft")
 """Newer headers have unnamed members of named types, as the kernel itself is compiled."""
 
+_PYTHON = "/usr/bin/python3"
+"""What compiles where the agent's interpreter runs nothing else (ingrain.onefile): BCC's package depends on it."""
+
 _TIMEOUT_S = 900
 """An emulated processor takes minutes."""
 
@@ -141,7 +144,7 @@ def _compile(name: str, compiler: Compiler, flags: list[str]) -> bytes:
     with open(os.memfd_create(f"{name}.bpf.o"), "r+b", buffering=0) as file:  # noqa: PTH123 - it has no path
         number = str(file.fileno())
         source = str(SOURCES / f"{name}.bpf.c")
-        command = [sys.executable, "-I", str(_COMPILER), str(compiler.folder), source, number, *flags]
+        command = [sys.executable or _PYTHON, "-I", str(_COMPILER), str(compiler.folder), source, number, *flags]
         what = f"BCC cannot compile probe {name}"
         # BCC would take ARCH for the machine's.
         environment = {variable: value for variable, value in os.environ.items() if variable != "ARCH"}

@@ -1,0 +1,97 @@
+"""One file, copied to a system with glibc and no Python: the agent is there, whole, and sees what the wheel's sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agents import OWN
+from bare import CACHE, SUITES, Bare, system
+from serving import until
+
+from ingrain import __version__
+from ingrain.kernel import cgroup
+
+pytestmark = [pytest.mark.dist, pytest.mark.timeout(900)]  # debootstrap is the network's, and dpkg's work
+
+GLIBC = re.compile(r"/(ld|ld-linux-x86-64|lib(c|m|dl|rt|util|pthread|resolv|nss_\w+))[-.]([\d.]+\.so|so\.\d+)$")
+DEMO = """
+import sys
+from ingrain.demo import network
+sys.exit(0 if network.run({"DNS", "TLS", "Network"}, sys.argv[1:]) else 1)
+"""
+
+
+@pytest.fixture(scope="module", params=SUITES, ids=[name.replace(" ", "-") for name in SUITES.values()])
+def bare(request: pytest.FixtureRequest) -> Bare:
+    """Each of the systems in turn."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make systems and enter them")
+    return system(request.param)
+
+
+def test_there_is_no_python_and_no_libbpf(bare: Bare) -> None:
+    assert not [*bare.root.glob("usr/bin/python*"), *bare.root.glob("usr/lib/**/lib[pb][yp][tf]*")]
+
+
+def test_it_tells_its_version(bare: Bare) -> None:
+    done = bare.run("ingrain", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ingrain {__version__}\n", "")
+
+
+def test_it_tells_what_a_configuration_would_do_and_what_is_wrong_with_it(bare: Bare, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[[probe]]\npipelines = ["one", "two"]\n[probe.config]\ntype = "DNS"\n'
+        '[pipeline.one.config]\nbackend = "S3"\nbucket = "logs"\n[pipeline.two.config]\nbackend = "StatsD"\n'
+    )
+    done = bare.run("ingrain", "check", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    config.write_text('[[probe]]\npipelines = []\n[probe.config]\ntype = "DNS"\nno_such_key = 1\n')
+    done = bare.run("ingrain", "check", config)
+    assert done.returncode == 2
+    assert "no_such_key" in done.stderr
+
+
+def test_the_doctor_finds_the_network_s_probes_able(bare: Bare) -> None:
+    done = bare.run("ingrain", "doctor", "--json", "DNS", "TLS", "Network")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [one["runs"] for one in json.loads(done.stdout)["probes"]] == [True, True, True]
+
+
+def test_it_passes_the_demo(bare: Bare) -> None:
+    command = [sys.executable, "-c", DEMO, *bare.command("ingrain")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the archive" in done.stdout
+
+
+def test_of_the_system_it_loads_glibc_alone(bare: Bare, tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    with cgroup.temporary(f"ingrain-test-{os.getpid()}") as group:
+        toml = OWN.format(socket=tmp_path / "status.sock").replace('["out"]', '["s3", "archive"]')
+        toml += f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "TLS"\ncgroup = "{group.name}"\n'
+        toml += '[pipeline.s3.config]\nbackend = "S3"\nbucket = "b"\nendpoint_url = "https://localhost:9"\nroll_s = 1\n'
+        toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\nroll_s = 1\n'
+        (tmp_path / "config.toml").write_text(toml)
+        command = bare.command("ingrain", "run", tmp_path / "config.toml")
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | keys) as agent:
+            try:
+                assert agent.stderr
+                assert any("EndpointConnectionError" in line for line in agent.stderr)  # the S3 stage was at its work
+                until("a file in the archive", lambda: list(tmp_path.rglob("archive/**/*.parquet")))
+                mapped = Path(f"/proc/{agent.pid}/maps").read_text()
+            finally:
+                agent.send_signal(signal.SIGTERM)
+                agent.communicate(timeout=60)
+    files = {line.split(maxsplit=5)[5] for line in mapped.splitlines() if ".so" in line}
+    unpacked = {path for path in files if f"/{CACHE}/tree-" in path}
+    names = {Path(path).name.split(".")[0] for path in unpacked}
+    assert names >= {"libarrow", "libparquet", "_multiarray_umath", "_rust", "libbpf", "libelf", "libstdc++"}
+    assert not [path for path in files - unpacked if not GLIBC.search(path)]
