@@ -6,6 +6,7 @@ them; what else lies there is passed over, and counted.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from ingrain.query.errors import UsageError
 from ingrain.text import harmless
@@ -43,7 +44,7 @@ class Store(Protocol):
     def keys(self, below: str) -> Iterator[tuple[str, int]]:
         """Every object at any depth below it, with its size in bytes."""
 
-    def open(self, key: str, size: int) -> BinaryIO:
+    def open(self, key: str, size: int) -> io.RawIOBase:
         """An object, to be read from anywhere; reads may come from several threads, each with an object of its own."""
 
 
@@ -70,11 +71,11 @@ class Folder:
             elif one.is_file(follow_symlinks=False):
                 yield below + one.name, one.stat(follow_symlinks=False).st_size
 
-    def open(self, key: str, size: int) -> BinaryIO:
+    def open(self, key: str, size: int) -> io.RawIOBase:
         """As the protocol says."""
         del size
         descriptor = os.open(self.root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        return os.fdopen(descriptor, "rb", buffering=0)  # type: ignore[return-value] # raw, which reads as well
+        return io.FileIO(descriptor)
 
     def _scan(self, below: str) -> list[os.DirEntry[str]]:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -50,9 +50,9 @@ class Bucket:
             for one in page.get("Contents", []):
                 yield one["Key"][len(self._prefix) :], one["Size"]
 
-    def open(self, key: str, size: int) -> BinaryIO:
+    def open(self, key: str, size: int) -> io.RawIOBase:
         """As the protocol says; a request for each read."""
-        return _Object(self, key, size)  # type: ignore[return-value] # raw, which reads as well
+        return _Object(self, key, size)
 
     def read(self, key: str, start: int, end: int) -> bytes:
         """These bytes of an object. Raises OSError."""

@@ -80,7 +80,7 @@ class Answer:
 
     def arrow(self) -> pa.RecordBatchReader:
         """The rows as Arrow batches."""
-        return self._connection.execute("SELECT * FROM answer").to_arrow_reader(_ROWS)
+        return self._connection.sql("SELECT * FROM answer").to_arrow_reader(_ROWS)
 
 
 class Engine:

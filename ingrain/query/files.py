@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from io import RawIOBase
+from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
@@ -19,7 +20,7 @@ SCHEME = "archive://"
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # when an object was written: it never changes, so any time is right
 
 
-class Objects(AbstractFileSystem):
+class Objects(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no types
     """Those of one question. `sizes`: of each object (bytes), by its key; there are no others."""
 
     protocol = "archive"
@@ -48,7 +49,7 @@ class Objects(AbstractFileSystem):
 
     created = modified
 
-    def _open(self, path: str, mode: str = "rb", **_more: Any) -> BinaryIO:
+    def _open(self, path: str, mode: str = "rb", **_more: Any) -> RawIOBase:
         if mode != "rb":
             raise PermissionError("an archive is only read here")
         key = _key(path)

@@ -1,4 +1,4 @@
-"""`ingrain ask logs CONTAINER --follow`: lines as the objects that they are in come, a minute after they were printed."""
+"""`ingrain ask logs CONTAINER --follow`: lines as their objects come, about a minute after they were printed."""
 
 from __future__ import annotations
 

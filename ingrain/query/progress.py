@@ -14,8 +14,9 @@ _WIDTH = 40
 
 
 @contextmanager
-def bar(share: Callable[[], float], to: TextIO = sys.stderr) -> Iterator[None]:
+def bar(share: Callable[[], float]) -> Iterator[None]:
     """Show how much is done, from 0 to 1 (below 0: not known yet), until the context ends."""
+    to = sys.stderr
     if not to.isatty():
         yield
         return
