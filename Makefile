@@ -33,12 +33,17 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix and not faults"
+	$(BIN)/pytest -m "not matrix and not faults and not engines"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	$(BIN)/pytest -m faults
+
+test-engines: $(BIN)/ingrain ## have Spark and ClickHouse read an archive, and compare their rows with DuckDB's
+	.ci/packages $(PACKAGES) default-jre-headless
+	PYTHON=$(PYTHON) tests/engines/install.sh
+	$(BIN)/pytest -m engines
 
 test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
@@ -75,4 +80,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-kernels lint bench bench-tracing wheel clean
+.PHONY: help setup demo test test-faults test-engines test-kernels lint bench bench-tracing wheel clean

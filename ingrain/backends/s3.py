@@ -153,6 +153,7 @@ def _bucket(settings: S3Settings) -> str:
 
 
 def connect(settings: S3Settings) -> S3Client:
+    """A client as these settings and boto3's environment say. Raises ValueError where boto3 cannot make one."""
     with _hidden("OpenSSL"):  # botocore uses nothing of pyOpenSSL, but imports it where it is: 9 MB
         import boto3  # noqa: PLC0415 - `ingrain check` and everything without an S3 pipeline does without it
         from botocore.config import Config  # noqa: PLC0415

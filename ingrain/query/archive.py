@@ -36,7 +36,12 @@ Window = tuple[datetime | None, datetime | None]
 
 
 class Store(Protocol):
-    """A folder or bucket. All raise OSError."""
+    """A folder or bucket. All raise OSError.
+
+    failure: why nothing can be had any more, where that is so; what is wrong with one object is none.
+    """
+
+    failure: ConnectionError | None
 
     def folders(self, below: str) -> list[str]:
         """Names of the folders right below a key that ends with a slash, or below the root: an empty one."""
@@ -52,6 +57,7 @@ class Folder:
     """A local one. Links to folders are not followed: an archive has none, and they could go in circles."""
 
     def __init__(self, root: str) -> None:
+        self.failure: ConnectionError | None = None
         self.root = Path(root)
         if not self.root.is_dir():
             why = "is no folder" if self.root.exists() else "is not there"

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ingrain.query.errors import QueryError
+
 _WHEN = 'times: "1d", "2 hours ago", "yesterday", "monday 14:30", "2026-03-01", ISO 8601; local where no zone is named'
 
 _QUERY = """\
@@ -28,8 +30,15 @@ def run(options: argparse.Namespace) -> int:
         from ingrain.query import tables  # noqa: PLC0415 - an agent needs neither
 
         return tables.schema(options)
-    from ingrain.query import commands  # noqa: PLC0415 - and this needs DuckDB
-
+    try:
+        from ingrain.query import commands  # noqa: PLC0415 - and this needs DuckDB
+    except ImportError as error:
+        if error.name not in ("duckdb", "fsspec"):
+            raise
+        raise QueryError(
+            f"{error.name} is not installed, without which no archive can be asked. Install it with the extra `query`: "
+            "pip install 'ingrain[query]'"
+        ) from error
     return commands.RUN[options.command](options)
 
 

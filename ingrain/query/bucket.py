@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ingrain.backends.s3 import S3Settings, connect, is_bucket
-from ingrain.query.errors import QueryError
+from ingrain.query.errors import UsageError
 from ingrain.text import harmless
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _AT_ONCE = 16
+_SERVER_ERROR = 500  # from this status on it is not for the object that there is no answer
 _TAIL = 64 << 10  # of an object: its footer and what is before it, in one request in place of three
 
 
@@ -31,7 +32,8 @@ class Bucket:
             )
             self._client: S3Client = connect(settings)
         except ValueError as error:
-            raise QueryError(f"s3://{harmless(bucket)}/{harmless(prefix)}: {error}") from error
+            raise UsageError(f"s3://{harmless(bucket)}/{harmless(prefix)}: {error}") from error
+        self.failure: ConnectionError | None = None
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
@@ -56,15 +58,31 @@ class Bucket:
 
     def read(self, key: str, start: int, end: int) -> bytes:
         """These bytes of an object. Raises OSError."""
-        with _told(f"s3://{self._bucket}/{self._prefix}{key}"):
+        with self._told(self._prefix + key):
             got = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes={start}-{end - 1}")
             return got["Body"].read()
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Any]:
-        with _told(f"s3://{self._bucket}/{prefix}"):
+        with self._told(prefix):
             yield from self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix, **more
             )
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What boto3 raises as an OSError that says what could not be had: a ConnectionError where nothing can be."""
+        told = f"s3://{self._bucket}/{what}"
+        try:
+            yield
+        except ClientError as error:
+            message = harmless(f"{told}: {error}")
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) < _SERVER_ERROR:
+                raise OSError(message) from error
+            self.failure = ConnectionError(message)
+            raise self.failure from error
+        except (BotoCoreError, OSError) as error:  # OSError: a connection that ends within an object
+            self.failure = ConnectionError(harmless(f"{told}: {error}"))
+            raise self.failure from error
 
 
 class _Object(io.RawIOBase):
@@ -101,12 +119,3 @@ class _Object(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """What boto3 raises as an OSError that says what could not be had."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise OSError(f"{harmless(what)}: {harmless(str(error))}") from error

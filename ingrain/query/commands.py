@@ -16,22 +16,13 @@ from typing import TextIO
 from ingrain.config.problems import near
 from ingrain.query import output, when
 from ingrain.query.archive import Archive, Window, open_archive
+from ingrain.query.engine import Answer, Asked, Engine, Limits
 from ingrain.query.errors import QueryError, UsageError
+from ingrain.query.follow import asked, follow
+from ingrain.query.progress import bar
 from ingrain.query.question import Question, Said
 from ingrain.query.questions import QUESTIONS
 from ingrain.text import harmless
-
-try:
-    from ingrain.query.engine import Answer, Asked, Engine, Limits
-    from ingrain.query.follow import asked, follow
-    from ingrain.query.progress import bar
-except ImportError as error:
-    if error.name not in ("duckdb", "fsspec"):
-        raise
-    raise QueryError(
-        f"{error.name} is not installed, which asks archives. Install it with the extra `query`: "
-        "pip install 'ingrain[query]'"
-    ) from error
 
 
 def query(options: argparse.Namespace) -> int:

@@ -105,9 +105,9 @@ class Engine:
                 f"{self._limits.memory} of memory are not enough for this: give more by --memory-limit, or ask about "
                 f"less (--since, --until, fewer columns): {_first(error)}"
             ) from error
-        except (*_OF_OBJECTS, duckdb.InternalException) as error:
-            raise QueryError(harmless_lines(str(error))) from error
         except duckdb.Error as error:
+            if SCHEME in str(error) or isinstance(error, duckdb.IOException | duckdb.InternalException):
+                raise QueryError(harmless_lines(str(error))) from error
             raise UsageError(f"{harmless_lines(str(error))}{self._hint(error)}") from error
         except OSError as error:
             raise QueryError(f"the archive {self._archive.place} cannot be read: {harmless(str(error))}") from error
@@ -137,6 +137,7 @@ class Engine:
                     views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
                 columns = self._run(connection, asked)
             except (*_OF_OBJECTS, duckdb.ConversionException) as error:
+                self._connected()
                 named = [key for key in sizes if key in str(error)]
                 if attempt == _TRIES - 1 or not (named or isinstance(error, _OF_OBJECTS)):
                     raise
@@ -239,8 +240,14 @@ class Engine:
                 except duckdb.OutOfMemoryException:
                     raise
                 except duckdb.Error:
+                    self._connected()
                     damaged.append(key)
         return damaged
+
+    def _connected(self) -> None:
+        """Raise ConnectionError where an object could not be read because none can be."""
+        if self._archive.store.failure:
+            raise self._archive.store.failure
 
     def _hint(self, error: duckdb.Error) -> str:
         if not isinstance(error, duckdb.CatalogException):

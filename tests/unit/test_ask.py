@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from agents import ingrain
-from archived import HOUR, NOON, Row
-from known import CURL, SECOND, WHEN, write
+from known import CURL, HOUR, NOON, SECOND, WHEN, Row, write
 
 from ingrain import cli
 from ingrain.backends import layout
@@ -226,8 +225,10 @@ def test_an_answer_is_the_same_in_every_form(capsys: pytest.CaptureFixture[str],
     rows = Said(capsys, *words, "--format", "json").rows
     told = csv.DictReader(io.StringIO(Said(capsys, *words, "--format", "csv").out))
     in_csv = [{**row, "args": json.loads(row["args"])} for row in told]
-    assert in_csv == [{name: "" if value is None else value if name == "args" else str(value)
-                       for name, value in row.items()} for row in rows]
+    assert in_csv == [
+        {name: "" if value is None else value if name == "args" else str(value) for name, value in row.items()}
+        for row in rows
+    ]
     file = tmp_path / "answer.parquet"
     said = Said(capsys, *words, "--output", file)
     assert (said.code, said.out) == (0, "")

@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from archived import HOUR, NOON, Row, archive
 
+from ingrain.account import Station
+from ingrain.backends.archive import Archive, ArchiveSettings
 from ingrain.batch import Batch
 from ingrain.query.schema import measurements
 
+Row = dict[str, Any]
+
+NOON = 1_740_830_400_000_000_000
+"""2025-03-01 12:00 UTC, in ns."""
+
 SECOND = 1_000_000_000
+HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 WHEN = ("--since", "2025-03-01T12:00:00Z", "--until", "2025-03-01T13:00:00Z")
 """The hour in which it all happens."""
@@ -65,11 +72,24 @@ EVENTS: dict[str, list[Row]] = {
         },
     ],
     "tls.handshake.clienthello": [
-        {**CURL, "timestamp": NOON + 20 * SECOND, "sni": "www.example.test", "d_ip": "192.0.2.8", "d_port": 443,
-         "ja4": "t13d_new", "alpn": ["h2", "http/1.1"]},
+        {
+            **CURL,
+            "timestamp": NOON + 20 * SECOND,
+            "sni": "www.example.test",
+            "d_ip": "192.0.2.8",
+            "d_port": 443,
+            "ja4": "t13d_new",
+            "alpn": ["h2", "http/1.1"],
+        },
         {**CRON, "timestamp": NOON - 2 * DAY, "sni": "old.test", "d_ip": "192.0.2.9", "d_port": 443, "ja4": "t13d_old"},
-        {**CRON, "timestamp": NOON + 21 * SECOND, "sni": "old.test", "d_ip": "192.0.2.9", "d_port": 443,
-         "ja4": "t13d_old"},
+        {
+            **CRON,
+            "timestamp": NOON + 21 * SECOND,
+            "sni": "old.test",
+            "d_ip": "192.0.2.9",
+            "d_port": 443,
+            "ja4": "t13d_old",
+        },
     ],
     "connection.out": [
         {**CURL, "timestamp": NOON + 30 * SECOND, "d_ip": "192.0.2.7", "d_port": 443, "proto": "tcp"},
@@ -86,16 +106,36 @@ EVENTS: dict[str, list[Row]] = {
         {**CURL, "timestamp": NOON + 40 * SECOND, "s_ip": "192.0.2.7", "proto": "tcp", "value": 9000, "packets": 7},
     ],
     "process.exec": [
-        {**CURL, "timestamp": NOON + 9 * SECOND, "executable": "/usr/bin/curl", "args": ["curl", "a b", ""],
-         "parent": "sh", "parent_id": 70, "cwd": "/"},
-        {**CAT, "timestamp": NOON + 1 * SECOND, "executable": "/usr/bin/cat", "args": ["cat", "/etc/passwd"],
-         "parent": "bash", "parent_id": 60, "cwd": "/root"},
+        {
+            **CURL,
+            "timestamp": NOON + 9 * SECOND,
+            "executable": "/usr/bin/curl",
+            "args": ["curl", "a b", ""],
+            "parent": "sh",
+            "parent_id": 70,
+            "cwd": "/",
+        },
+        {
+            **CAT,
+            "timestamp": NOON + 1 * SECOND,
+            "executable": "/usr/bin/cat",
+            "args": ["cat", "/etc/passwd"],
+            "parent": "bash",
+            "parent_id": 60,
+            "cwd": "/root",
+        },
     ],
     "container.stdout": [
         {**CURL, "timestamp": NOON + 50 * SECOND, "line": "GET / 200", "bytes": 9},
         {**CURL, "timestamp": NOON + 52 * SECOND, "line": "naïve \\x1b[31m", "bytes": 12},
-        {**CAT, "container": "web2", "container_id": "dead" * 16, "timestamp": NOON + 51 * SECOND, "line": "no",
-         "bytes": 2},
+        {
+            **CAT,
+            "container": "web2",
+            "container_id": "dead" * 16,
+            "timestamp": NOON + 51 * SECOND,
+            "line": "no",
+            "bytes": 2,
+        },
     ],
     "container.stderr": [{**CURL, "timestamp": NOON + 51 * SECOND, "line": "slow", "bytes": 4}],
 }
@@ -103,9 +143,11 @@ EVENTS: dict[str, list[Row]] = {
 
 def write(folder: Path, events: dict[str, list[Row]] | None = None) -> Path:
     """The archive, in this folder."""
-    with archive(folder) as backend:
-        for name, rows in (EVENTS if events is None else events).items():
-            backend.deliver(batch(name, rows))
+    backend = Archive(ArchiveSettings(path=str(folder)), Station("archive"))
+    for name, rows in (EVENTS if events is None else events).items():
+        backend.deliver(batch(name, rows))
+    backend.flush()
+    backend.close()
     return folder
 
 
