@@ -39,7 +39,7 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix and not faults and not image and not dist"
+	$(BIN)/pytest -m "not matrix and not faults and not image and not dist and not engines"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
@@ -49,6 +49,11 @@ test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the 
 test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes
 	.ci/packages $(PACKAGES) $(IMAGE_PACKAGES)
 	$(BIN)/pytest -m image
+
+test-engines: $(BIN)/ingrain ## have Spark and ClickHouse read an archive, and compare their rows with DuckDB's
+	.ci/packages $(PACKAGES) default-jre-headless
+	PYTHON=$(PYTHON) tests/engines/install.sh
+	$(BIN)/pytest -m engines
 
 test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
@@ -97,4 +102,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-image test-dist test-kernels lint bench bench-tracing wheel dist dashboards clean
+.PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels lint bench bench-tracing wheel dist dashboards clean

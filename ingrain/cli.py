@@ -1,4 +1,4 @@
-"""The command line: `run`, `check`, `replay`, `status` and `doctor`.
+"""The command line: `run`, `check`, `replay`, `status` and `doctor`; `query`, `ask` and `schema` are in ingrain/query.
 
 Exit codes: 0 done as asked; 1 the agent could not do its work, or is not well; 2 the command or the configuration is
 wrong.
@@ -20,6 +20,8 @@ from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
+from ingrain.query import arguments as asking
+from ingrain.query.errors import QueryError, UsageError
 from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
 from ingrain.syslog import DEV_LOG, Lines, Syslog
@@ -37,6 +39,8 @@ a first look:
   ingrain status                      is the agent that runs here well? what became of its events so far?
   ingrain replay traffic.pcapng --config config/archive.toml
                                       the same with the packets of a capture
+  ingrain ask who-accessed /etc/passwd --archive s3://logs/eu
+                                      a question to what agents wrote; `ingrain ask` lists those that there are
 
 exit codes: 0 done, 1 the agent could not do its work or is not well, 2 the command or the configuration is wrong
 """
@@ -58,12 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     commands = {"run": _run, "check": _check, "replay": _replay, "status": _status, "top": _top, "doctor": _doctor}
+    commands |= dict.fromkeys(asking.COMMANDS, asking.run)
     try:
         return commands[options.command](options)
     except ConfigError as error:
         for problem in error.problems:
             print(f"{options.file}:{problem}", file=sys.stderr)
         return 2
+    except QueryError as error:
+        print(f"ingrain: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -140,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--loader", choices=get_args(Loader), default="auto", help="which object of each probe; auto by default"
     )
     doctor.add_argument("--json", action="store_true", help="for machines")
+    asking.add(commands)
     return parser
 
 

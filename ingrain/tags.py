@@ -25,7 +25,6 @@ ALIASES = {
     "q_dnstype": "q_type",
     "answers_list": "answers",
     "q_answer_ip_list": "answers",
-    "syscall_str": "syscall",
 }
 """Other spelling -> the name used here."""
 

@@ -101,7 +101,7 @@ class S3(Sent):
         self._bucket = _bucket(settings)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._client: S3Client | None = _client(settings)
+        self._client: S3Client | None = connect(settings)
         self._renewing = threading.Lock()
         super().__init__(settings, station, f"bucket {self._bucket}", settings.format)
 
@@ -110,7 +110,7 @@ class S3(Sent):
         with self._renewing:
             if self._client is None:
                 gc.collect()  # the one before: 10 MB, in cycles
-                self._client = _client(self._settings)
+                self._client = connect(self._settings)
             client = self._client
         try:
             client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=_type(key))
@@ -153,7 +153,8 @@ def _bucket(settings: S3Settings) -> str:
     return named
 
 
-def _client(settings: S3Settings) -> S3Client:
+def connect(settings: S3Settings) -> S3Client:
+    """A client as these settings and boto3's environment say. Raises ValueError where boto3 cannot make one."""
     with _hidden("OpenSSL"):  # botocore uses nothing of pyOpenSSL, but imports it where it is: 9 MB
         import boto3  # noqa: PLC0415 - `ingrain check` and everything without an S3 pipeline does without it
         from botocore.config import Config  # noqa: PLC0415

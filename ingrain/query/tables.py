@@ -1,0 +1,147 @@
+"""The tables of an archive for people and for other engines: a page, and statements for Athena, Spark and ClickHouse.
+
+In: measurements. Out: text, made of their columns, so it is never another than what is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from ingrain.batch import Measurement
+from ingrain.config.problems import near
+from ingrain.query.errors import UsageError
+from ingrain.query.schema import measurements, table_name
+from ingrain.text import harmless
+
+_NUMBERS = {  # Arrow -> Athena, Spark, ClickHouse; what has no sign is given a type that has room for it
+    pa.bool_(): ("boolean", "BOOLEAN", "Bool"),
+    pa.int8(): ("tinyint", "TINYINT", "Int8"),
+    pa.int16(): ("smallint", "SMALLINT", "Int16"),
+    pa.int32(): ("int", "INT", "Int32"),
+    pa.int64(): ("bigint", "BIGINT", "Int64"),
+    pa.uint8(): ("int", "SMALLINT", "UInt8"),
+    pa.uint16(): ("int", "INT", "UInt16"),
+    pa.uint32(): ("bigint", "BIGINT", "UInt32"),
+    pa.uint64(): ("bigint", "DECIMAL(20, 0)", "UInt64"),
+    pa.float32(): ("float", "FLOAT", "Float32"),
+    pa.float64(): ("double", "DOUBLE", "Float64"),
+}
+_ATHENA, _SPARK, _CLICKHOUSE = range(3)
+
+
+def schema(options: argparse.Namespace) -> int:
+    """`ingrain schema`; the exit code. Raises UsageError for a measurement that is not known."""
+    known = measurements()
+    for name in options.measurements:
+        if name not in known:
+            close = near(name, known)
+            raise UsageError(f"there is no measurement {harmless(name)!r}.{close} There are {', '.join(known)}")
+    chosen = [known[name] for name in options.measurements or known]
+    sys.stdout.write(DIALECTS[options.dialect](chosen, options.location.rstrip("/")))
+    return 0
+
+
+def page(chosen: Sequence[Measurement], location: str = "") -> str:
+    """A page in Markdown: a table a measurement."""
+    del location
+    parts = []
+    for one in chosen:
+        parts += [
+            f"### {one.name}",
+            "",
+            f"{one.about} ({one.kind}, {one.unit})",
+            "",
+            "| column | type | |",
+            "|---|---|---|",
+        ]
+        about = {column.name: column.about for column in (*one.values, *one.tags)}
+        about["timestamp"] = "when, UTC, in nanoseconds"
+        parts += [f"| `{field.name}` | {_plain(field.type)} | {about[field.name]} |" for field in one.schema]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def athena(chosen: Sequence[Measurement], location: str) -> str:
+    """Tables whose partitions are known by projection: nothing has to be added as days go by."""
+    return "\n".join(
+        f"CREATE EXTERNAL TABLE {table_name(one.name)} (\n{_columns(one, _ATHENA, '`')}\n)\n"
+        "PARTITIONED BY (`date` string, `hour` string)\nSTORED AS PARQUET\n"
+        f"LOCATION '{location}/measurement={one.name}/'\n"
+        "TBLPROPERTIES (\n"
+        "  'projection.enabled' = 'true',\n"
+        "  'projection.date.type' = 'date',\n"
+        "  'projection.date.format' = 'yyyy-MM-dd',\n"
+        "  'projection.date.range' = '2025-01-01,NOW+1DAY',\n"
+        "  'projection.hour.type' = 'integer',\n"
+        "  'projection.hour.range' = '0,23',\n"
+        "  'projection.hour.digits' = '2',\n"
+        f"  'storage.location.template' = '{location}/measurement={one.name}/date=${{date}}/hour=${{hour}}/'\n"
+        ");\n"
+        for one in chosen
+    )
+
+
+def spark(chosen: Sequence[Measurement], location: str) -> str:
+    """Views: Spark takes nanoseconds as whole numbers only, of which they make timestamps."""
+    parts = ["SET spark.sql.legacy.parquet.nanosAsLong = true;\n"]
+    for one in chosen:
+        table = table_name(one.name)
+        columns = _columns(one, _SPARK, "`").replace("`timestamp` TIMESTAMP", "`timestamp` BIGINT")
+        parts.append(
+            f"CREATE TABLE {table}_files (\n{columns},\n  `date` DATE,\n  `hour` STRING\n)\n"
+            f"USING PARQUET\nPARTITIONED BY (`date`, `hour`)\nLOCATION '{location}/measurement={one.name}';\n"
+            f"MSCK REPAIR TABLE {table}_files;\n"
+            f"CREATE VIEW {table} AS\n"
+            "SELECT timestamp_micros(timestamp DIV 1000) AS timestamp, * EXCEPT (timestamp),\n"
+            f"  regexp_extract(_metadata.file_name, '(.*)-[0-9]+-[0-9a-f]+-[0-9]+', 1) AS host\nFROM {table}_files;\n"
+        )
+    return "\n".join(parts)
+
+
+def clickhouse(chosen: Sequence[Measurement], location: str) -> str:
+    """Views on its table function `s3`; of a folder, `file` stands in its place."""
+    return "\n".join(
+        f"CREATE VIEW {table_name(one.name)} AS\nSELECT * FROM s3('{location}/measurement={one.name}/**/*.parquet', "
+        f"'Parquet', $${_columns(one, _CLICKHOUSE, '`')}$$);\n"
+        for one in chosen
+    )
+
+
+DIALECTS = {"markdown": page, "athena": athena, "spark": spark, "clickhouse": clickhouse}
+"""`--dialect` -> what prints it."""
+
+
+def _columns(one: Measurement, dialect: int, quote: str) -> str:
+    return ",\n".join(f"  {quote}{field.name}{quote} {_type(field.type, dialect)}" for field in one.schema)
+
+
+def _type(kind: pa.DataType, dialect: int) -> str:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_list(kind):
+        item = _type(kind.value_type, dialect)
+        return f"Array({item})" if dialect == _CLICKHOUSE else f"{('array', 'ARRAY')[dialect]}<{item}>"
+    if pa.types.is_struct(kind):
+        fields = [(one.name, _type(one.type, dialect)) for one in kind]
+        if dialect == _CLICKHOUSE:
+            return f"Tuple({', '.join(f'{name} {of}' for name, of in fields)})"
+        return f"{('struct', 'STRUCT')[dialect]}<{', '.join(f'{name}: {of}' for name, of in fields)}>"
+    if pa.types.is_timestamp(kind):
+        return ("timestamp", "TIMESTAMP", "DateTime64(9, 'UTC')")[dialect]
+    name = _NUMBERS.get(kind, ("string", "STRING", "String"))[dialect]
+    return f"Nullable({name})" if dialect == _CLICKHOUSE else name
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type as the page has it."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_list(kind):
+        return f"list of {_plain(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"({', '.join(f'{one.name} {_plain(one.type)}' for one in kind)})"
+    return "timestamp" if pa.types.is_timestamp(kind) else str(kind)

@@ -1,0 +1,64 @@
+"""Each measurement's objects as a table: `"dns.answer"`, and `dns_answer`. Only the records of its window are in it.
+
+Types are those of this build, whatever an object has: what it lacks is null, a narrower number is widened. Columns that
+this build does not know (a step's, a later version's) are there, too, where they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import duckdb
+
+from ingrain.query.archive import Window
+from ingrain.query.files import SCHEME
+from ingrain.query.schema import duckdb_columns, literal, quoted, table_name
+
+_HOST = literal(r"([^/]*)-[0-9]+-[0-9a-f]+-[0-9]+\.parquet$")
+
+
+def create(
+    connection: duckdb.DuckDBPyConnection, measurement: str, keys: Iterable[str], window: Window, *, all_columns: bool
+) -> None:
+    """Make the two views. all_columns: also those that this build does not know, for which every object is opened.
+
+    Raises duckdb.Error, also where an object is none.
+    """
+    objects = f"[{', '.join(literal(SCHEME + key) for key in keys)}]"
+    columns = duckdb_columns(measurement)
+    if objects == "[]":
+        nulls = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
+        source = f"SELECT {nulls} WHERE false"
+    else:
+        if all_columns:
+            known = {name.casefold() for name in columns}
+            found = _of(connection, objects)
+            columns |= {name: kind for name, kind in found.items() if name.casefold() not in known}
+        wanted = ", ".join(_column(name, kind) for name, kind in columns.items())
+        host = f"coalesce(host, regexp_extract(filename, {_HOST}, 1))"
+        source = (
+            f"SELECT * REPLACE ({host} AS host) FROM read_parquet({objects}, schema = map {{{wanted}}}){_where(window)}"  # noqa: S608 - made of what is here, quoted
+        )
+    for name in dict.fromkeys((measurement, table_name(measurement))):
+        connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {source}")
+
+
+def _of(connection: duckdb.DuckDBPyConnection, objects: str) -> dict[str, str]:
+    """The columns that these objects have, all together."""
+    read = f"read_parquet({objects}, union_by_name = true, hive_partitioning = false)"
+    described = connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608 - likewise
+    kinds = {str(name): str(kind) for name, kind, *_ in described}
+    return {name: kind.replace("TIMESTAMPTZ_NS", "TIMESTAMPTZ") for name, kind in kinds.items()}
+
+
+def _column(name: str, kind: str) -> str:
+    return f"{literal(name)}: {{name: {literal(name)}, type: {literal(kind)}, default_value: NULL}}"
+
+
+def _where(window: Window) -> str:
+    bounds = [
+        f"timestamp {sign} TIMESTAMPTZ {literal(when.isoformat(sep=' '))}"
+        for sign, when in zip((">=", "<"), window, strict=True)
+        if when is not None
+    ]
+    return f" WHERE {' AND '.join(bounds)}" if bounds else ""

@@ -1,0 +1,144 @@
+"""Questions to a bucket of a real S3 server, which the backend S3 filled: the answers are those of a folder."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from bucket import settings, use
+from known import EVENTS, WHEN, batch, write
+from serving import Gateway, end, free_port, pipeline, versitygw
+
+from ingrain import cli
+from ingrain.query.bucket import Bucket
+from ingrain.query.questions import QUESTIONS
+
+ASKED = {
+    "who-accessed": "/etc/passwd",
+    "talked-to": "www.example.test",
+    "looked-up": "www.example.test",
+    "tls-to": "*.test",
+    "top-talkers": "",
+    "ran": "c*",
+    "logs": "web1",
+    "new-names": "",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Gateway]:
+    with versitygw(tmp_path) as made:
+        yield made
+
+
+def fill(server: Gateway) -> None:
+    with pipeline("S3", settings(server.url, prefix="eu/west", region="us-east-1")) as made:
+        for name, rows in EVENTS.items():
+            assert made.offer(batch(name, rows))
+        assert end(made)
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = cli.main(list(words))
+    return code, *capsys.readouterr()
+
+
+def test_every_question_has_the_same_answer_from_a_bucket_as_from_a_folder(
+    server: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ASKED.keys() == QUESTIONS.keys()
+    fill(server)
+    folder = str(write(tmp_path / "archive"))
+    where = ("--archive", "s3://logs/eu/west", "--endpoint-url", server.url)
+    for question, what in ASKED.items():
+        words = ("ask", question, *([what] if what else []), *WHEN, "--format", "json")
+        there, here = said(capsys, *words, *where), said(capsys, *words, "--archive", folder)
+        assert there == here
+        assert there[1].count("\n") > 0
+    tables = said(capsys, "query", "SHOW TABLES", *where, "--format", "json")
+    assert {json.loads(line)["name"] for line in tables[1].splitlines()} >= {"dns.query", "dns_query"}
+
+
+def test_the_bucket_is_that_of_the_agents_configuration(
+    server: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(server)
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[[probe]]\npipelines = ["s3"]\n[probe.config]\ntype = "DNS"\n[pipeline.s3.config]\nbackend = "S3"\n'
+        f'bucket = "logs"\nprefix = "eu/west"\nregion = "us-east-1"\nendpoint_url = "{server.url}"\n'
+    )
+    sql = "SELECT count(*) AS n FROM dns_query"
+    assert said(capsys, "query", sql, "--config", str(config), "--format", "json") == (0, '{"n": 3}\n', "")
+
+
+def test_objects_of_no_archive_are_left_out_and_counted(server: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(server)
+    client = boto3.Session(Gateway.access, Gateway.secret, region_name="us-east-1").client(
+        "s3", endpoint_url=server.url
+    )
+    folder = "eu/west/measurement=dns.query/date=2025-03-01/hour=12"
+    client.put_object(Bucket="logs", Key=f"{folder}/x-1-00000000-1.parquet", Body=b"no Parquet, whatever its name")
+    client.put_object(Bucket="logs", Key=f"{folder}/notes.txt", Body=b"")
+    code, out, err = said(
+        capsys, "query", "SELECT count(*) AS n FROM dns_query", "--archive", "s3://logs/eu/west/",
+        "--endpoint-url", server.url, "--format", "json",
+    )  # fmt: skip
+    assert (code, out) == (0, '{"n": 3}\n')
+    assert "1 object left out: that cannot be read" in err
+    assert "1 object left out: no object of an archive" in err
+
+
+def test_only_the_days_that_are_asked_for_are_listed(
+    server: Gateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server)
+    listed: list[str] = []
+    pages = Bucket._pages
+    monkeypatch.setattr(
+        Bucket, "_pages", lambda self, prefix, **more: listed.append(prefix) or pages(self, prefix, **more)
+    )
+    code, _, _ = said(
+        capsys, "ask", "looked-up", "old.test", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url
+    )
+    assert code == 0
+    assert {one.removeprefix("eu/west/") for one in listed} == {
+        "measurement=dns.answer/",
+        "measurement=dns.answer/date=2025-03-01/",
+        "measurement=dns.query/",
+        "measurement=dns.query/date=2025-03-01/",
+        "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "told", "expected"),
+    [
+        ("s3://absent", "NoSuchBucket", 1),
+        ("s3://No_Bucket/x", "is no name of a bucket", 2),
+        ("s3://", "is no name of a bucket", 2),
+    ],
+)
+def test_a_bucket_that_is_not_there_is_told(
+    server: Gateway, capsys: pytest.CaptureFixture[str], place: str, told: str, expected: int
+) -> None:
+    code, out, err = said(capsys, "ask", "top-talkers", "--archive", place, "--endpoint-url", server.url)
+    assert (code, out) == (expected, "")
+    assert told in err
+
+
+def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+    code, _, err = said(capsys, "ask", "top-talkers", "--archive", "s3://logs", "--endpoint-url", url)
+    assert code == 1
+    assert "Could not connect" in err

@@ -1,0 +1,283 @@
+"""The ready questions on an archive of known events: each by the command line, as a user asks it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from agents import ingrain
+from known import CURL, HOUR, NOON, SECOND, WHEN, Row, write
+
+from ingrain import cli
+from ingrain.backends import layout
+from ingrain.query.questions import QUESTIONS
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+
+
+class Said:
+    """What a command said, and its exit code."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> None:
+        self.code = cli.main([str(one) for one in arguments])
+        self.out, self.err = capsys.readouterr()
+
+    @property
+    def rows(self) -> list[Row]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def ask(capsys: pytest.CaptureFixture[str], archive: Path, *words: str, when: tuple[str, ...] = WHEN) -> list[Row]:
+    said = Said(capsys, "ask", *words, *when, "--archive", archive, "--format", "json")
+    assert said.code == 0, said.err
+    return said.rows
+
+
+def only(rows: list[Row], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def test_who_accessed_tells_each_way_of_it_in_order_and_of_no_other_time(
+    capsys: pytest.CaptureFixture[str], archive: Path
+) -> None:
+    rows = ask(capsys, archive, "who-accessed", "/etc/passwd")
+    assert only(rows, "timestamp", "action", "process", "process_id", "uid", "path", "new_path", "bytes") == [
+        ("2025-03-01T12:00:00.000000Z", "open", "cat", 80, 1000, "/etc/passwd", None, None),
+        ("2025-03-01T12:00:05.000000Z", "read", "cat", 80, 1000, "/etc/passwd", None, 1234),
+        ("2025-03-01T12:00:07.000000Z", "rename", "cron", 9, 0, "/etc/passwd+", "/etc/passwd", None),
+    ]
+    assert {row["host"] for row in rows} == {layout.host()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [
+        ("/etc/*", ["/etc/passwd", "/etc/passwd_", "/etc/passwd", "/etc/passwd+"]),
+        ("/etc/passwd_", ["/etc/passwd_"]),
+        ("/etc/passw%", []),
+        ("/etc/passwd!_", []),
+        ("' OR 1=1 --", []),
+    ],
+)
+def test_only_a_star_is_a_pattern(
+    capsys: pytest.CaptureFixture[str], archive: Path, pattern: str, paths: list[str]
+) -> None:
+    assert [row["path"] for row in ask(capsys, archive, "who-accessed", pattern)] == paths
+
+
+def test_talked_to_a_name_finds_the_addresses_that_dns_and_tls_told(
+    capsys: pytest.CaptureFixture[str], archive: Path
+) -> None:
+    rows = ask(capsys, archive, "talked-to", "WWW.example.test")
+    names = ("process", "container", "peer", "connections_out", "connections_in", "bytes_out", "bytes_in")
+    assert only(rows, *names) == [
+        ("curl", "web1", "192.0.2.7", 1, 0, 150, 9000),
+        ("curl", "web1", "192.0.2.8", 1, 0, 0, 0),
+    ]
+    assert (rows[0]["first_seen"], rows[0]["last_seen"]) == (
+        "2025-03-01T12:00:30.000000Z",
+        "2025-03-01T12:00:41.000000Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "peers"),
+    [
+        ("mail.test", ["2001:db8::25"]),  # looked up an hour before
+        ("2001:DB8:0:0::25", ["2001:db8::25"]),
+        ("192.0.2.99", ["192.0.2.99"]),
+        ("192.0.2.9*", ["192.0.2.99"]),
+        ("nowhere.test", []),
+    ],
+)
+def test_talked_to_takes_names_addresses_and_patterns(
+    capsys: pytest.CaptureFixture[str], archive: Path, what: str, peers: list[str]
+) -> None:
+    assert [row["peer"] for row in ask(capsys, archive, "talked-to", what)] == peers
+
+
+def test_looked_up_tells_who_asked_and_the_answer_whatever_the_case(
+    capsys: pytest.CaptureFixture[str], archive: Path
+) -> None:
+    rows = ask(capsys, archive, "looked-up", "www.EXAMPLE.test.")
+    assert only(rows, "event", "process", "container", "q_name", "rcode") == [
+        ("query", "curl", "web1", "www.Example.test", None),
+        ("answer", "curl", "web1", "www.example.test", "NOERROR"),
+    ]
+    assert [record["data"] for record in rows[1]["answers"]] == ["cdn.test", "192.0.2.7"]
+
+
+def test_tls_to_tells_the_fingerprint(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    rows = ask(capsys, archive, "tls-to", "*.example.test")
+    assert only(rows, "process", "sni", "d_ip", "d_port", "ja4") == [
+        ("curl", "www.example.test", "192.0.2.8", 443, "t13d_new")
+    ]
+
+
+def test_top_talkers_are_those_with_most_bytes_both_ways(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    rows = ask(capsys, archive, "top-talkers")
+    assert only(rows, "process", "bytes_out", "bytes_in", "packets") == [("curl", 150, 9000, 11), ("cron", 48, 0, 1)]
+    assert len(ask(capsys, archive, "top-talkers", "--limit", "1")) == 1
+
+
+@pytest.mark.parametrize("command", ["curl", "/usr/bin/curl", "*/curl", "cur*"])
+def test_ran_finds_a_program_by_its_name_and_its_path(
+    capsys: pytest.CaptureFixture[str], archive: Path, command: str
+) -> None:
+    rows = ask(capsys, archive, "ran", command)
+    assert only(rows, "process", "parent", "executable", "args") == [
+        ("curl", "sh", "/usr/bin/curl", ["curl", "a b", ""])
+    ]
+
+
+@pytest.mark.parametrize("name", ["web1", "c0ffee", "c0ffee00" * 8])
+def test_logs_are_lines_of_both_streams_in_order(capsys: pytest.CaptureFixture[str], archive: Path, name: str) -> None:
+    said = Said(capsys, "ask", "logs", name, *WHEN, "--archive", archive)
+    host = layout.host()
+    assert said.out.splitlines() == [
+        f"2025-03-01 13:00:50.000000+01:00  {host}  web1  stdout  GET / 200",
+        f"2025-03-01 13:00:51.000000+01:00  {host}  web1  stderr  slow",
+        f"2025-03-01 13:00:52.000000+01:00  {host}  web1  stdout  naïve \\x1b[31m",
+    ]
+
+
+def test_new_names_are_those_that_the_baseline_has_not(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    said = Said(capsys, "ask", "new-names", *WHEN, "--archive", archive, "--format", "json")
+    assert only(said.rows, "kind", "value", "times", "process") == [
+        ("destination", "192.0.2.7", 1, "curl"),
+        ("destination", "192.0.2.8", 1, "curl"),
+        ("destination", "2001:db8::25", 1, "cron"),
+        ("destination", "192.0.2.99", 1, "cron"),
+        ("ja4", "t13d_new", 1, "curl"),
+        ("name", "www.example.test", 2, "curl"),
+        ("sni", "www.example.test", 1, "curl"),
+    ]
+    assert "the baseline has nothing of connection.out: all of that is new" in said.err
+    assert "the archive has nothing of tls.handshake.serverhello" in said.err
+    rows = ask(capsys, archive, "new-names", "--baseline", "1h")
+    assert ("name", "old.test") in only(rows, "kind", "value")
+
+
+def test_measurements_that_are_not_there_are_said_and_no_mistake(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = Said(capsys, "ask", "who-accessed", "/x", "--archive", tmp_path)
+    assert said.code == 0
+    assert said.out.endswith("(0 rows)\n")
+    assert "nothing of file.chmod, file.chown" in said.err.replace("file.create, ", "") or "file.chown" in said.err
+
+
+def test_asking_nothing_lists_all_questions_with_examples() -> None:
+    done = ingrain("ask")
+    assert done.returncode == 0
+    for name, question in QUESTIONS.items():
+        assert f"  {name}" in done.stdout
+        assert all(f"ingrain ask {example}" in done.stdout for example in question.examples)
+
+
+def test_every_question_prints_the_sql_that_it_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in QUESTIONS:
+        assert Said(capsys, "ask", name, "--sql").out.strip() == QUESTIONS[name].sql.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("who-acessed", "/x"), "Did you mean who-accessed"),
+        (("who-accessed",), "ingrain ask who-accessed PATH"),
+        (("top-talkers", "x"), "leave 'x' out"),
+        (("top-talkers", "--since", "tomorrowish"), "--since: 'tomorrowish' is no time"),
+        (("new-names", "--baseline", "monday"), "--baseline: 'monday' is no length"),
+        (("top-talkers", "--since", "today", "--until", "yesterday"), "--since is not before it"),
+        (("top-talkers", "--follow"), "--follow is for logs"),
+        (("top-talkers", "--format", "parquet"), "--output FILE"),
+        (("top-talkers", "--memory-limit", "much"), "no such limit"),
+    ],
+)
+def test_what_is_said_wrong_is_told_and_exits_2(
+    capsys: pytest.CaptureFixture[str], archive: Path, words: tuple[str, ...], told: str
+) -> None:
+    said = Said(capsys, "ask", *words, "--archive", archive)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+
+
+def test_an_answer_is_the_same_in_every_form(capsys: pytest.CaptureFixture[str], archive: Path, tmp_path: Path) -> None:
+    words = ("ask", "ran", "c*", *WHEN, "--archive", archive)
+    rows = Said(capsys, *words, "--format", "json").rows
+    told = csv.DictReader(io.StringIO(Said(capsys, *words, "--format", "csv").out))
+    in_csv = [{**row, "args": json.loads(row["args"])} for row in told]
+    assert in_csv == [
+        {name: "" if value is None else value if name == "args" else str(value) for name, value in row.items()}
+        for row in rows
+    ]
+    file = tmp_path / "answer.parquet"
+    said = Said(capsys, *words, "--output", file)
+    assert (said.code, said.out) == (0, "")
+    assert "2 rows are in" in said.err
+    table = pq.read_table(file)
+    stamps = [(one.value - NOON * (table.schema.field("timestamp").type.unit == "ns")) for one in table["timestamp"]]
+    assert len(stamps) == 2
+    assert table.drop_columns(["timestamp"]).to_pylist() == [
+        {name: value for name, value in row.items() if name != "timestamp"} for row in rows
+    ]
+
+
+def test_the_archive_is_that_of_the_environment_or_of_the_agents_configuration(
+    capsys: pytest.CaptureFixture[str], archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[[probe]]\npipelines = ["a"]\n[probe.config]\ntype = "DNS"\n'
+        f'[pipeline.a.config]\nbackend = "Archive"\npath = "{archive}"\n'
+    )
+    words = ("ask", "top-talkers", *WHEN, "--format", "json")
+    by_file = Said(capsys, *words, "--config", config)
+    monkeypatch.setenv("INGRAIN_ARCHIVE", str(archive))
+    assert by_file.rows == Said(capsys, *words).rows != []
+    monkeypatch.delenv("INGRAIN_ARCHIVE")
+    lost = Said(capsys, *words)
+    assert lost.code == 2
+    assert "which archive?" in lost.err
+    gone = Said(capsys, *words, "--archive", tmp_path / "none")
+    assert gone.code == 2
+    assert "is not there" in gone.err
+
+
+def test_logs_that_are_followed_go_on_with_each_object_and_end_with_ctrl_c(tmp_path: Path) -> None:
+    now = time.time_ns()
+
+    def line(text: str, at: int) -> dict[str, list[Row]]:
+        return {"container.stdout": [{**CURL, "timestamp": at, "line": text, "bytes": 1}]}
+
+    write(tmp_path, line("first", now - HOUR))
+    command = [sys.executable, "-m", "ingrain", "ask", "logs", "web1", "--follow", "--archive", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        try:
+            assert following.stdout
+            assert following.stdout.readline().endswith("  first\n")
+            write(tmp_path, line("second", now + SECOND))
+            assert following.stdout.readline().endswith("  second\n")
+            following.send_signal(signal.SIGINT)
+            out, err = following.communicate(timeout=60)
+        finally:
+            following.kill()
+    assert (following.returncode, out, err) == (0, "", "")

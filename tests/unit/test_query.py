@@ -1,0 +1,247 @@
+"""`ingrain query`: SQL to an archive that may hold anything; nothing else is read, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from known import CURL, HOUR, NOON, WHEN, Row, write
+
+from ingrain import cli
+from ingrain.query.archive import Archive, Folder
+from ingrain.query.engine import Asked, Engine, Limits
+from ingrain.query.questions import QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+FOLDER = "measurement=dns.query/date=2025-03-01/hour=12"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("archive"))
+
+
+def query(
+    capsys: pytest.CaptureFixture[str], archive: Path, sql: str, *options: str, expected: int = 0
+) -> tuple[list[Row], str]:
+    code = cli.main(["query", sql, "--archive", str(archive), "--format", "json", *options])
+    out, err = capsys.readouterr()
+    assert code == expected, err
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+def plant(archive: Path, name: str, table: pa.Table | bytes, folder: str = FOLDER) -> Path:
+    path = archive / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(table, bytes):
+        path.write_bytes(table)
+    else:
+        pq.write_table(table, path)
+    return path
+
+
+def records(count: int = 1, **columns: Any) -> pa.Table:
+    stamps = pa.array([NOON + 60_000_000_000] * count, pa.timestamp("ns", "UTC"))
+    return pa.table({"timestamp": stamps, "value": pa.array([1] * count), **columns})
+
+
+def test_each_measurement_is_a_table_by_both_of_its_names(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    for name in ("dns_query", '"dns.query"', "main.DNS_query"):
+        rows, err = query(capsys, archive, f"SELECT count(*) AS n FROM {name}")
+        assert (rows, err) == ([{"n": 3}], "")
+    tables = {row["name"] for row in query(capsys, archive, "SHOW TABLES")[0]}
+    assert {"dns.query", "dns_query", "container_stderr"} <= tables
+    columns = {row["column_name"]: row["column_type"] for row in query(capsys, archive, "DESCRIBE file_read")[0]}
+    assert (columns["timestamp"], columns["process_uid"]) == ("TIMESTAMP WITH TIME ZONE", "UBIGINT")
+
+
+def test_only_records_of_the_window_are_in_the_tables(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    sql = "SELECT count(*) AS n FROM file_open"
+    for options, count in (
+        ((), 4),
+        (WHEN, 2),
+        (("--since", "2025-03-01T12:00:00.000001Z"), 2),
+        (("--until", "2025-03-01T12:00:00Z"), 1),
+        (("--since", "2025-03-01T13:00:00Z"), 1),
+    ):
+        assert query(capsys, archive, sql, *options)[0] == [{"n": count}]
+
+
+def test_objects_of_other_hours_and_measurements_are_not_opened(tmp_path: Path) -> None:
+    write(tmp_path)
+    opened: list[str] = []
+
+    class Watched(Folder):
+        def open(self, key: str, size: int) -> Any:
+            opened.append(key)
+            return super().open(key, size)
+
+    engine = Engine(Archive(Watched(str(tmp_path)), "it"), Limits())
+    question = QUESTIONS["who-accessed"]
+    window = (datetime(2025, 3, 1, 12, 10, tzinfo=UTC), datetime(2025, 3, 1, 12, 20, tzinfo=UTC))
+    answer = engine.ask(Asked(question.sql, window, {"path": "/etc/passwd"}, all_columns=False))
+    assert list(answer.rows()) == []
+    engine.close()
+    assert {key.split("/")[0].partition("=")[2].partition(".")[0] for key in opened} == {"file"}
+    assert {key.split("/", 1)[1][:23] for key in opened} == {"date=2025-03-01/hour=12"}
+
+
+def test_what_an_older_version_did_not_write_is_null_and_what_a_newer_one_does_is_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plant(tmp_path, "old-1-00000000-1.parquet", records(q_name=pa.array(["old"])))
+    plant(
+        tmp_path,
+        "new-2-00000000-1.parquet",
+        records(q_name=pa.array(["new"]), uid=pa.array([7], pa.uint8()), colour=pa.array(["red"])),
+    )
+    rows, err = query(capsys, tmp_path, "SELECT host, q_name, uid, colour, d_port FROM dns_query ORDER BY host")
+    assert rows == [
+        {"host": "new", "q_name": "new", "uid": 7, "colour": "red", "d_port": None},
+        {"host": "old", "q_name": "old", "uid": None, "colour": None, "d_port": None},
+    ]
+    assert not err
+
+
+def test_the_host_that_a_record_tells_counts_before_that_of_its_object(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plant(tmp_path, "relay-1-00000000-1.parquet", records(2, host=pa.array(["web", None])))
+    rows, _ = query(capsys, tmp_path, "SELECT host FROM dns_query ORDER BY 1")
+    assert [row["host"] for row in rows] == ["relay", "web"]
+
+
+def damaged(data: bytes) -> bytes:
+    """A sound footer, and pages of zeros."""
+    size = int.from_bytes(data[-8:-4], "little") + 8
+    return data[:4] + bytes(len(data) - size - 4) + data[-size:]
+
+
+@pytest.mark.parametrize("asked", ["query", "ask"])
+def test_objects_that_cannot_be_read_are_left_out_and_counted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, asked: str
+) -> None:
+    whole = plant(tmp_path, "a-1-00000000-1.parquet", records(1000, q_name=pa.array(["x.test"] * 1000)))
+    sound = whole.read_bytes()
+    plant(tmp_path, "b-1-00000000-1.parquet", b"")
+    plant(tmp_path, "c-1-00000000-1.parquet", b"no Parquet at all, but long enough to be taken for it")
+    plant(tmp_path, "d-1-00000000-1.parquet", sound[: len(sound) // 2])
+    plant(tmp_path, "e-1-00000000-1.parquet", damaged(sound))
+    plant(tmp_path, "f-1-00000000-1.parquet", records(value=pa.array(["x"])).select(["value"]))
+    plant(tmp_path, "g-1-00000000-1.jsonl.gz", b"")
+    plant(tmp_path, "README", b"")
+    plant(tmp_path, ".h-1-00000000-1.parquet.tmp", b"being written")
+    plant(tmp_path, "i-1-00000000-1.parquet", sound, "measurement=dns.query/date=2025-02-30/hour=12")
+    plant(tmp_path, "j-1-00000000-1.parquet", sound, "measurement=dns.query/date=2025-03-01/hour=99")
+    plant(tmp_path, "k-1-00000000-1.parquet", sound, "measurement='; DROP/date=2025-03-01/hour=12")
+    (tmp_path / FOLDER / "l-1-00000000-1.parquet").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / FOLDER / "m-1-00000000-1.parquet")
+    if asked == "query":
+        rows, err = query(capsys, tmp_path, "SELECT q_name FROM dns_query", *WHEN)
+    else:
+        assert cli.main(["ask", "looked-up", "x.test", *WHEN, "--archive", str(tmp_path), "--format", "json"]) == 0
+        out, err = capsys.readouterr()
+        rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["q_name"] for row in rows] == ["x.test"] * 1000
+    assert "ingrain: 5 objects left out: that cannot be read\n" in err
+    assert "ingrain: 1 object left out: JSON lines" in err
+    assert "ingrain: 3 objects left out: no object of an archive\n" in err
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("COPY (SELECT 1) TO '/tmp/x'", "expected one SELECT"),
+        ("SELECT 1; SELECT 2", "expected one SELECT"),
+        ("", "expected one SELECT"),
+        ("SET threads = 1", "expected one SELECT"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'x'", "expected one SELECT"),
+        ("ATTACH '/tmp/x.db'", "expected one SELECT"),
+        ("WITH a AS (COPY (SELECT 1) TO 'archive://x') SELECT * FROM a", "COPY"),
+        ("SELECT * FROM query('COPY (SELECT 1) TO ''archive://x''')", "SELECT"),
+        ("SELECT * FROM read_text('/etc/passwd')", "disabled by configuration"),
+        ("SELECT * FROM read_csv('http://127.0.0.1:9/')", "disabled"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd"),
+        ("SELECT * FROM glob('/*')", "disabled by configuration"),
+        ("SELEC 1", "syntax error"),
+        ("SELECT * FROM nowhere", "The archive has "),
+        ("SELECT q_nam FROM dns_query", "q_name"),
+        ("SELECT $x", "parameters: x"),
+    ],
+)
+def test_sql_reads_the_archive_and_can_do_nothing_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sql: str, told: str
+) -> None:
+    plant(tmp_path, "a-1-00000000-1.parquet", records(q_name=pa.array(["x"])))
+    before = sorted(tmp_path.rglob("*"))
+    _, err = query(capsys, tmp_path, sql, expected=2)
+    assert err.startswith("ingrain: ")
+    assert told in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07\u202e\r\n" + "long" * 50_000
+    plant(tmp_path, "a-1-00000000-1.parquet", records(q_name=pa.array([evil]), **{"\x1b[2J": pa.array([[evil]])}))
+    for form in ("table", "csv", "json"):
+        assert cli.main(["query", "SELECT * FROM dns_query", "--archive", str(tmp_path), "--format", form]) == 0
+        out, err = capsys.readouterr()
+        assert set("\x1b\x07\u202e\r").isdisjoint(out + err)
+        assert "\\x1b]0;owned" in out.replace("\\\\", "\\")
+    _, err = query(capsys, tmp_path, 'SELECT "\x1b[2J\n" FROM dns_query', expected=2)
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("name", ["with 'quotes' and \"those\"", "[a]*?", "naïve ☃", "archive:"])
+def test_a_folder_may_have_any_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
+    plant(tmp_path / name, "a-1-00000000-1.parquet", records())
+    assert query(capsys, tmp_path / name, "SELECT count(*) AS n FROM dns_query")[0] == [{"n": 1}]
+
+
+def test_an_answer_larger_than_its_memory_says_what_to_do(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
+    sql = "SELECT list(a ORDER BY b) FROM (SELECT range AS a, hash(range) AS b FROM range(20000000))"
+    _, err = query(capsys, archive, sql, "--memory-limit", "60MB", expected=1)
+    assert "60MB of memory are not enough" in err
+    assert "--memory-limit" in err
+
+
+def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], archive: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "none" / "x.csv"
+    _, err = query(capsys, archive, "SELECT 1", "--output", str(gone), expected=1)
+    assert f"{gone} cannot be written: No such file or directory" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_duckdb_the_extra_is_named_and_the_rest_works(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['duckdb'] = None; from ingrain import cli; "
+        f"print(cli.main(['query', 'SELECT 1', '--archive', {str(tmp_path)!r}]), "
+        f"cli.main(['check', {str(ROOT / 'config/archive.toml')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "pip install 'ingrain[query]'" in done.stderr
+    assert done.stdout.splitlines()[-1] == "1 0"
+
+
+def test_an_agent_loads_nothing_of_what_asks_archives() -> None:
+    code = "import sys; from ingrain import cli; print([one for one in sys.modules if one.startswith('ingrain.query')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "['ingrain.query', 'ingrain.query.arguments', 'ingrain.query.errors']\n"
+
+
+def test_an_archive_of_many_hosts_is_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    write(tmp_path, {"dns.query": [{**CURL, "timestamp": NOON + n * HOUR, "q_name": "x"} for n in range(3)]})
+    for at, path in enumerate(sorted(tmp_path.rglob("*.parquet"))):
+        path.rename(path.with_name(f"host{at}-" + path.name.split("-", 1)[1]))
+    rows, _ = query(capsys, tmp_path, "SELECT host FROM dns_query ORDER BY timestamp")
+    assert [row["host"] for row in rows] == ["host0", "host1", "host2"]
