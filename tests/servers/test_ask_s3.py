@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -105,9 +106,12 @@ def test_only_the_days_that_are_asked_for_are_listed(
     fill(server)
     listed: list[str] = []
     pages = Bucket._pages
-    monkeypatch.setattr(
-        Bucket, "_pages", lambda self, prefix, **more: listed.append(prefix) or pages(self, prefix, **more)
-    )
+
+    def noted(self: Bucket, prefix: str, **more: Any) -> Any:
+        listed.append(prefix)
+        return pages(self, prefix, **more)
+
+    monkeypatch.setattr(Bucket, "_pages", noted)
     code, _, _ = said(
         capsys, "ask", "looked-up", "old.test", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url
     )
