@@ -234,9 +234,9 @@ def test_without_duckdb_the_extra_is_named_and_the_rest_works(tmp_path: Path) ->
 
 
 def test_an_agent_loads_nothing_of_what_asks_archives() -> None:
-    code = "import sys; from ingrain import cli; print([one for one in sys.modules if one.startswith('ingrain.query')])"
+    code = "import sys; from ingrain import cli; print(*sorted(one for one in sys.modules if 'ingrain.query' in one))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout == "['ingrain.query', 'ingrain.query.arguments', 'ingrain.query.errors']\n"
+    assert done.stdout == "ingrain.query ingrain.query.arguments ingrain.query.errors\n"
 
 
 def test_an_archive_of_many_hosts_is_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
