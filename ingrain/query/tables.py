@@ -106,7 +106,7 @@ def clickhouse(chosen: Sequence[Measurement], location: str) -> str:
     """Views on its table function `s3`; of a folder, `file` stands in its place."""
     return "\n".join(
         f"CREATE VIEW {table_name(one.name)} AS\nSELECT * FROM s3('{location}/measurement={one.name}/**/*.parquet', "
-        f"'Parquet', $${_columns(one, _CLICKHOUSE, '`')}$$);\n"
+        f"'Parquet', $$\n{_columns(one, _CLICKHOUSE, '`')}\n$$);\n"
         for one in chosen
     )
 
