@@ -106,7 +106,8 @@ class Engine:
                 f"less (--since, --until, fewer columns): {_first(error)}"
             ) from error
         except duckdb.Error as error:
-            if SCHEME in str(error) or isinstance(error, duckdb.IOException | duckdb.InternalException):
+            said = isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException)
+            if not said and (SCHEME in str(error) or isinstance(error, duckdb.IOException | duckdb.InternalException)):
                 raise QueryError(harmless_lines(str(error))) from error
             raise UsageError(f"{harmless_lines(str(error))}{self._hint(error)}") from error
         except OSError as error:
