@@ -27,10 +27,10 @@ BEGIN = (1 << 32) - 100
 @cache
 def layout(program: str, struct_name: str) -> np.dtype[np.void]:
     """A struct of an object, read from its BTF without loading it into the kernel."""
-    return Btf(_section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF")).dtype(struct_name)
+    return Btf(section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF")).dtype(struct_name)
 
 
-def _section(elf: bytes, name: bytes) -> bytes:
+def section(elf: bytes, name: bytes) -> bytes:
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     size, count, names_index = struct.unpack_from("<HHH", elf, 0x3A)
     headers = [struct.unpack_from("<IIQQQQ", elf, table + size * number) for number in range(count)]
