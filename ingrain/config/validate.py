@@ -18,6 +18,8 @@ from ingrain.settings import Settings, checks, shown
 
 S = TypeVar("S", bound=Settings)
 
+_INTEGER_BITS = 64  # what TOML promises of an integer
+
 
 def settings(model: type[S], table: dict[str, Any], path: Path, problems: Problems, tag: str | None = None) -> S | None:
     """The table at `path` as its model; None when there is a mistake in it, which `problems` then has.
@@ -140,10 +142,16 @@ def _found(value: Any) -> str:
         case str():
             return quoted(value)
         case int() | float():
-            return quoted(str(value)).strip('"')
+            return _number(value)
         case list():
             return "a list"
         case dict():
             return "a table"
         case _:
             return f"a {type(value).__name__}"
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:  # of thousands of digits, Python writes out none
+        return f"a number of more than {_INTEGER_BITS} bits"
+    return quoted(str(value)).strip('"')
