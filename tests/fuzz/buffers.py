@@ -135,12 +135,18 @@ def _rings() -> Iterable[bytes]:
 
 
 def _types() -> Iterable[bytes]:
-    for name in ("network", "dns", "process"):
+    for name in ("dns", "process"):
         yield section((OBJECTS / f"{name}.bpf.o").read_bytes(), b".BTF")
+    strings = b"\0int\0char\0flow\0time\0name\0.rodata\0"
+    types = struct.pack("<4I", 1, 1 << 24, 4, 32) + struct.pack("<4I", 5, 1 << 24, 1, 8)
+    types += struct.pack("<6I", 0, 3 << 24, 0, 2, 1, 16)  # char[16]
+    types += struct.pack("<9I", 10, 4 << 24 | 2, 20, 15, 1, 0, 20, 3, 32)  # struct flow
+    types += struct.pack("<4I", 15, 14 << 24, 1, 1) + struct.pack("<6I", 25, 15 << 24 | 1, 4, 5, 0, 4)
+    yield struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
 
 
 TARGETS = (
-    Target("records", records, _buffers, 60),
-    Target("ring", ring, _rings, 10, longest=16384),
-    Target("btf", btf, _types, 20, longest=16384),
+    Target("records", records, _buffers, 50),
+    Target("ring", ring, _rings, 3, longest=16384),
+    Target("btf", btf, _types, 3, longest=12288),
 )

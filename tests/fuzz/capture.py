@@ -144,6 +144,6 @@ def _framed() -> Iterable[bytes]:
 
 
 TARGETS = (
-    Target("capture", capture, _files, 60),
-    Target("frames", frames, _framed, 60, longest=8192),
+    Target("capture", capture, _files, 20),
+    Target("frames", frames, _framed, 25, longest=8192),
 )

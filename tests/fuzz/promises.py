@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 
 import pyarrow as pa
 
@@ -14,14 +16,20 @@ _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _MARKS = set("\u061c\u200e\u200f\ufeff")
 
 
+@cache
+def _harmful() -> frozenset[str]:
+    return frozenset(
+        one
+        for one in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(one) in _TERMINAL or unicodedata.bidirectional(one) in _DIRECTIONS
+    )
+
+
 def is_harmless(text: str) -> bool:
     """Whether it can do nothing to a terminal, a line or the direction of what stands beside it."""
     if text.isascii():
         return text.isprintable()
-    return not any(
-        unicodedata.category(one) in _TERMINAL or unicodedata.bidirectional(one) in _DIRECTIONS or one in _MARKS
-        for one in text
-    )
+    return _harmful().isdisjoint(text) and _MARKS.isdisjoint(text)
 
 
 def check_text(*texts: str | None) -> None:

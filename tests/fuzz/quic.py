@@ -114,6 +114,6 @@ def _datagrams() -> Iterable[bytes]:
 
 
 TARGETS = (
-    Target("quic", quic, _datagrams, 60, longest=3000),
-    Target("quic_sealed", quic_sealed, _frames, 20, longest=3000),
+    Target("quic", quic, _datagrams, 40, longest=3000),
+    Target("quic_sealed", quic_sealed, _frames, 3, longest=3000),
 )

@@ -28,6 +28,9 @@ with atheris.instrument_imports(include=["ingrain"]):
 KEPT = Path(__file__).parent / "found"
 """What was found once, by target: the tests read it again, and fuzzing begins with it, too."""
 
+LEAST = 200
+"""Runs of each target: a slow one would have next to none of a few."""
+
 _MEMORY_MB = 1024
 _HANGS_S = 600  # by the clock, on a machine that may be busy
 _DONE = re.compile(r"stat::number_of_executed_units: (\d+)")
@@ -99,9 +102,9 @@ def told(name: str, folder: Path, code: int, seconds: float) -> Account:
 
 
 def shared(targets: Sequence[Target], runs: int) -> dict[str, int]:
-    """So many runs in all, or a few more, each target its share."""
+    """So many runs in all, or a few more: each target its share, and LEAST at the least."""
     whole = sum(target.share for target in targets)
-    return {target.name: -(-runs * target.share // whole) for target in targets}
+    return {target.name: max(LEAST, -(-runs * target.share // whole)) for target in targets}
 
 
 def every(targets: Sequence[Target], runs: int, folder: Path, seed: int, jobs: int) -> Iterator[tuple[str, Account]]:

@@ -94,6 +94,6 @@ def _names() -> Iterable[bytes]:
 
 
 TARGETS = (
-    Target("spool", spool, _left, 3, longest=1024),
-    Target("spool_names", spool_names, _names, 40, longest=300),
+    Target("spool", spool, _left, 1, longest=1024),
+    Target("spool_names", spool_names, _names, 50, longest=300),
 )

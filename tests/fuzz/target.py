@@ -16,7 +16,7 @@ class Target:
     """Something that reads bytes of others.
 
     run: reads these, and raises where a promise is broken; whether anything in them was understood. seeds: bytes to
-    begin with, of which some are understood. share: of all runs, in thousandths; what is slow has few. words: what the
+    begin with, of which some are understood. share: of some thousand runs; what is slow has few. words: what the
     fuzzer may put in, as its dictionary. longest: bytes of an input.
     """
 
