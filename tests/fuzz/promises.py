@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -13,6 +12,7 @@ from ingrain.batch import Batch
 
 _TERMINAL = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, separators of lines and paragraphs
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_PLANE = 0x10000  # all of them are in the first one
 _MARKS = set("\u061c\u200e\u200f\ufeff")
 
 
@@ -20,7 +20,7 @@ _MARKS = set("\u061c\u200e\u200f\ufeff")
 def _harmful() -> frozenset[str]:
     return frozenset(
         one
-        for one in map(chr, range(sys.maxunicode + 1))
+        for one in map(chr, range(_PLANE))
         if unicodedata.category(one) in _TERMINAL or unicodedata.bidirectional(one) in _DIRECTIONS
     )
 

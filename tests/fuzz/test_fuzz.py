@@ -33,6 +33,7 @@ def test_a_target_understands_its_seeds_and_keeps_its_promises(target: str) -> N
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="atheris has no wheel for this Python or machine")
+@pytest.mark.timeout(900)  # some 20 s of CPU time, on a machine that may be busy
 def test_a_bounded_share_of_fuzzing_breaks_no_promise(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fuzz.run", "--seed", "7", "--runs", str(RUNS), "--folder", str(tmp_path)]
     paths = os.pathsep.join(sys.path)
