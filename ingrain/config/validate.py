@@ -67,6 +67,9 @@ def _value(kind: Any, value: Any, path: Path, problems: Problems, *, secret: boo
             _value(get_args(bare)[-1], item, (*path, at), problems, secret=secret)
         if len(problems.mistakes) > before:
             return
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:  # such a one Python may refuse to write out
+        problems.mistake(path, f"expected {allowed(kind)}, found a number of more than {_INTEGER_BITS} bits")
+        return
     try:
         msgspec.convert(value, kind)
         for check in checks(kind):
@@ -142,16 +145,10 @@ def _found(value: Any) -> str:
         case str():
             return quoted(value)
         case int() | float():
-            return _number(value)
+            return quoted(str(value)).strip('"')
         case list():
             return "a list"
         case dict():
             return "a table"
         case _:
             return f"a {type(value).__name__}"
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:  # of thousands of digits, Python writes out none
-        return f"a number of more than {_INTEGER_BITS} bits"
-    return quoted(str(value)).strip('"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from fuzz.promises import check_text
 from fuzz.target import Chosen, Target, piece
 from ingrain.account import Station
 from ingrain.backends import layout
+from ingrain.backends.bodies import JsonArray
 from ingrain.backends.cardinality import Cardinality
 from ingrain.backends.lines import json_lines, rfc3339, text_lines
 from ingrain.backends.series import series
@@ -111,6 +113,27 @@ def lines(data: bytes) -> bool:
     return True
 
 
+def bodies(data: bytes) -> bool:
+    """A body for ingraind's takers is JSON that says each number exactly, and so are its halves, all records told."""
+    rows = _rows(Chosen(data))
+    if not rows:
+        return False
+    file = io.BytesIO()
+    made = JsonArray(file, _COUNTED, _COUNTED.schema, 1 << 20)
+    assert made.write(batch_of(_COUNTED, rows).records) == len(rows)
+    made.finish()
+    records = json.loads(file.getvalue())
+    for row, record in zip(rows, records, strict=True):
+        assert [record[key] for key in ("timestamp", "measurement", "packets")] == [
+            row[key] for key in ("timestamp", "value", "packets")
+        ]
+        assert record["tags"].get("process") == row["process"]
+    halves = JsonArray.halves(file.getvalue())
+    assert (halves is None) == (len(rows) == 1)
+    assert halves is None or [one for half in halves for one in json.loads(half)] == records
+    return True
+
+
 def names(data: bytes) -> bool:
     """An object's name has three folders and a file, of harmless parts, and tells its first record's time."""
     chosen = Chosen(data)
@@ -180,6 +203,7 @@ def _measured() -> Iterable[bytes]:
 TARGETS = (
     Target("statsd", statsd, _some_rows, 1, longest=1024),
     Target("lines", lines, _without_kind, 1, longest=1024),
+    Target("bodies", bodies, _without_kind, 1, longest=1024),
     Target("names", names, _measured, 30, longest=256),
     Target("regex", regex, _patterns, 1, longest=1024),
 )
