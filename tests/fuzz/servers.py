@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from http.client import HTTPException
+from typing import Any
 
 from chain import VOLUME, batch_of
 
@@ -74,7 +75,10 @@ def answer(data: bytes) -> bool:
 
 
 def _frames() -> Iterable[bytes]:
-    rows = [{"value": 1, "packets": 2, "process": "curl", "d_port": 443}, {"value": 1, "packets": 0}]
+    rows: list[dict[str, Any]] = [
+        {"value": 1, "packets": 2, "process": "curl", "d_port": 443},
+        {"value": 1, "packets": 0},
+    ]
     return [encode(batch_of(VOLUME, rows), left_out)[4:] for left_out in (0, 7)]
 
 
