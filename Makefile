@@ -62,6 +62,11 @@ test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10
 	$(BIN)/pytest tests/guest --kernels=all
 	$(BIN)/pytest tests/guest --loader=bcc
 
+RUNS ?= 10000000
+
+fuzz: $(BIN)/ingrain ## fuzz all that others' bytes reach, RUNS times: ten million take half an hour of two cores
+	PYTHONPATH=tests:tests/unit $(BIN)/python -m fuzz.run --runs $(RUNS) --jobs 2
+
 lint: $(BIN)/ingrain ## format, rules and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -102,4 +107,5 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels lint bench bench-tracing wheel dist dashboards clean
+.PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing wheel \
+	dist dashboards clean

@@ -133,7 +133,7 @@ class Account:
 
     probes: list[ProbeAccount]
     pipelines: dict[str, list[Station]]
-    capture: dict[str, Any] | None = None
+    capture: dict[str, int | dict[str, int]] | None = None
     """What became of a capture's packets, where one was replayed."""
 
     def document(self) -> dict[str, Any]:

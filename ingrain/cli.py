@@ -221,7 +221,7 @@ def _status(options: argparse.Namespace) -> int:
     except StatusError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(status.document(), indent=2) if options.json else report.state(status))
+    print(report.as_json(status) if options.json else report.state(status))
     return 1 if status.problems else 0
 
 

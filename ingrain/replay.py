@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +85,7 @@ class Replay:
         for probe in self._probes:
             probe.finish()
         finish(self._pipelines, FINISH_SECONDS)
-        told = asdict(capture.counts) | {"not_taken": self._not_taken}
+        told = capture.counts.document() | {"not_taken": self._not_taken}
         account = Account(
             [probe.account() for probe in self._probes],
             {name: pipeline.account() for name, pipeline in self._pipelines.items()},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from ingrain.account import Account
 from ingrain.status import Status
@@ -46,7 +47,7 @@ def state(status: Status) -> str:
     since = datetime.fromtimestamp(status.started, UTC)
     up = timedelta(seconds=round(status.at - status.started))
     lines = [
-        f"ingrain {status.version} runs as process {status.pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({up})",
+        f"ingrain {harmless(status.version)} runs as process {status.pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({up})",
         f"configuration {harmless(status.file)}",
         f"NOT HEALTHY ({len(status.problems)})" if status.problems else "healthy",
         *(f"  {harmless(problem)}" for problem in status.problems),
@@ -54,16 +55,23 @@ def state(status: Status) -> str:
     return "\n".join(lines) + f"\n\n{table(status.account)}"
 
 
-def _counts(capture: dict[str, Any]) -> str:
+def as_json(status: Status) -> str:
+    """The same for machines; harmless to a terminal, too."""
+    return json.dumps(status.document(), indent=2).replace("\x7f", "\\u007f")  # the one control that JSON lets stand
+
+
+def _counts(capture: Mapping[str, int | Mapping[str, int]]) -> str:
     """What became of a capture's packets, in a line: what was none of them is left out."""
     flat = [(name, count) for name, count in capture.items() if isinstance(count, int)]
     for name, counts in capture.items():
-        if isinstance(counts, dict):
+        if not isinstance(counts, int):
             flat += [(f"{name} ({which})", count) for which, count in counts.items()]
-    return "packets  " + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in flat if count)
+    told = (f"{name.replace('_', ' ')} {count:,}" for name, count in flat if count)
+    return "packets  " + "  ".join(map(harmless, told))
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
+    rows = [tuple(map(harmless, row)) for row in rows]  # names and reasons are what the agent that was asked says
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

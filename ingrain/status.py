@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,6 +29,11 @@ OVERDUE_S = 10.0
 _ANSWER_S = 0.5  # how long one who does not read is waited for
 _PATH_BYTES = 107  # sun_path holds 108 with the zero that ends it (unix(7))
 _DOCUMENT_BYTES = 16 << 20
+_YEAR_9999_S = 253_402_300_799  # the last that Python has
+
+
+Moment = Annotated[float, msgspec.Meta(ge=0, le=_YEAR_9999_S)]
+"""Seconds since 1970."""
 
 
 class StatusError(RuntimeError):
@@ -37,7 +42,7 @@ class StatusError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An agent at a moment. started, at: seconds since 1970; `at` is when it looked at itself last.
+    """An agent at a moment; `at` is when it looked at itself last.
 
     It is healthy when there are no problems.
     """
@@ -45,8 +50,8 @@ class Status:
     version: str
     pid: int
     file: str
-    started: float
-    at: float
+    started: Moment
+    at: Moment
     problems: list[str]
     account: Account
 
@@ -88,7 +93,7 @@ def ask(path: str) -> Status:
         raise StatusError(why(path, error)) from error
     try:
         status = msgspec.json.decode(document, type=Status, dec_hook=_counter)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StatusError(f"the agent at {path} is of another version, or ended while it answered: {error}") from error
     late = time.time() - status.at
     if late > OVERDUE_S:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
+
 
 @dataclass(slots=True)
 class Counts:
@@ -44,3 +46,8 @@ class Counts:
     segments: int = 0
     truncated: int = 0
     untimed: int = 0
+
+    def document(self) -> dict[str, int | dict[str, int]]:
+        """The same as plain numbers and dictionaries, for JSON (`dataclasses.asdict` counts a Counter's items anew)."""
+        document: dict[str, int | dict[str, int]] = msgspec.to_builtins(self)
+        return document

@@ -18,6 +18,8 @@ from ingrain.settings import Settings, checks, shown
 
 S = TypeVar("S", bound=Settings)
 
+_INTEGER_BITS = 64  # what TOML promises of an integer
+
 
 def settings(model: type[S], table: dict[str, Any], path: Path, problems: Problems, tag: str | None = None) -> S | None:
     """The table at `path` as its model; None when there is a mistake in it, which `problems` then has.
@@ -65,6 +67,9 @@ def _value(kind: Any, value: Any, path: Path, problems: Problems, *, secret: boo
             _value(get_args(bare)[-1], item, (*path, at), problems, secret=secret)
         if len(problems.mistakes) > before:
             return
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:  # such a one Python may refuse to write out
+        problems.mistake(path, f"expected {allowed(kind)}, found a number of more than {_INTEGER_BITS} bits")
+        return
     try:
         msgspec.convert(value, kind)
         for check in checks(kind):

@@ -47,7 +47,7 @@ class Documents(Generic[Made]):
         path = "/".join((str(root), *parts))
         try:
             fd = _open(root, parts)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: another document gave the root, and that with a zero byte in it
             self._kept.pop(path, None)
             return None
         try:

@@ -96,7 +96,7 @@ def common(flows: Events, containers: Containers | None) -> dict[str, Made]:
         "d_port": lambda: pa.array(np.ascontiguousarray(flows["d_port"])),
         "proto": lambda: pa.DictionaryArray.from_arrays((flows["proto"] == _UDP).astype(np.int32), _PROTOCOLS),
         "direction": lambda: pa.DictionaryArray.from_arrays(
-            pa.array(flows["direction"].astype(np.int32), mask=_where(flows["direction"] == _UNKNOWN)), _DIRECTIONS
+            pa.array(flows["direction"].astype(np.int32), mask=_where(flows["direction"] >= _UNKNOWN)), _DIRECTIONS
         ),
     }
 

@@ -112,9 +112,9 @@ class Assembler:
         """
         times = events["process"]["time"]
         covers = events["covers"].astype(np.int64)
-        lost = events["lost"].astype(np.int64)
+        lost = _counted(events["lost"])
         # How many bytes of its stream were handed over before it: the others of them are lost.
-        before = events["position"].astype(np.int64) + events["offset"] - lost
+        before = _counted(events["position"]) + events["offset"] - lost
         came = np.cumsum(covers) - covers
         ready, broken = np.ones(len(events), np.bool_), np.zeros(len(events), np.bool_)
         broken[1:] = lost[1:] > lost[:-1]
@@ -229,6 +229,11 @@ class _Parts:
         self.missing.append(missing)
         self.texts.append(_NEWLINE)
         self.sources.append(self.sources[-1] if self.sources else 0)
+
+
+def _counted(column: npt.NDArray[np.uint64]) -> Numbers:
+    """Bytes of a stream, as numbers that can be added up also where they are damaged."""
+    return np.minimum(column, np.uint64(_NEVER)).astype(np.int64)
 
 
 def _runs(streams: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:

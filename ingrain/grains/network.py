@@ -67,6 +67,7 @@ class Network(Grain):
         """Connection events, by the side that began them."""
         for start in range(0, len(drained.events), _AT_A_TIME):
             flows = drained.events[start : start + _AT_A_TIME]
+            self.malformed += int(np.count_nonzero(flows["direction"] >= len(CONNECTION)))
             for direction, measurement in enumerate(CONNECTION):
                 begun = select(flows, flows["direction"] == direction)
                 if len(begun):

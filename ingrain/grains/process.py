@@ -71,6 +71,7 @@ class Process(Grain):
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """A batch a measurement."""
         kinds = drained.events["kind"]
+        self.malformed += int(np.count_nonzero(kinds >= len(MEASUREMENTS)))
         for kind, measurement in enumerate(MEASUREMENTS):
             rows = np.flatnonzero(kinds == kind)
             if not len(rows):
@@ -135,8 +136,8 @@ def _signal(number: int) -> str | None:
         return None
     try:
         return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    except ValueError:  # a real-time signal, or one of the two that the C library keeps for itself (signal(7))
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"SIG{number}"
 
 
 @lru_cache(maxsize=4096)

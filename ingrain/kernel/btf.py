@@ -6,6 +6,8 @@ The format is Documentation/bpf/btf.rst of the kernel: a header, an array of typ
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +36,9 @@ class Btf:
     """The types of one object."""
 
     def __init__(self, raw: bytes) -> None:
-        try:
-            self._types = _parse(raw)
-        except struct.error as error:
-            raise LayoutError(f"BTF is cut short: {error}") from error
         self._strings = raw
+        with _whole():
+            self._types = _parse(raw)
 
     def dtype(self, name: str) -> np.dtype[np.void]:
         """The struct of that name: fields at their offsets; `char[N]` is `SN`, other arrays are subarrays.
@@ -47,14 +47,16 @@ class Btf:
         """
         for number, kind in enumerate(self._types):
             if kind.kind == _STRUCT and kind.name == name:
-                return self._struct(number)
+                with _whole():
+                    return self._struct(number)
         raise LayoutError(f"no struct {name} in the object's BTF")
 
     def variables(self, section: str) -> dict[str, tuple[int, int]]:
         """Offset and size in bytes of each variable of a data section, `.rodata` for instance."""
         for kind in self._types:
             if kind.kind == _DATASEC and kind.name == section:
-                return {self._types[variable].name: (offset, size) for variable, offset, size in kind.data}
+                with _whole():
+                    return {self._types[variable].name: (offset, size) for variable, offset, size in kind.data}
         return {}
 
     def _struct(self, number: int) -> np.dtype[np.void]:
@@ -88,6 +90,17 @@ class Btf:
             inner = self._dtype(element)
             return np.dtype(f"S{count}") if inner == np.dtype("S1") else np.dtype((inner, (count,)))
         raise LayoutError(f"type {kind.name or number} (BTF kind {kind.kind}) has no numpy counterpart")
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Raise LayoutError for numbers that lead nowhere, to themselves, or to what numpy cannot lay out."""
+    try:
+        yield
+    except LayoutError:
+        raise
+    except (struct.error, IndexError, ValueError, TypeError, RecursionError) as error:
+        raise LayoutError(f"BTF is damaged: {error}") from error
 
 
 def _string(raw: bytes, offset: int) -> str:

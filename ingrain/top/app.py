@@ -189,7 +189,7 @@ class Top(App[None]):
 
     def _tell(self, status: Status) -> None:
         now, (before, counts) = time.monotonic(), self._before
-        told = {probe.name: (probe.records, probe.lost) for probe in status.account.probes}
+        told = {harmless(probe.name): (probe.records, probe.lost) for probe in status.account.probes}
         self._before = now, told
         words = Text()
         for name, (seen, lost) in told.items():
@@ -200,7 +200,7 @@ class Top(App[None]):
         up = time.strftime("%T", time.gmtime(max(0.0, status.at - status.started)))
         whose = Path(status.file).name or "its own probes"
         self.query_one("#agent", Static).update(
-            f"ingrain {status.version}  {harmless(whose)}  up {up}  rates of {WINDOW_S} s"
+            f"ingrain {harmless(status.version)}  {harmless(whose)}  up {up}  rates of {WINDOW_S} s"
         )
         left_out = [f"{self._left_out:,} records were not shown: they came too fast"] if self._left_out else []
         self._trouble([*left_out, *status.problems])

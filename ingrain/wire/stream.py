@@ -53,7 +53,8 @@ class Stream:
     def add(self, offset: int, payload: bytes) -> None:
         """Take the segment at this offset (from 0). The stream is over when it would hold too much.
 
-        Of bytes that come twice, the first ones stay, as TCP itself has it.
+        Of bytes that come twice, the first ones stay; of those that wait for what is before them, the ones of the
+        segment that begins first. So has Linux's TCP it (tcp_data_queue_ofo of net/ipv4/tcp_input.c).
         """
         if self.over or offset + len(payload) <= self.behind:
             return

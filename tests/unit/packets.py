@@ -36,10 +36,10 @@ def variables(program: str, section: str) -> dict[str, tuple[int, int]]:
 
 
 def _btf(program: str) -> Btf:
-    return Btf(_section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF"))
+    return Btf(section((OBJECTS / f"{program}.bpf.o").read_bytes(), b".BTF"))
 
 
-def _section(elf: bytes, name: bytes) -> bytes:
+def section(elf: bytes, name: bytes) -> bytes:
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     size, count, names_index = struct.unpack_from("<HHH", elf, 0x3A)
     headers = [struct.unpack_from("<IIQQQQ", elf, table + size * number) for number in range(count)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ from captures import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingrain.capture import Capture, CaptureError
+from ingrain.capture import Capture, CaptureError, Counts
 from ingrain.capture.fragments import TOTAL_BYTES
 
 FRAMES = [
@@ -164,3 +166,13 @@ def test_the_files_that_are_damaged_here_are_good_ones(path: Path) -> None:
     for number, file in enumerate(FILES[1:], 1):
         found = [packet for _time, packet in delivered(path, file)]
         assert found[: len(packets)] == packets, number
+
+
+def test_counts_are_plain_numbers_for_a_document_those_by_reason_too() -> None:
+    counts = Counts(read=5, unknown_links=Counter({"127 (IEEE802_11_RADIOTAP)": 2}), lost_fragments=Counter(expired=3))
+    document = json.loads(json.dumps(counts.document()))
+    assert (document["read"], document["unknown_links"], document["lost_fragments"]) == (
+        5,
+        {"127 (IEEE802_11_RADIOTAP)": 2},
+        {"expired": 3},
+    )

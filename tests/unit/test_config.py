@@ -68,6 +68,20 @@ def test_the_other_examples_load_without_a_warning_real(name: str) -> None:
     assert config.load(EXAMPLES / name).warnings == []
 
 
+def test_a_number_that_python_writes_out_no_more_is_a_mistake_like_others_real(tmp_path: Path) -> None:
+    huge = "0x" + "f" * 5000
+    text = MINIMAL.replace('"TLS"', f'"TLS"\nbuffer_kb = {huge}').replace('"S3"\n', f'"HTTP"\nthreads = {huge}\n')
+    (threads, buffer) = sorted(mistakes(tmp_path, text + 'uri = "http://x.test/"\n'), reverse=True)
+    assert buffer[1:] == (
+        "probe[0].config.buffer_kb",
+        "expected a whole number from 8 to 262144, found a number of more than 64 bits",
+    )
+    assert threads[1:] == (
+        "pipeline.s3.config.threads",
+        "expected a whole number from 1, found a number of more than 64 bits",
+    )
+
+
 def test_every_kind_of_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     found = mistakes(
         tmp_path,

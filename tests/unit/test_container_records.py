@@ -54,6 +54,12 @@ def test_docker_is_found_where_its_settings_say(host: Host) -> None:
     assert find(host, Engine.DOCKER) == Record("web1", "nginx:1.25")
 
 
+def test_a_data_root_that_is_no_path_is_as_good_as_none(host: Host) -> None:
+    host.docker(ID, "web1")
+    put(host.root / "etc/docker/daemon.json", {"data-root": "/data\0docker"})
+    assert find(host, Engine.DOCKER) == Record("web1", "nginx:1.25")
+
+
 def test_docker_below_kubernetes_tells_the_pods_names(host: Host) -> None:
     labels = {
         "io.kubernetes.docker.type": "container", "io.kubernetes.container.name": "app",

@@ -50,6 +50,11 @@ def test_a_query_and_an_answer_become_records_with_their_process_and_ends() -> N
     assert abs(asked["timestamp"] - time.time_ns()) < 60 * 10**9
 
 
+def test_a_direction_that_there_is_not_is_unknown_and_costs_the_other_events_nothing() -> None:
+    told = rows(*DNS().decode(drained("dns", [query("a.test"), query("b.test")], {"direction": 249}, DIG)))
+    assert [(row["q_name"], row["direction"]) for row in told] == [("a.test", None), ("b.test", "out")]
+
+
 def test_columns_are_those_of_the_measurements_names_within_lists_encoded_too() -> None:
     batches = list(DNS().decode(drained("dns", [query("a.test"), answer("a.test", "A", "192.0.2.1")])))
     assert [batch.records.schema for batch in batches] == [measurement.schema for measurement in DNS.measurements]

@@ -217,3 +217,15 @@ def test_every_byte_of_a_line_can_be_had_back_from_its_text(wanted: list[bytes])
     column.validate(full=True)
     assert [bytes_of(line) for line in column.to_pylist()] == wanted
     assert all(line.isprintable() or not line.isascii() for line in column.to_pylist())
+
+
+@pytest.mark.parametrize("position", [(1 << 63) - 5, 1 << 63, (1 << 64) - 1])
+def test_a_position_that_no_stream_has_costs_no_other_stream_anything(position: int) -> None:
+    assembler = Assembler(OUTPUT)
+    now = 1 + ORDER_NS
+    assert add(assembler, [event(b"odd\n", position=position), event(b"fine\n", stream=2)], now) == [
+        (1, b"odd", False, 3),
+        (2, b"fine", False, 4),
+    ]
+    assert add(assembler, [event(b"more\n", stream=2, position=5), event(b"x\n")], now)[-1] == (2, b"more", False, 4)
+    assert rest(assembler) == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packets import layout
@@ -130,6 +131,18 @@ def test_any_status_is_told(code: int) -> None:
     (row,) = decoded([event(EXIT, code=code)])["process.exit"]
     assert (row["status"] is None) == bool(code & 0x7F)
     assert (row["signal"] is None) == (not code & 0x7F)
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (33, "SIG33"), (34, "SIGRTMIN"), (40, "SIGRTMIN+6")])
+def test_a_signal_has_the_name_that_others_know_it_by(number: int, name: str) -> None:
+    (row,) = decoded([event(EXIT, code=number)])["process.exit"]
+    assert row["signal"] == name
+
+
+def test_an_event_of_no_known_kind_is_counted_as_malformed() -> None:
+    before = grain().malformed
+    assert decoded([event(OOM), event(OOM + 1), event(0xFFFFFFFF)]).keys() == {"process.oom"}
+    assert grain().malformed - before == 2
 
 
 @given(

@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from perf import lost, sample
 
-from ingrain.kernel.records import LOST, SAMPLE, Drained, fixed, select, with_packets
+from ingrain.kernel.records import Drained, fixed, select, with_packets
 
 EVENT = np.dtype([("time", "<u8"), ("port", "<u2"), ("name", "S6")])
 PACKET = np.dtype([("time", "<u8"), ("captured", "<u4"), ("payload", "<u4"), ("payload_len", "<u4"), ("unused", "<u4")])
-
-
-def sample(raw: bytes) -> bytes:
-    """A PERF_RECORD_SAMPLE as the kernel writes it: padded to 8 bytes, with garbage."""
-    padding = -(len(raw) + 4) % 8
-    return struct.pack("<IHHI", SAMPLE, 0, 12 + len(raw) + padding, len(raw) + padding) + raw + b"\xee" * padding
-
-
-def lost(count: int) -> bytes:
-    return struct.pack("<IHHQQ", LOST, 0, 24, 7, count)
 
 
 def event(time: int, port: int = 53, name: bytes = b"dig") -> bytes:

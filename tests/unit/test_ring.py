@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from perf import SIZE, Memory
 
 from ingrain.kernel.ring import Ring
-
-SIZE = 4096
-
-
-class Memory:
-    """The kernel's side of a ring."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 4096 + SIZE)
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self._put(1040, 4096)
-        self._put(1048, SIZE)
-
-    def _put(self, offset: int, value: int) -> None:
-        ctypes.c_uint64.from_address(self.address + offset).value = value
-
-    @property
-    def tail(self) -> int:
-        return ctypes.c_uint64.from_address(self.address + 1032).value
-
-    def write(self, data: bytes) -> None:
-        head = ctypes.c_uint64.from_address(self.address + 1024).value
-        for i, byte in enumerate(data):
-            self._memory[4096 + (head + i) % SIZE] = byte
-        self._put(1024, head + len(data))
 
 
 @given(st.lists(st.binary(max_size=SIZE), max_size=12))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,7 +20,8 @@ from typing import Any
 import pytest
 from agents import OWN, Running, agent, ingrain
 
-from ingrain.account import Account, Station
+from ingrain import report
+from ingrain.account import Account, ProbeAccount, Station
 from ingrain.status import Status, StatusError, StatusServer, ask
 
 NOBODY, OTHER = 65534, 65533
@@ -175,6 +179,37 @@ def test_problems_reach_who_asks_and_do_no_harm_to_a_terminal(served: Callable[[
     assert r"NOT HEALTHY (1)" in done.stdout
     assert r"bad \x1b[31m" in done.stdout
     assert "\x1b" not in done.stdout + ingrain("status", "--json", "--socket", path).stdout
+
+
+@pytest.mark.parametrize("when", [-1.0, 1e18])
+def test_a_moment_that_no_calendar_has_is_no_answer(served: Callable[[Status], str], when: float) -> None:
+    with pytest.raises(StatusError, match="is of another version"):
+        ask(served(replace(status_of([]), started=when)))
+
+
+def test_a_document_without_end_is_no_answer(tmp_path: Path) -> None:
+    path = str(tmp_path / "odd.sock")
+    with socket.socket(socket.AF_UNIX) as odd:
+        odd.bind(path)
+        odd.listen()
+
+        def answer() -> None:
+            with odd.accept()[0] as asking:
+                asking.sendall(b'{"more":' + b"[" * 100_000)
+
+        threading.Thread(target=answer).start()
+        with pytest.raises(StatusError, match="is of another version"):
+            ask(path)
+
+
+def test_no_name_in_an_account_does_harm_to_a_terminal() -> None:
+    station = Station("pipeline \x1b[2J: Console", detail=Counter({"why\u202e": 1}))
+    account = Account([ProbeAccount("D\x9bNS")], {"out": [station]}, {"read": 1, "unknown_links": {"7\x7f\n": 1}})
+    status = replace(status_of([]), version="1\x07", account=account)
+    for text in (report.state(status), report.as_json(status)):
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert r"pipeline \x1b[2J: Console" in report.state(status)
+    assert json.loads(report.as_json(status))["account"]["capture"]["unknown_links"] == {"7\x7f\n": 1}
 
 
 def test_an_agent_that_does_not_look_at_itself_any_more_is_not_healthy(served: Callable[[Status], str]) -> None:
