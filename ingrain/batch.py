@@ -38,11 +38,11 @@ class Column:
 class Measurement:
     """What was measured, e.g. `dns.answer`.
 
-    `values` are the columns that add up (`value` first; `volume.out` also has `packets`): int64, or float64 where others
-    have measured; `tags` are the columns by which a record is told from another. Every batch also has `timestamp`
-    (ns, UTC). `unit` is the unit of `value`. named_by: the text column in which each record has its own name, where
-    others choose names: backends that name what they send take it, and no step drops it. more_tags: records may have
-    further tags, text, that others named.
+    `values` are the columns that add up (`value` first; `volume.out` also has `packets`): int64, or float64 where
+    others have measured; `tags` are the columns by which a record is told from another. Every batch also has
+    `timestamp` (ns, UTC). `unit` is the unit of `value`. named_by: the text column in which each record has its own
+    name, where others choose names: backends that name what they send take it, and no step drops it. more_tags:
+    records may have further tags, text, that others named.
     """
 
     name: str

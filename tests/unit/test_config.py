@@ -458,19 +458,19 @@ def test_tags_that_clients_choose_are_not_judged_real(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bound", "sent_to", "warned"),
     [
-        ("", "", True),
-        ('bind_address = "127.0.0.1:9125"\n', "", False),
-        ('bind_address = "127.0.0.1:9125"\n', 'address = "127.0.0.1:9125"\n', True),
-        ('bind_address = "unix:///run/a.sock"\n', 'address = "unix:///run/b.sock"\n', False),
+        ("", "", ["pipeline.out"]),
+        ('bind_address = "127.0.0.1:9125"\n', "", []),
+        ('bind_address = "127.0.0.1:9125"\n', 'address = "127.0.0.1:9125"\n', ["pipeline.out"]),
+        ('bind_address = "unix:///run/a.sock"\n', 'address = "unix:///run/b.sock"\n', []),
     ],
 )
 def test_a_server_that_is_sent_its_own_metrics_is_a_warning_real(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, sent_to: str, warned: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, sent_to: str, warned: list[str]
 ) -> None:
     for name in ("STATSD_HOST", "STATSD_PORT"):
         monkeypatch.delenv(name, raising=False)
     loaded = load(tmp_path, f'{STATSD}{bound}[pipeline.out.config]\nbackend = "StatsD"\n{sent_to}')
-    assert [warning.key for warning in loaded.warnings] == (["pipeline.out"] if warned else [])
+    assert [warning.key for warning in loaded.warnings] == warned
 
 
 def test_the_sections_of_ingraind_s_example_are_taken_as_they_stand_there_real(tmp_path: Path) -> None:
@@ -486,6 +486,9 @@ def test_the_sections_of_ingraind_s_example_are_taken_as_they_stand_there_real(t
     assert loaded.probes[1].settings.queries[0].aggregation_type == "counter"
 
 
+QUERY = 'type = "Osquery"\nqueries = [{{name = "a", measurement = "b", measurement_type = "{}"{}}}]'
+
+
 @pytest.mark.parametrize(
     ("probe", "key", "said"),
     [
@@ -493,9 +496,9 @@ def test_the_sections_of_ingraind_s_example_are_taken_as_they_stand_there_real(t
         ('type = "StatsD"\nbind_address = "nowhere"\nport = 1', "port", "unknown key"),
         ('type = "StatsD"\nbind_address = ":"', "bind_address", "HOST:PORT"),
         ('type = "Osquery"', "", "queries is missing"),
-        ('type = "Osquery"\nqueries = [{name = "a", measurement = "b", measurement_type = "count"}]', "queries[0]", "query and pack"),
-        ('type = "Osquery"\nqueries = [{name = "a", measurement = "b", measurement_type = "bits", query = "S"}]', "queries[0].measurement_type", "count, byte"),
-        ('type = "Osquery"\nqueries = [{name = "a", measurement = "b", measurement_type = "byte", query = "--x"}]', "queries[0].query", "SQL"),
+        (QUERY.format("count", ""), "queries[0]", "query and pack"),
+        (QUERY.format("bits", ', query = "SELECT 1"'), "queries[0].measurement_type", "count, byte"),
+        (QUERY.format("byte", ', query = "--x"'), "queries[0].query", "SQL"),
         ('type = "Test"\nname = "a"\ntags = [["a"]]', "tags", "pairs"),
         ('type = "Test"\nname = "a"\nmeasurement = "many"', "measurement", "whole number"),
         ('type = "Test"\nname = ""', "name", "1 to 200"),

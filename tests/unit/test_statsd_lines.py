@@ -51,10 +51,11 @@ def test_what_the_documents_show_is_understood(
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"foo", b"foo:", b"foo:1", b"foo:1|", b"foo:1|x", b"foo:bar|c", b"foo:|c", b"foo:1||c", b":1|c", b"foo:1|c|",
-        b"foo:1234|ms|bar", b"foo:1|g|@bar", b"foo:1|c|@0", b"foo:1|c|@-1", b"foo:1|c|@2", b"foo:1|c|@nan", b"foo:*42|g",
-        b"foo:nan|c", b"foo:inf|g", b"foo:1e999|c", b"foo:1e31|c", b"foo:1_000|c", b"foo: 1|c", b"foo:1:x|ms",
-        b"foo:0x10|c", b"foo:--1|c", b"a" * 201 + b":1|c", b"a:1|c|#" + b",".join(b"k%d:v" % n for n in range(TAGS + 1)),
+        b"", b"foo", b"foo:", b"foo:1", b"foo:1|", b"foo:1|x", b"foo:bar|c", b"foo:|c", b"foo:1||c", b":1|c",
+        b"foo:1|c|", b"foo:1234|ms|bar", b"foo:1|g|@bar", b"foo:1|c|@0", b"foo:1|c|@-1", b"foo:1|c|@2", b"foo:1|c|@nan",
+        b"foo:*42|g", b"foo:nan|c", b"foo:inf|g", b"foo:1e999|c", b"foo:1e31|c", b"foo:1_000|c", b"foo: 1|c",
+        b"foo:1:x|ms", b"foo:0x10|c", b"foo:--1|c", b"a" * 201 + b":1|c",
+        b"a:1|c|#" + b",".join(b"k%d:v" % n for n in range(TAGS + 1)),
     ],
 )  # fmt: skip
 def test_what_is_no_metric_is_malformed(line: bytes) -> None:

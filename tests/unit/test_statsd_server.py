@@ -1,4 +1,4 @@
-"""A StatsD server on real sockets: what the kernel took is read, what it dropped is counted, and nothing gets lost between."""
+"""A StatsD server on real sockets: what the kernel took is read, and what it dropped is counted."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_an_address_that_cannot_be_had_is_told_with_what_may_mend_it() -> None:
         host, port = other._socket.getsockname()
         with pytest.raises(ProbeError, match=f"{host}:{port} cannot be listened at: Address already in use"):
             server(f"{host}:{port}").start()
-    with pytest.raises(ProbeError, match="no-such-host.invalid"):
+    with pytest.raises(ProbeError, match=r"no-such-host\.invalid"):
         server("no-such-host.invalid:8125").start()
 
 
