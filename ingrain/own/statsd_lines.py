@@ -73,7 +73,7 @@ def metric(name: bytes, rest: bytes) -> Metric:
 
 def numbers(raw: bytes) -> list[float]:
     """The numbers of a value: one, or several with a colon between them (protocol 1.1). Raises MalformedError."""
-    return [_number(one) for one in raw.split(b":")]
+    return [_number(one) for one in raw.split(b":")] if b":" in raw else [_number(raw)]
 
 
 def is_delta(raw: bytes) -> bool:

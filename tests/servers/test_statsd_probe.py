@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import random
 import socket
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import datadog
 import pytest
 import statsd  # type: ignore[import-untyped] # it ships no types
 from agents import Running, agent
+from datadog.dogstatsd import DogStatsd
 from serving import free_port, npm_statsd, statsd_exporter, until
 
 TOML = """\
@@ -50,6 +50,7 @@ def of_statsd(host: str, port: int) -> None:
 
 
 def account_of(running: Running, kind: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = (probe for probe in running.account["probes"] if probe["name"] == kind)
     assert found["handed_over"] == found["received"]
     ended = sum(found[name] for name in ("told", "malformed", "ignored", "cut", "parts", "failed"))
@@ -94,7 +95,7 @@ def test_dogstatsd_s_tags_come_out_as_its_client_gave_them(tmp_path: Path, place
             options: dict[str, Any] = (
                 {"socket_path": f"{path}.in"} if place == "unix" else {"host": "127.0.0.1", "port": port}
             )
-            client = datadog.DogStatsd(**options, disable_telemetry=True, constant_tags=["env:test"])
+            client = DogStatsd(**options, disable_telemetry=True, constant_tags=["env:test"])
             with client:  # it packs several metrics into a datagram
                 for n in range(200):
                     client.increment("orders", 2, tags=[f"shop:{n % 3}", "paid"])
@@ -107,7 +108,7 @@ def test_dogstatsd_s_tags_come_out_as_its_client_gave_them(tmp_path: Path, place
         totals = {"orders": 400, "size_count": 200, "weight_count": 200, "size_sum": 19_900, "weight_sum": 2487.5}
         until("all that it was sent", lambda: all(server.total(name) == total for name, total in totals.items()))
         samples = server.samples()
-    found: Counter[tuple[str, str]] = Counter()
+    found: defaultdict[tuple[str, str], float] = defaultdict(float)
     for name, labels, value in samples:
         if labels.get("env") == "test":
             found[name, labels.get("shop", labels.get("tank", ""))] += value
