@@ -20,7 +20,9 @@ from ingrain.backends.datagrams import Address
 DATAGRAM_BYTES = 1 << 16
 """Of a datagram so much is read: all of any that comes over UDP."""
 
-_PIECE_BYTES = 1 << 18  # enough for the costs of a round to be small beside those of its lines
+PIECE_BYTES = 1 << 18
+"""At so many bytes a piece ends: enough for the costs of a round to be small beside those of its lines."""
+
 _LINE_END = ord("\n")
 # asm-generic/socket.h; Python's module does not have them
 _SO_RCVBUFFORCE = 33
@@ -50,7 +52,7 @@ class Receiver:
         self._socket = _bound(address)
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's
         self.buffer_bytes = _enlarge(self._socket, buffer_bytes)
-        self._buffer = memoryview(bytearray(_PIECE_BYTES + DATAGRAM_BYTES + 1))
+        self._buffer = memoryview(bytearray(PIECE_BYTES + DATAGRAM_BYTES + 1))
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._dropped = self._last = 0
@@ -61,10 +63,10 @@ class Receiver:
         return bool(self._poll.poll(max(0.0, seconds) * 1000))
 
     def drain(self) -> Drained:
-        """Read what is there, up to some hundred kilobytes."""
+        """Read what is there, up to PIECE_BYTES and a datagram."""
         view, receive = self._buffer, self._socket.recv_into
         drained, at = Drained(b"", 0), 0
-        while at < _PIECE_BYTES:
+        while at < PIECE_BYTES:
             try:
                 size = receive(view[at:], DATAGRAM_BYTES, socket.MSG_TRUNC)
             except BlockingIOError:

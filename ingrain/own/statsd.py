@@ -18,8 +18,8 @@ from ingrain.account import Account, ProbeAccount
 from ingrain.backends.datagrams import parse
 from ingrain.backends.statsd import PORT, is_address, is_prefix
 from ingrain.own.probe import OwnProbe
-from ingrain.own.receiver import Receiver
-from ingrain.own.statsd_metrics import Metrics
+from ingrain.own.receiver import PIECE_BYTES, Receiver
+from ingrain.own.statsd_metrics import KEY_SETS, OVERFLOW, Metrics
 from ingrain.own.statsd_series import MEASUREMENTS
 from ingrain.pipeline import Pipeline
 from ingrain.probe import ProbeError
@@ -70,6 +70,7 @@ class StatsD(OwnProbe):
         self._address = parse(settings.bind_address, PORT)
         self._receiver: Receiver | None = None
         self._account = ProbeAccount(self.kind)
+        self._said: set[str] = set()
         self._malformed = 0  # lines; datagrams without one are malformed, too
 
     def open(self) -> str:
@@ -98,8 +99,8 @@ class StatsD(OwnProbe):
         due = time.monotonic() + self._interval
         while not self.stopping.is_set():
             if receiver.wait(min(_TICK_S, due - time.monotonic())):
-                self._drain(receiver)
-                if not self._address.path:
+                size = self._drain(receiver)
+                if size < PIECE_BYTES and not self._address.path:
                     self.stopping.wait(_PAUSE_S)
             now = time.monotonic()
             if now >= due or self._metrics.full:
@@ -119,8 +120,8 @@ class StatsD(OwnProbe):
         """Datagrams and lines so far. Those that the kernel dropped are lost."""
         return replace(self._account, lost=self._receiver.dropped() if self._receiver else 0)
 
-    def _drain(self, receiver: Receiver) -> bool:
-        """Take in what is there; whether there was anything."""
+    def _drain(self, receiver: Receiver) -> int:
+        """Take in what is there; how many bytes, line ends behind datagrams included."""
         drained, account, metrics = receiver.drain(), self._account, self._metrics
         metrics.take(drained.data)
         account.received += drained.datagrams
@@ -130,7 +131,22 @@ class StatsD(OwnProbe):
         account.cut += drained.cut
         account.told, account.ignored = metrics.told, metrics.ignored
         account.further = account.told + account.malformed + account.ignored + account.cut - account.received
-        return bool(drained.datagrams)
+        self._say()
+        return len(drained.data)
+
+    def _say(self) -> None:
+        """Tell once what an operator should know of what comes in; beyond that it is counted."""
+        metrics = self._metrics
+        if metrics.malformed and "malformed" not in self._said:
+            self._said.add("malformed")
+            log.warning("probe StatsD: a line is malformed; others are counted alone. %s", metrics.example)
+        if metrics.beyond and "beyond" not in self._said:
+            self._said.add("beyond")
+            log.warning(
+                "probe StatsD: there are more series than are told apart (max_series is %d, and tags may have %d sets "
+                "of keys); how many lines of others come tells %s",
+                *(self.settings.max_series, KEY_SETS, OVERFLOW),
+            )
 
     def _flush(self) -> None:
         self._account.records += self.offer(self._metrics.flush(time.time_ns()))

@@ -17,6 +17,7 @@ from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
 from ingrain.own import foreign
 from ingrain.own.statsd_lines import MalformedError, Metric, NoMetricError, metric
 from ingrain.own.statsd_series import FAMILIES, MEASUREMENTS, Row, Series
+from ingrain.text import safe
 
 FORGET_S = 3600.0
 """A series of which nothing came for so long makes room for another; a gauge is forgotten with it."""
@@ -34,6 +35,7 @@ _BYTES = 1024  # of names and tags, for each of the series that may be told apar
 _UNCHECKED_BYTES = 4 << 20  # of lines, which hold two million values at the most
 _KNOWN_BYTES = 8 << 20  # of spellings of lines that were parsed already
 _SPELLING_BYTES = 1024  # one that is longer is parsed every time
+_SHOWN_BYTES = 80
 _OBJECT_BYTES = 256  # that a series or a spelling takes beside its text
 
 
@@ -41,11 +43,12 @@ class Metrics:
     """For one thread. max_series: so many are told apart. prefix: stands before every name.
 
     messages: lines that came, which are `told`, `malformed` or `ignored` (events and service checks). beyond: of those
-    that are told, how many are not told apart.
+    that are told, how many are not told apart. example: the first that was malformed, and why.
     """
 
     def __init__(self, max_series: int, prefix: str) -> None:
         self.messages = self.told = self.malformed = self.ignored = self.beyond = 0
+        self.example = ""
         self._max_series = max_series
         self._prefix = prefix
         self._series: dict[tuple[str, str, tuple[tuple[str, str], ...]], Series] = {}
@@ -106,7 +109,8 @@ class Metrics:
                 self.beyond += times
             else:
                 known[0].add(value, known[1], times)
-        except MalformedError:
+        except MalformedError as error:
+            self.example = self.example or f"{safe(line[:_SHOWN_BYTES])}: {error}"
             self.malformed += times
         except NoMetricError:
             self.ignored += times

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import statsd  # type: ignore[import-untyped] # it ships no types
 from agents import Running, agent
-from datadog.dogstatsd import DogStatsd
+from datadog.dogstatsd.base import DogStatsd
 from serving import free_port, npm_statsd, statsd_exporter, until
 
 TOML = """\
