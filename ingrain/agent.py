@@ -88,6 +88,7 @@ class Agent:
     def watch(self, watching: Sequence[Outlet]) -> None:
         """Have these get all records of the probes, too, and no others. Raises TimeoutError as `reload` does."""
         self._probes.watch(watching)
+        self._own.watch(watching)
 
     def mend(self) -> None:
         """Put another stage where one has died; make room where memory is tight."""

@@ -90,8 +90,7 @@ class Batch:
     @property
     def tags(self) -> list[str]:
         """Names of the tag columns this batch has, in their order."""
-        fixed = {"timestamp", *self.measurement.value_names, self.measurement.named_by}
-        return [name for name in self.records.schema.names if name not in fixed]
+        return [name for name in self.records.schema.names if name not in self._fixed]
 
     @property
     def names(self) -> pa.Array | None:
@@ -113,12 +112,17 @@ class Batch:
         return replace(self, records=records)
 
     def with_tags(self, columns: Mapping[str, pa.Array]) -> Batch:
-        """With these tags: one that is there is replaced in its place, others come last. What is a value stays."""
-        records, fixed = self.records, {"timestamp", *self.measurement.value_names}
+        """With these tags: one that is there is replaced in its place, others come last. What is no tag stays."""
+        records = self.records
         for name, column in columns.items():
             at = records.schema.get_field_index(name)
             if at < 0:
                 records = records.append_column(name, column)
-            elif name not in fixed:
+            elif name not in self._fixed:
                 records = records.set_column(at, name, column)
         return self.with_records(records)
+
+    @property
+    def _fixed(self) -> set[str]:
+        """Names of columns that are no tags."""
+        return {"timestamp", *self.measurement.value_names, self.measurement.named_by}

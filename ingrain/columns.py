@@ -94,6 +94,12 @@ def as_text(column: pa.Array, between: str = " ") -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(encoded.indices, pc.cast(encoded.dictionary, pa.string()))
 
 
+def suffixed(column: pa.Array, end: str) -> pa.DictionaryArray:
+    """Any column as text with this at the end of each value; a null stays null."""
+    text = as_text(column)
+    return pa.DictionaryArray.from_arrays(text.indices, pc.binary_join_element_wise(text.dictionary, end, ""))
+
+
 def _plain(column: pa.Array, between: str) -> pa.StringArray:
     """Any column as plain text, as `as_text` says."""
     if pa.types.is_list(column.type):

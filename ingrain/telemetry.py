@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
@@ -90,8 +90,11 @@ class Telemetry(OwnProbe):
         """Nothing is needed."""
         return f"tells the account every {self.settings.interval_s} s"
 
-    def feed(self, pipelines: Sequence[Pipeline]) -> None:
-        """Tell these pipelines from now on, and no others; those of new names what is counted from now on."""
+    def feed(self, pipelines: Sequence[Any]) -> None:
+        """Tell these pipelines from now on, and no others; those of new names what is counted from now on.
+
+        They are pipelines: who watches the agent asks for its account.
+        """
         with self.offering:
             before = numbers(self.agent())
             self._told = {one.name: self._told.get(one.name) or before.copy() for one in pipelines}
@@ -113,7 +116,7 @@ class Telemetry(OwnProbe):
         except Exception:  # the thread's edge: what cannot be told now is told with the next reading
             log.exception("the agent's own telemetry could not be told")
 
-    def _offer(self, pipeline: Pipeline, measurement: Measurement, now: Counter[tuple[str, ...]], at: int) -> None:
+    def _offer(self, pipeline: Any, measurement: Measurement, now: Counter[tuple[str, ...]], at: int) -> None:
         told = self._told[pipeline.name]
         before: Counter[tuple[str, ...]] = told[measurement.name] if measurement.kind is Kind.COUNTER else Counter()
         rows = [

@@ -26,7 +26,7 @@ from ingrain.own import foreign
 from ingrain.own.kinds import Aggregation, Unit, kind, unit
 from ingrain.own.osqueryi import QueryError, ask
 from ingrain.own.probe import OwnProbe
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet
 from ingrain.probe import ProbeError
 from ingrain.settings import Settings
 from ingrain.text import harmless
@@ -115,7 +115,7 @@ class Osquery(OwnProbe):
         ),
     )
 
-    def __init__(self, settings: OsquerySettings, pipelines: Sequence[Pipeline], agent: Callable[[], Account]) -> None:
+    def __init__(self, settings: OsquerySettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)
         self._account = ProbeAccount(self.kind)
         self._program = settings.osqueryi

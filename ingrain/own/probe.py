@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ingrain.account import Account, ProbeAccount
 from ingrain.batch import Batch, Measurement
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet
 from ingrain.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ class OwnProbe(ABC):
     Settings: ClassVar[type[Settings]]
     measurements: ClassVar[tuple[Measurement, ...]]
 
-    def __init__(self, settings: Any, pipelines: Sequence[Pipeline], agent: Callable[[], Account]) -> None:
+    def __init__(self, settings: Any, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         self.settings = settings
         self.agent = agent
-        self.pipelines: Sequence[Pipeline] = ()
+        self.pipelines: Sequence[Outlet] = ()
         self.offering = threading.Lock()  # held while records are offered: none goes where nothing may go any more
         self.stopping = threading.Event()
         self._died = ""
@@ -65,7 +65,7 @@ class OwnProbe(ABC):
         self._thread.start()
         log.info("probe %s %s", self.kind, told)
 
-    def feed(self, pipelines: Sequence[Pipeline]) -> None:
+    def feed(self, pipelines: Sequence[Outlet]) -> None:
         """Have its records go into these pipelines from now on, and no others."""
         with self.offering:
             self.pipelines = pipelines

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ingrain.account import Account, ProbeAccount, together
 from ingrain.config import ProbeConfig
 from ingrain.grains import OWN
 from ingrain.own.probe import OwnProbe
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet, Pipeline
 from ingrain.probe import ProbeError
 from ingrain.registry import find_class
 
@@ -29,6 +30,7 @@ class OwnProbes:
         self._absent: dict[str, str] = {}
         self._ended: list[ProbeAccount] = []
         self._lock = threading.Lock()
+        self._watching: list[Outlet] = []
 
     def change(self, configs: Sequence[ProbeConfig], pipelines: Mapping[str, Pipeline]) -> None:
         """Have these at work, and no others. Those that stay go on."""
@@ -40,7 +42,7 @@ class OwnProbes:
                 coming.append(find_class(OWN[config.type])(config.settings, into, self._agent))
             else:
                 leaving.remove(same)
-                same.feed(into)
+                same.feed([*into, *self._watchers(same)])
         self._end(leaving)  # first: who comes may need its address
         self._absent.clear()
         for probe in coming:
@@ -52,11 +54,18 @@ class OwnProbes:
                 continue
             with self._lock:
                 self.at_work.append(probe)
+            probe.feed([*probe.pipelines, *self._watchers(probe)])
 
-    def feed(self, instead: Mapping[Pipeline, Pipeline]) -> None:
+    def feed(self, instead: Mapping[Any, Outlet]) -> None:
         """Have what goes into the one pipeline go into the other from now on."""
         for probe in self.at_work:
             probe.feed([instead.get(one, one) for one in probe.pipelines])
+
+    def watch(self, watching: Sequence[Outlet]) -> None:
+        """Have these get all that the pipelines get, too, from now on, and no others; the agent's own account apart."""
+        before, self._watching = self._watching, list(watching)
+        for probe in self.at_work:
+            probe.feed([*(one for one in probe.pipelines if one not in before), *self._watchers(probe)])
 
     def finish(self) -> None:
         """Tell what is left, and end."""
@@ -76,6 +85,9 @@ class OwnProbes:
         """What is wrong that no count tells."""
         absent = [f"probe {kind}: it cannot run: {why}" for kind, why in self._absent.items()]
         return absent + [f"probe {one.kind}: {problem}" for one in self.at_work for problem in one.problems()]
+
+    def _watchers(self, probe: OwnProbe) -> list[Outlet]:
+        return self._watching if probe.account() else []
 
     def _end(self, probes: Sequence[OwnProbe]) -> None:
         for probe in sorted(probes, key=lambda one: one.account() is None):  # who tells of the others comes last

@@ -21,7 +21,7 @@ from ingrain.own.probe import OwnProbe
 from ingrain.own.receiver import PIECE_BYTES, Receiver
 from ingrain.own.statsd_metrics import KEY_SETS, OVERFLOW, Metrics
 from ingrain.own.statsd_series import MEASUREMENTS
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet
 from ingrain.probe import ProbeError
 from ingrain.settings import Settings
 
@@ -62,7 +62,7 @@ class StatsD(OwnProbe):
     Settings = StatsDSettings
     measurements = tuple(MEASUREMENTS.values())
 
-    def __init__(self, settings: StatsDSettings, pipelines: Sequence[Pipeline], agent: Callable[[], Account]) -> None:
+    def __init__(self, settings: StatsDSettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)
         prefix = settings.prefix + ("." if settings.prefix and not settings.prefix.endswith(".") else "")
         self._metrics = Metrics(settings.max_series, prefix)

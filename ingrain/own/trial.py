@@ -20,7 +20,7 @@ from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
 from ingrain.own import foreign
 from ingrain.own.kinds import Aggregation, Unit, kind, unit
 from ingrain.own.probe import OwnProbe
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Outlet
 from ingrain.settings import Settings
 from ingrain.text import harmless
 
@@ -73,7 +73,7 @@ class Trial(OwnProbe):
     Settings = TrialSettings
     measurements = (Measurement("NAME", "`name` of the settings", (), more_tags=True),)
 
-    def __init__(self, settings: TrialSettings, pipelines: Sequence[Pipeline], agent: Callable[[], Account]) -> None:
+    def __init__(self, settings: TrialSettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)
         values = Column("value", pa.int64(), "`measurement` of the settings")
         taken: list[str] = ["value"]

@@ -11,6 +11,8 @@ from ingrain.batch import Batch
 class Door:
     """A pipeline's. `batches`: what it took."""
 
+    wants: frozenset[str] | None = None
+
     def __init__(self, name: str = "door") -> None:
         self.name = name
         self.batches: list[Batch] = []

@@ -35,7 +35,7 @@ def query(sql: str | None = TIMES, **others: Any) -> Query:
 
 def osquery(door: Door, *queries: Query, **others: Any) -> Osquery:
     chosen: dict[str, Any] = {"osqueryi": str(STAND_IN), "interval_ms": 20, "run_at_start": True} | others
-    return Osquery(OsquerySettings(queries=list(queries), **chosen), [door], nothing)  # type: ignore[list-item] # a door
+    return Osquery(OsquerySettings(queries=list(queries), **chosen), [door], nothing)
 
 
 def asked(sql: str, timeout_s: float = 60.0) -> list[Any]:

@@ -13,10 +13,12 @@ from chain import chain
 from ingrain.account import Station
 from ingrain.backends.archive import Archive, ArchiveSettings
 from ingrain.backends.cardinality import Cardinality
+from ingrain.backends.ingraind import ingraind_lines
 from ingrain.backends.lines import json_lines, text_lines
 from ingrain.backends.series import series
 from ingrain.batch import Batch
 from ingrain.own.statsd_metrics import Metrics
+from ingrain.steps import percentiles
 from ingrain.steps.buffer import Buffer, BufferSettings
 from ingrain.steps.regex import Pattern, Regex, RegexSettings
 from ingrain.steps.whitelist import Whitelist, WhitelistSettings
@@ -114,3 +116,36 @@ def test_hostile_names_make_no_places_and_as_many_names_no_more_objects(tmp_path
         read = pq.read_table(objects[0])
         assert {"page", "n499", ".._.._etc_passwd"} - set(read.column("metric").to_pylist()) == {"page"}
         assert read.schema.field("value").type == pa.float64()
+
+
+def test_percentiles_of_a_buffer_are_told_by_name_and_are_rounded_where_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = b"\n".join(b"a:%d.25|c|#n:%d" % (n, n) for n in range(1, 101)) + b"\nb:-0.5|c|#n:1\nb:0|c|#n:2"
+    for most, exact in ((1000, True), (10, False)):
+        monkeypatch.setattr(percentiles, "EXACT_PAIRS", most)
+        steps = [(Whitelist, WhitelistSettings(allow=[])), (Buffer, BufferSettings(enable_histograms=True))]
+        with chain(*steps) as made:
+            made.tell(*batches(lines))
+            made.flush()
+            found = dict(line.split(":", 1) for batch in made.batches for line in sent(batch) if ":0|g" not in line)
+        assert found["a"] == "5075|c"
+        assert found["b"] == "-0.5|c"
+        for part in percentiles.PERCENTILES:
+            told = float(found[f"a_{part}"].removesuffix("|g"))
+            assert told == part + 0.25 if exact else told == pytest.approx(part + 0.25, rel=0.008)
+
+
+def test_ingraind_s_bodies_have_the_name_with_its_unit() -> None:
+    (batch,) = batches(b"page.views:1.5|c|#env:prod\nlogins:2|c|#env:dev")
+    assert [json.loads(line) for line in ingraind_lines(batch, "\n").to_pylist()] == [
+        {"timestamp": 0, "kind": 1, "name": "page.views_count", "measurement": 1.5, "tags": {"env": "prod"}},
+        {"timestamp": 0, "kind": 1, "name": "logins_count", "measurement": 2, "tags": {"env": "dev"}},
+    ]
+
+
+def test_no_tag_that_a_step_adds_takes_the_place_of_the_name() -> None:
+    (batch,) = batches(b"a:1|c|#host:x")
+    other = pa.array(["evil"]).dictionary_encode()
+    batch = batch.with_tags({"metric": other, "host": other, "kernel": other})
+    assert sent(batch) == ["a:1|c|#host:evil,kernel:evil"]

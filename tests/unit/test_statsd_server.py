@@ -40,7 +40,7 @@ def client(address: str) -> Iterator[socket.socket]:
 
 
 def server(address: str, *doors: Door, **settings: Any) -> StatsD:
-    return StatsD(StatsDSettings(bind_address=address, **settings), list(doors), nothing)  # type: ignore[arg-type] # doors
+    return StatsD(StatsDSettings(bind_address=address, **settings), list(doors), nothing)
 
 
 def adds_up(made: StatsD) -> bool:
@@ -188,7 +188,7 @@ def test_records_go_to_other_pipelines_at_a_change_and_none_is_lost_or_told_twic
     with client(address) as sending:
         for n in range(300):
             if n == 100:
-                probes.feed({old: new})  # type: ignore[dict-item] # doors
+                probes.feed({old: new})
             if n == 200:
                 probes.change([ProbeConfig("StatsD", settings, ["b"], 1)], doors)
             sending.send(b"a:1|c")
@@ -200,3 +200,21 @@ def test_records_go_to_other_pipelines_at_a_change_and_none_is_lost_or_told_twic
     assert sum(row["value"] for door in (old, new, newest) for row in door.rows) == 300
     (account,) = probes.account()
     assert (account.received, account.told, account.lost) == (300, 300, 0)
+
+
+def test_who_watches_gets_records_too_as_long_as_it_watches_and_whatever_else_changes() -> None:
+    address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    door, watching = Door("a"), Door("watching")
+    doors: Any = {"a": door}
+    probes = OwnProbes(nothing)
+    with socket.socket(type=socket.SOCK_DGRAM) as sending:
+        for interval, watchers, seen in ((20, [], 0), (20, [watching], 1), (30, [watching], 2), (30, [], 2)):
+            probes.watch(watchers)
+            settings = StatsDSettings(bind_address=address, flush_interval=interval)
+            probes.change([ProbeConfig("StatsD", settings, ["a"], 1)], doors)
+            before = len(door.rows)
+            sending.sendto(b"a:1|c", ("127.0.0.1", parse(address, 0).port))
+            until("the record", lambda before=before: len(door.rows) > before)  # type: ignore[misc] # a loop's variable
+            until("it to be watched", lambda seen=seen: len(watching.rows) == seen)  # type: ignore[misc] # as above
+    probes.finish()
+    assert (len(door.rows), len(watching.rows)) == (4, 2)

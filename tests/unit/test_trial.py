@@ -13,7 +13,7 @@ from ingrain.own.trial import Trial, TrialSettings
 
 
 def trial(*doors: Door, **settings: Any) -> Trial:
-    return Trial(TrialSettings(**{"name": "test.it"} | settings), list(doors), nothing)  # type: ignore[arg-type] # doors
+    return Trial(TrialSettings(**{"name": "test.it"} | settings), list(doors), nothing)
 
 
 def test_records_are_what_the_settings_say() -> None:
