@@ -29,6 +29,7 @@ from ingrain.own.probe import OwnProbe
 from ingrain.pipeline import Outlet
 from ingrain.probe import ProbeError
 from ingrain.settings import Settings
+from ingrain.steps.commands import PATH
 from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Query(Settings, frozen=True):
 
 
 class OsquerySettings(Settings, frozen=True):
-    """osqueryi: the program, by PATH or from / on. osqueryi_args: what it is given first. config_path: its own file.
+    """osqueryi: the program, by its name or from / on. osqueryi_args: what it is given first. config_path: its file.
 
     interval_ms, run_at_start: of queries that do not say it. timeout_ms: how long a query may take.
     """
@@ -124,11 +125,11 @@ class Osquery(OwnProbe):
 
     def open(self) -> str:
         """Find osqueryi."""
-        found = shutil.which(self.settings.osqueryi)
+        found = shutil.which(self.settings.osqueryi, path=PATH)
         if found is None:
             raise ProbeError(
-                f"there is no program {self.settings.osqueryi} on PATH; install osquery (https://osquery.io), or have "
-                "`osqueryi` name the program's place"
+                f"there is no program {self.settings.osqueryi} in {PATH}; install osquery (https://osquery.io), or "
+                "have `osqueryi` name the program's place"
             )
         self._program = found
         return f"asks {found} {len(self.settings.queries)} queries"

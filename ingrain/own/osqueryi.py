@@ -16,12 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ingrain.steps.commands import ENVIRONMENT
 from ingrain.text import harmless
 
 OUTPUT_BYTES = 16 << 20
 """The longest output: some hundred thousand rows."""
 
-_TOLD = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"}  # of the environment, which may hold credentials
+_TOLD = "HOME", "TZ", "TMPDIR"  # of the environment, beside what all commands get
 _SAID_BYTES = 4096  # of its errors: the end tells why
 _SAID = 200  # characters of it in a message
 _TICK_S = 0.2  # how long the agent's end waits
@@ -40,7 +41,7 @@ def ask(command: Sequence[str], timeout_s: float, stopping: threading.Event) -> 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name in _TOLD},
+            env=ENVIRONMENT | {name: os.environ[name] for name in _TOLD if name in os.environ},
             start_new_session=True,  # what it starts can be ended with it; and no terminal's signals
         )
     except OSError as error:

@@ -50,7 +50,7 @@ def test_those_that_can_run_do_and_those_that_cannot_are_told(tmp_path: Path, to
     assert code == 1
     assert "a line is malformed; others are counted alone. what?: no type of metric" in running.said
     (problem,) = told["problems"]
-    assert problem.startswith("probe Osquery: it cannot run: there is no program /nowhere/osqueryi on PATH; install")
+    assert problem.startswith("probe Osquery: it cannot run: there is no program /nowhere/osqueryi in ")
     records = [json.loads(line) for line in running.printed.splitlines()]
     by_name = {record["measurement"]: record for record in records}
     assert by_name["a"].items() >= {"value": 1, "k": "v"}.items()
