@@ -74,16 +74,17 @@ class Station:
 
 @dataclass(slots=True)
 class ProbeAccount:
-    """A probe's events: handed over = received, and received + further = told + malformed + cut + parts + failed.
+    """A probe's events: handed over = received; received + further = told + malformed + ignored + cut + parts + failed.
 
     lost: what the programs could not hand over. missed: runs of theirs that the kernel left out (it preempts programs,
     and runs none that is under way on that CPU); of each it is not known whether it had anything to tell.
     uncounted: packets whose volume, or calls, the kernel had no room for, of uncounted_bytes.
-    malformed: messages that are not what they claim to be. cut: messages of which too little was captured to tell them.
-    parts: events that hold only a part of what a later one completes. further: messages beyond the first of an event.
-    unfinished: messages of which parts came, but never all. failed: events that could not be decoded through a fault of
-    the agent's own, which is in its log; failed_polls: likewise readings of the kernel's counts. told: records made of
-    events. corrupt: bytes of the buffers that are no events.
+    malformed: messages that are not what they claim to be. ignored: those that tell what this agent has no use for.
+    cut: messages of which too little was captured to tell them. parts: events that hold only a part of what a later one
+    completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but never all.
+    failed: events that could not be decoded through a fault of the agent's own, which is in its log; failed_polls:
+    likewise readings of the kernel's counts, and queries without an answer. told: events that are told, by a record
+    each or summed up. corrupt: bytes of the buffers that are no events.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ProbeAccount:
     missed: int = 0
     received: int = 0
     malformed: int = 0
+    ignored: int = 0
     cut: int = 0
     parts: int = 0
     further: int = 0
@@ -103,7 +105,7 @@ class ProbeAccount:
     failed_polls: int = 0
     told: int = 0
     records: int = 0
-    """Records made of events and of volumes."""
+    """Records made of events, of volumes and of sums."""
 
 
 Counted = TypeVar("Counted", Station, ProbeAccount)

@@ -11,16 +11,15 @@ from collections.abc import Callable, Sequence
 
 from ingrain import memory
 from ingrain.account import Account
-from ingrain.config import Config, PipelineConfig, ProbeConfig
+from ingrain.config import Config, PipelineConfig
 from ingrain.grains import OWN
 from ingrain.health import RECENT_S
+from ingrain.own.probes import OwnProbes
 from ingrain.pipeline import Outlet
 from ingrain.pipelines import Instead, Pipelines
 from ingrain.probe import LiveProbe
 from ingrain.probes import Probes
-from ingrain.registry import find_class
 from ingrain.room import Room, resident
-from ingrain.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +36,11 @@ class Agent:
         self._room = Room(config.agent.memory)
         self._pipelines = Pipelines(self._room)
         self._probes = Probes()
-        self._telemetry: list[Telemetry] = []
+        self._own = OwnProbes(self.account)
 
     @property
     def probes(self) -> list[LiveProbe]:
-        """Those at work."""
+        """Those at work that have a kernel half."""
         return self._probes.at_work
 
     def start(self) -> None:
@@ -52,12 +51,9 @@ class Agent:
         """
         memory.frugal()
         self._pipelines.change(_fed(self._config), self._feed, _nothing)
-        seeing = _seeing(self._config)
-        self._probes.change(seeing, self._pipelines.by_name, self._config.agent.loader)
-        if seeing and not self.probes:
+        if not self._change(self._config):
             self.stop()
             raise AgentError("no probe of the configuration can run here; `ingrain doctor` says why")
-        self._tell(self._config)
         self._probes.read()
 
     def reload(self, config: Config, beat: Callable[[], None]) -> None:
@@ -70,19 +66,15 @@ class Agent:
         fed = _fed(config)
         self._pipelines.change(fed, self._feed, beat)
         self._room.limit = config.agent.memory
-        seeing = _seeing(config)
-        self._probes.change(seeing, self._pipelines.by_name, config.agent.loader)
-        if seeing and not self.probes:
+        if not self._change(config):
             log.error("no probe of the configuration can run here; `ingrain doctor` says why")
-        self._tell(config)
         self._pipelines.drop(self._pipelines.by_name.keys() - fed.keys(), beat)
         self._config = config
 
     def stop(self) -> Account:
         """Detach, drain, flush; what became of everything. The kernel half is gone when this returns."""
         read = self._probes.stop()
-        for telemetry in self._telemetry:
-            telemetry.finish()
+        self._own.finish()
         self._pipelines.finish()
         account = self.account()
         if read:  # else the kernel takes them when the process ends
@@ -91,11 +83,12 @@ class Agent:
 
     def account(self) -> Account:
         """The account at this moment; any thread may ask."""
-        return Account(self._probes.account(), self._pipelines.account())
+        return Account(self._probes.account() + self._own.account(), self._pipelines.account())
 
     def watch(self, watching: Sequence[Outlet]) -> None:
         """Have these get all records of the probes, too, and no others. Raises TimeoutError as `reload` does."""
         self._probes.watch(watching)
+        self._own.watch(watching)
 
     def mend(self) -> None:
         """Put another stage where one has died; make room where memory is tight."""
@@ -105,7 +98,7 @@ class Agent:
 
     def problems(self) -> list[str]:
         """What is wrong that no count tells."""
-        return self._probes.problems() + self._pipelines.problems() + self._tight()
+        return self._probes.problems() + self._own.problems() + self._pipelines.problems() + self._tight()
 
     def stalled(self) -> str:
         """Why nothing is read any more; empty where all is well. An agent that is so does not recover."""
@@ -121,33 +114,15 @@ class Agent:
 
     def _feed(self, instead: Instead) -> None:
         self._probes.feed(instead)
-        for telemetry in self._telemetry:
-            telemetry.feed([instead.get(one, one) for one in telemetry.pipelines])
+        self._own.feed(instead)
 
-    def _tell(self, config: Config) -> None:
-        """Have the probes at work that tell of the agent itself."""
-        leaving, stay = list(self._telemetry), []
-        for own in config.probes:
-            if own.type not in OWN:
-                continue
-            into = [self._pipelines.by_name[name] for name in own.pipelines]
-            same = next((one for one in leaving if one.settings == own.settings), None)
-            if same is None:
-                stay.append(find_class(OWN[own.type])(own.settings, into, self.account))
-            else:
-                leaving.remove(same)
-                same.feed(into)
-                stay.append(same)
-        for telemetry in leaving:
-            telemetry.finish()
-        for telemetry in stay:
-            telemetry.start()
-        self._telemetry = stay
-
-
-def _seeing(config: Config) -> list[ProbeConfig]:
-    """The probes that have a kernel half, here or in ingraind."""
-    return [probe for probe in config.probes if probe.type not in OWN]
+    def _change(self, config: Config) -> bool:
+        """Have the probes of this configuration at work; false where some of them see anything, and none can run."""
+        own = [probe for probe in config.probes if probe.type in OWN]
+        seeing = [probe for probe in config.probes if probe.type not in OWN]
+        self._probes.change(seeing, self._pipelines.by_name, config.agent.loader)
+        self._own.change(own, self._pipelines.by_name)
+        return bool(self.probes) or self._own.receiving or all(probe.type == "Agent" for probe in config.probes)
 
 
 def _fed(config: Config) -> dict[str, PipelineConfig]:

@@ -38,8 +38,11 @@ class Column:
 class Measurement:
     """What was measured, e.g. `dns.answer`.
 
-    `values` are the int64 columns that add up (`value` first; `volume.out` also has `packets`); `tags` are the columns
-    by which a record is told from another. Every batch also has `timestamp` (ns, UTC). `unit` is the unit of `value`.
+    `values` are the columns that add up (`value` first; `volume.out` also has `packets`): int64, or float64 where
+    others have measured; `tags` are the columns by which a record is told from another. Every batch also has
+    `timestamp` (ns, UTC). `unit` is the unit of `value`. named_by: the text column in which each record has its own
+    name, where others choose names: backends that name what they send take it, and no step drops it. more_tags:
+    records may have further tags, text, that others named.
     """
 
     name: str
@@ -48,12 +51,16 @@ class Measurement:
     kind: Kind = Kind.COUNTER
     unit: str = "events"
     values: tuple[Column, ...] = (Column("value", pa.int64(), "1 for each event"),)
+    named_by: str = ""
+    more_tags: bool = False
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of a batch as its grain makes it: `timestamp`, the values, the tags, in this order."""
+        """The columns of a batch as its grain makes it: `timestamp`, values, the own name, tags, in this order."""
         fields = [pa.field("timestamp", TIMESTAMP, nullable=False)]
         fields += [pa.field(column.name, column.type, nullable=False) for column in self.values]
+        if self.named_by:
+            fields.append(pa.field(self.named_by, TEXT, nullable=False))
         fields += [pa.field(column.name, column.type) for column in self.tags]
         return pa.schema(fields)
 
@@ -83,8 +90,17 @@ class Batch:
     @property
     def tags(self) -> list[str]:
         """Names of the tag columns this batch has, in their order."""
-        fixed = {"timestamp", *self.measurement.value_names}
-        return [name for name in self.records.schema.names if name not in fixed]
+        return [name for name in self.records.schema.names if name not in self._fixed]
+
+    @property
+    def names(self) -> pa.Array | None:
+        """The column in which records have their own names; None where the measurement's is theirs."""
+        return self.records.column(self.measurement.named_by) if self.measurement.named_by else None
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns by which a series is told from another: its name, where records have their own, and the tags."""
+        return [self.measurement.named_by, *self.tags] if self.measurement.named_by else self.tags
 
     @property
     def oldest(self) -> int:
@@ -96,12 +112,17 @@ class Batch:
         return replace(self, records=records)
 
     def with_tags(self, columns: Mapping[str, pa.Array]) -> Batch:
-        """With these tags: one that is there is replaced in its place, others come last. What is a value stays."""
-        records, fixed = self.records, {"timestamp", *self.measurement.value_names}
+        """With these tags: one that is there is replaced in its place, others come last. What is no tag stays."""
+        records = self.records
         for name, column in columns.items():
             at = records.schema.get_field_index(name)
             if at < 0:
                 records = records.append_column(name, column)
-            elif name not in fixed:
+            elif name not in self._fixed:
                 records = records.set_column(at, name, column)
         return self.with_records(records)
+
+    @property
+    def _fixed(self) -> set[str]:
+        """Names of columns that are no tags."""
+        return {"timestamp", *self.measurement.value_names, self.measurement.named_by}

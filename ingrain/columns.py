@@ -6,6 +6,7 @@ They are built on Arrow's element-wise kernels and numpy alone: Arrow's own grou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.batch import TEXT
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 _CODE_LIMIT = 1 << 62
 _NARROW = 1 << 17  # whole numbers that span less than this (ports do) are their own codes: no need to hash them
@@ -54,16 +57,16 @@ def groups(records: pa.RecordBatch, keys: Sequence[str]) -> tuple[npt.NDArray[np
     return number[codes], first[used]
 
 
-def sums(values: npt.NDArray[np.int64], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The sum of `values` (int64, one a row) in each of `count` groups, exact in int64."""
-    totals = np.zeros(count, dtype=np.int64)
+def sums(values: npt.NDArray[Number], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[Number]:
+    """The sum of `values` (int64 or float64, one a row) in each of `count` groups; exact in int64."""
+    totals = np.zeros(count, dtype=values.dtype)
     np.add.at(totals, group, values)
     return totals
 
 
-def lasts(values: npt.NDArray[np.int64], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The value (int64, one a row) in the last row of each of `count` groups, none of which is empty."""
-    chosen = np.empty(count, dtype=np.int64)
+def lasts(values: npt.NDArray[Number], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[Number]:
+    """The value (int64 or float64, one a row) in the last row of each of `count` groups, none of which is empty."""
+    chosen = np.empty(count, dtype=values.dtype)
     chosen[group] = values  # of rows with the same group, the last assigned stays
     return chosen
 
@@ -89,6 +92,12 @@ def as_text(column: pa.Array, between: str = " ") -> pa.DictionaryArray:
         return _plain(column, between).dictionary_encode()
     encoded = column.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices, pc.cast(encoded.dictionary, pa.string()))
+
+
+def suffixed(column: pa.Array, end: str) -> pa.DictionaryArray:
+    """Any column as text with this at the end of each value; a null stays null."""
+    text = as_text(column)
+    return pa.DictionaryArray.from_arrays(text.indices, pc.binary_join_element_wise(text.dictionary, end, ""))
 
 
 def _plain(column: pa.Array, between: str) -> pa.StringArray:

@@ -47,7 +47,8 @@ class Health:
     def _probe(self, key: Hashable, probe: ProbeAccount, now: float) -> list[str]:
         problems = []
         lost = self._recent[key, "lost"].rose(probe.lost, now)
-        failed = self._recent[key, "failed"].rose(probe.failed + probe.failed_polls, now)
+        failed = self._recent[key, "failed"].rose(probe.failed, now)
+        failed_polls = self._recent[key, "failed_polls"].rose(probe.failed_polls, now)
         idle = self._idle[key]
         if idle.taken != probe.received:  # read before what was handed over: what is beyond that now has come since
             idle.came = probe.handed_over
@@ -55,6 +56,8 @@ class Health:
             problems.append(f"{lost:,} events were lost within a minute: its buffers were full (buffer_kb)")
         if failed:
             problems.append(f"{failed:,} events could not be decoded within a minute; the log tells why")
+        if failed_polls:
+            problems.append(f"{failed_polls:,} readings or queries failed within a minute; the log tells why")
         if idle.for_s(probe.received, now, waits=probe.handed_over > idle.came) > STALLED_S:
             problems.append(f"its buffers stall: {probe.handed_over - probe.received:,} events wait, and none is read")
         return [f"probe {probe.name}: {problem}" for problem in problems]

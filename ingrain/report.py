@@ -20,7 +20,11 @@ def table(account: Account) -> str:
         seen = (probe.handed_over, probe.received, probe.lost, probe.parts, probe.malformed, probe.cut)
         cells = [f"{n:,}" for n in (*seen, probe.unfinished, probe.uncounted, probe.records)]
         faults = {"bytes uncounted": probe.uncounted_bytes, "failed": probe.failed, "bytes corrupt": probe.corrupt}
-        faults |= {"runs missed": probe.missed, "readings of counts failed": probe.failed_polls}
+        faults |= {
+            "ignored": probe.ignored,
+            "runs missed": probe.missed,
+            "readings of counts failed": probe.failed_polls,
+        }
         rows.append((probe.name, *cells, "  ".join(f"{name} {count:,}" for name, count in faults.items() if count)))
     text = _aligned(rows)
     if account.capture is not None:

@@ -7,18 +7,18 @@ a stage). Counters tell what was added since the reading before; what a full pip
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
 
 from ingrain.account import Account, ProbeAccount
 from ingrain.batch import TEXT, Batch, Column, Kind, Measurement
+from ingrain.own.probe import OwnProbe
 from ingrain.pipeline import Pipeline
 from ingrain.settings import Settings
 
@@ -73,61 +73,50 @@ class TelemetrySettings(Settings, frozen=True):
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
 
 
-class Telemetry:
-    """One `[[probe]]` of type Agent at work. It has no kernel half, but a thread, which reads the account.
+class Telemetry(OwnProbe):
+    """One `[[probe]]` of type Agent at work. What was counted before it was made is not told by it."""
 
-    What was counted before it was made is not told by it.
-    """
-
+    kind = "Agent"
     Settings = TelemetrySettings
     measurements = MEASUREMENTS
 
     def __init__(
-        self, settings: TelemetrySettings, pipelines: Sequence[Pipeline], account: Callable[[], Account]
+        self, settings: TelemetrySettings, pipelines: Sequence[Pipeline], agent: Callable[[], Account]
     ) -> None:
-        self.settings = settings
-        self.pipelines: Sequence[Pipeline] = ()
-        self._account = account
         self._told: dict[str, Numbers] = {}
-        self._telling = threading.Lock()
-        self.feed(pipelines)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        super().__init__(settings, pipelines, agent)
 
-    def start(self) -> None:
-        """Begin to tell, where it has not yet."""
-        if not self._thread.is_alive():
-            self._thread.start()
-            log.info("probe Agent tells the account every %d s", self.settings.interval_s)
+    def open(self) -> str:
+        """Nothing is needed."""
+        return f"tells the account every {self.settings.interval_s} s"
 
-    def feed(self, pipelines: Sequence[Pipeline]) -> None:
-        """Tell these pipelines from now on, and no others; those of new names what is counted from now on."""
-        with self._telling:
-            before = numbers(self._account())
+    def feed(self, pipelines: Sequence[Any]) -> None:
+        """Tell these pipelines from now on, and no others; those of new names what is counted from now on.
+
+        They are pipelines: who watches the agent asks for its account.
+        """
+        with self.offering:
+            before = numbers(self.agent())
             self._told = {one.name: self._told.get(one.name) or before.copy() for one in pipelines}
             self.pipelines = pipelines
 
-    def finish(self) -> None:
-        """Tell a last time, and end."""
-        self._stopping.set()
-        self._thread.join()
-        self._tell()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self.settings.interval_s):
+    def run(self) -> None:
+        """Tell at every interval, and a last time."""
+        while not self.stopping.wait(self.settings.interval_s):
             self._tell()
+        self._tell()
 
     def _tell(self) -> None:
         try:
-            with self._telling:
-                now, at = numbers(self._account()), time.time_ns()
+            with self.offering:
+                now, at = numbers(self.agent()), time.time_ns()
                 for pipeline in self.pipelines:
                     for measurement in MEASUREMENTS:
                         self._offer(pipeline, measurement, now[measurement.name], at)
         except Exception:  # the thread's edge: what cannot be told now is told with the next reading
             log.exception("the agent's own telemetry could not be told")
 
-    def _offer(self, pipeline: Pipeline, measurement: Measurement, now: Counter[tuple[str, ...]], at: int) -> None:
+    def _offer(self, pipeline: Any, measurement: Measurement, now: Counter[tuple[str, ...]], at: int) -> None:
         told = self._told[pipeline.name]
         before: Counter[tuple[str, ...]] = told[measurement.name] if measurement.kind is Kind.COUNTER else Counter()
         rows = [

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ingrain.backends.lines import json_values
 from ingrain.batch import Batch, Kind
-from ingrain.columns import as_text
+from ingrain.columns import as_text, suffixed
 
 KINDS = {Kind.COUNTER: 1, Kind.GAUGE: 2}
 """ingraind's bits for what a value is."""
@@ -26,14 +26,21 @@ def ingraind_lines(batch: Batch, end: str) -> pa.StringArray:
     what is null is left out.
     """
     measurement, records = batch.measurement, batch.records
-    name = f"{measurement.name}_{'byte' if measurement.unit == 'bytes' else 'count'}"
+    unit = "byte" if measurement.unit == "bytes" else "count"
     parts: list[object] = ['{"timestamp":', json_values(records.column("timestamp").cast(pa.int64()))]
-    parts.append(f',"kind":{KINDS[measurement.kind]},"name":{json.dumps(name, ensure_ascii=False)}')
+    parts += [f',"kind":{KINDS[measurement.kind]},"name":', json_values(_names(batch, f"_{unit}"))]
     for value in measurement.value_names:
         if value in records.schema.names:
             key = "measurement" if value == "value" else value
             parts += [f",{json.dumps(key, ensure_ascii=False)}:", json_values(records.column(value))]
     return pc.binary_join_element_wise(*parts, ',"tags":{', _tags(batch), f"}}}}{end}", "")
+
+
+def _names(batch: Batch, end: str) -> pa.Array:
+    """What each record is called, with this at its end."""
+    if batch.names is None:
+        return pa.array([f"{batch.measurement.name}{end}"] * len(batch), pa.string()).dictionary_encode()
+    return suffixed(batch.names, end)
 
 
 def _tags(batch: Batch) -> pa.StringArray:

@@ -24,13 +24,16 @@ _ASIDE = ' "='
 def json_lines(batch: Batch) -> pa.StringArray:
     """Each record as a JSON object (RFC 8259) on a line of its own, line end included.
 
-    `timestamp` comes first, RFC 3339 with nanoseconds; then `measurement`, then the other columns in their order.
-    Integers stand as they are, to the last digit; lists are arrays, structs objects, what is null `null`.
+    `timestamp` comes first, RFC 3339 with nanoseconds; then `measurement`, which is the record's own name where it has
+    one; then the other columns in their order. Integers stand as they are, to the last digit; lists are arrays, structs
+    objects, what is null `null`.
     """
     parts: list[object] = ['{"timestamp":"', rfc3339(batch.records.column("timestamp"))]
-    parts.append(f'","measurement":{json.dumps(batch.measurement.name, ensure_ascii=False)}')
+    parts.append('","measurement":')
+    own = batch.names
+    parts.append(json.dumps(batch.measurement.name, ensure_ascii=False) if own is None else _json(own))
     for name in batch.records.schema.names:
-        if name != "timestamp":
+        if name not in ("timestamp", batch.measurement.named_by):
             parts += [f",{json.dumps(name, ensure_ascii=False)}:", _json(batch.records.column(name))]
     return _joined([*parts, "}\n"])
 
@@ -40,9 +43,11 @@ def text_lines(batch: Batch) -> pa.StringArray:
 
     A value that is empty, or has a space, a quote or an equals sign in it, stands in quotes, escaped as in JSON.
     """
-    parts: list[object] = [rfc3339(batch.records.column("timestamp")), f" {harmless(batch.measurement.name)}"]
+    own = batch.names
+    measured = f" {harmless(batch.measurement.name)}" if own is None else _words(own, " ")
+    parts: list[object] = [rfc3339(batch.records.column("timestamp")), measured]
     for name in batch.records.schema.names:
-        if name != "timestamp":
+        if name not in ("timestamp", batch.measurement.named_by):
             prefix = " " if name == "value" else f" {harmless(name)}="
             parts.append(_words(batch.records.column(name), prefix))
     return _joined([*parts, "\n"])

@@ -5,6 +5,7 @@ ingraind's own files have such things: a pipeline that nothing feeds, a Whitelis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from ingrain.batch import Measurement
@@ -28,8 +29,18 @@ def doubt(config: Config, measured: Mapping[int, Sequence[Measurement] | None], 
             problems.warn(("pipeline", name), "no probe feeds this pipeline")
         elif not present:
             problems.warn(("pipeline", name), f"only {', '.join(absent)} feeds this pipeline, which this build lacks")
-        else:
+        elif not any(one.more_tags for measurements in present.values() for one in measurements):
             _doubt_keys(pipeline, present, absent, problems)
+        if any(_comes_back(config.probes[at].settings, pipeline) for at in feeding):
+            problems.warn(("pipeline", name), "this sends to where the probe listens that feeds it: all comes again")
+
+
+def _comes_back(probe: object, pipeline: PipelineConfig) -> bool:
+    """Whether a server's metrics are sent to itself, as far as addresses that read the same tell."""
+    sent_to = getattr(pipeline.settings, "address", "")
+    if sent_to is None:  # then it is the environment's (see the StatsD backend)
+        sent_to = f"{os.environ.get('STATSD_HOST') or '127.0.0.1'}:{os.environ.get('STATSD_PORT') or '8125'}"
+    return bool(sent_to) and getattr(probe, "bind_address", None) == sent_to
 
 
 def _doubt_keys(

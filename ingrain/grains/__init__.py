@@ -13,12 +13,13 @@ GRAINS: dict[str, str] = {
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
 
-OWN = {"Agent": "ingrain.telemetry:Telemetry"}
-"""Those without a kernel half: what they see is the agent itself."""
+OWN = {
+    "Agent": "ingrain.telemetry:Telemetry",
+    "StatsD": "ingrain.own.statsd:StatsD",
+    "Osquery": "ingrain.own.osquery:Osquery",
+    "Test": "ingrain.own.trial:Trial",
+}
+"""Those without a kernel half: what they tell is the agent's own account, or comes from elsewhere."""
 
-LATER: tuple[str, ...] = (
-    "StatsD",
-    "Osquery",
-    "Test",
-)
+LATER: tuple[str, ...] = ()
 """ingraind's probes that this build does not have."""

@@ -170,7 +170,7 @@ class Buffer(Step):
 
 def _summed(measurement: Measurement, records: pa.RecordBatch) -> pa.RecordBatch:
     values = [name for name in measurement.value_names if name in records.schema.names]
-    group, first = groups(records, Batch(measurement, records).tags)
+    group, first = groups(records, Batch(measurement, records).keys)
     if len(first) == records.num_rows:
         return records
     fold = lasts if measurement.kind is Kind.GAUGE else sums

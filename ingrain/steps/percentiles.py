@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import Batch, Kind, Measurement
-from ingrain.columns import groups, merge, sums
+from ingrain.columns import groups, merge, suffixed, sums
 
 PERCENTILES = (25, 50, 75, 90, 95, 99)
 """Those that ingraind tells."""
@@ -25,6 +25,7 @@ EXACT_PAIRS = 1 << 16
 _BITS = 7  # that are kept of a value: at the most 64 values for each doubling, so 640 from 1 KB to 1 MB
 
 Numbers = npt.NDArray[np.int64]
+Values = npt.NDArray[np.int64 | np.float64]
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Distribution:
     def __init__(self, measurement: Measurement) -> None:
         self._measurement = measurement
         self._columns: dict[str, _Column] = {}
-        self._tags: list[str] = []
+        self._keys: list[str] = []
 
     @property
     def pairs(self) -> int:
@@ -61,11 +62,11 @@ class Distribution:
 
     def add(self, records: pa.RecordBatch) -> None:
         """Hold the values of these, too."""
-        self._tags = Batch(self._measurement, records).tags
+        self._keys = Batch(self._measurement, records).keys
         for name in self._measurement.value_names:
             if name not in records.schema.names:
                 continue
-            new = _Column(records.select(["timestamp", name, *self._tags]), np.ones(records.num_rows, np.int64))
+            new = _Column(records.select(["timestamp", name, *self._keys]), np.ones(records.num_rows, np.int64))
             held = self._columns.get(name)
             if held is not None:
                 counts = np.concatenate((held.counts, new.counts))
@@ -85,11 +86,11 @@ class Distribution:
             return
         found = {name: self._of(name, column) for name, column in self._columns.items()}
         one = next(iter(self._columns.values())).records
-        rows = one.take(pa.array(groups(one, self._tags)[1]))
+        rows = one.take(pa.array(groups(one, self._keys)[1]))
         columns = {"timestamp": rows.column("timestamp")}
         for at, percentile in enumerate(PERCENTILES):
             values = {name: pa.array(of[at]) for name, of in found.items()}
-            tags = {tag: rows.column(tag) for tag in self._tags}
+            keys = {key: self._key(key, rows.column(key), percentile) for key in self._keys}
             yield Batch(
                 replace(
                     self._measurement,
@@ -97,18 +98,22 @@ class Distribution:
                     about=f"percentile {percentile} of {self._measurement.name}",
                     kind=Kind.GAUGE,
                 ),
-                pa.RecordBatch.from_pydict(columns | values | tags),
+                pa.RecordBatch.from_pydict(columns | values | keys),
             )
 
     def _folded(self, name: str, column: _Column) -> _Column:
-        group, first = groups(column.records, [*self._tags, name])
+        group, first = groups(column.records, [*self._keys, name])
         counts = sums(column.counts, group, len(first))
         return replace(column, records=column.records.take(pa.array(first)), counts=counts)
 
-    def _of(self, name: str, column: _Column) -> list[Numbers]:
+    def _key(self, key: str, column: pa.Array, percentile: int) -> pa.Array:
+        """Names that records have of their own tell the percentile as the measurement's does."""
+        return suffixed(column, f"_{percentile}") if key == self._measurement.named_by else column
+
+    def _of(self, name: str, column: _Column) -> list[Values]:
         """For each percentile that of each tag set."""
-        group, first = groups(column.records, self._tags)
-        values: Numbers = column.records.column(name).to_numpy()
+        group, first = groups(column.records, self._keys)
+        values: Values = column.records.column(name).to_numpy()
         order = np.lexsort((values, group))
         values, up_to = values[order], np.cumsum(column.counts[order])
         totals = sums(column.counts, group, len(first))
@@ -121,8 +126,11 @@ def _round(name: str, column: _Column) -> _Column:
     """Values in the middle of what is the same in their first bits; those of no more bits stay as they are."""
     at = column.records.schema.get_field_index(name)
     values = column.records.column(at).to_numpy()
-    _, bits = np.frexp(np.abs(values.astype(np.float64)))
-    rest = np.maximum(0, bits.astype(np.int64) - _BITS)
-    middle = (values >> rest << rest) + (1 << rest >> 1)
+    parts, bits = np.frexp(values.astype(np.float64))
+    if values.dtype == np.float64:
+        middle = np.where(values == 0, 0.0, np.ldexp(np.floor(np.ldexp(parts, _BITS)) + 0.5, bits - _BITS))
+    else:
+        rest = np.maximum(0, bits.astype(np.int64) - _BITS)
+        middle = (values >> rest << rest) + (1 << rest >> 1)
     records = column.records.set_column(at, column.records.schema.field(at), pa.array(middle))
     return replace(column, records=records, rounded=True)

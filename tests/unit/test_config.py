@@ -34,6 +34,8 @@ backend = "S3"
 def stand_ins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "real" not in request.node.name:
         monkeypatch.setattr(grains, "GRAINS", {"TLS": "parts:TLS"})
+        monkeypatch.setattr(grains, "OWN", {"Agent": "ingrain.telemetry:Telemetry"})
+        monkeypatch.setattr(grains, "LATER", ("Osquery",))
         monkeypatch.setattr(backends, "BACKENDS", {"S3": "parts:S3"})
 
 
@@ -457,3 +459,69 @@ def test_a_link_is_as_good_as_where_it_stands_and_what_it_leads_to(tmp_path: Pat
 def test_what_root_alone_can_write_is_read_also_in_a_sticky_folder(tmp_path: Path, guarded: Path) -> None:
     guarded.parent.chmod(0o1777)
     assert config.load(guarded).pipelines
+
+
+STATSD = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "StatsD"\n'
+
+
+def test_tags_that_clients_choose_are_not_judged_real(tmp_path: Path) -> None:
+    text = STATSD + '[pipeline.out.config]\nbackend = "Console"\n[[pipeline.out.steps]]\ntype = "Whitelist"\n'
+    assert load(tmp_path, text + 'allow = ["env"]\n').warnings == []
+
+
+@pytest.mark.parametrize(
+    ("bound", "sent_to", "warned"),
+    [
+        ("", "", ["pipeline.out"]),
+        ('bind_address = "127.0.0.1:9125"\n', "", []),
+        ('bind_address = "127.0.0.1:9125"\n', 'address = "127.0.0.1:9125"\n', ["pipeline.out"]),
+        ('bind_address = "unix:///run/a.sock"\n', 'address = "unix:///run/b.sock"\n', []),
+    ],
+)
+def test_a_server_that_is_sent_its_own_metrics_is_a_warning_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, sent_to: str, warned: list[str]
+) -> None:
+    for name in ("STATSD_HOST", "STATSD_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    loaded = load(tmp_path, f'{STATSD}{bound}[pipeline.out.config]\nbackend = "StatsD"\n{sent_to}')
+    assert [warning.key for warning in loaded.warnings] == warned
+
+
+def test_the_sections_of_ingraind_s_example_are_taken_as_they_stand_there_real(tmp_path: Path) -> None:
+    text = STATSD + 'bind_address = "127.0.0.1:8125"\nflush_interval = "10000"\n'
+    text += '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Osquery"\ninterval_ms = 10000\n'
+    text += '[[probe.config.queries]]\nquery = "SELECT user_time, name from processes"\nname = "process_user_time"\n'
+    text += 'measurement = "user_time"\nmeasurement_type = "count"\nrun_at_start = true\n'
+    text += '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Test"\nname = "test"\nmeasurement = "7"\n'
+    text += 'measurement_type = "Count"\naggregation_type = "Counter"\ntags = [["a", "b"], ["at", "$TS"]]\n'
+    loaded = load(tmp_path, text + '[pipeline.out.config]\nbackend = "Console"\n')
+    assert loaded.warnings == []
+    assert [probe.type for probe in loaded.probes] == ["StatsD", "Osquery", "Test"]
+    assert loaded.probes[1].settings.queries[0].aggregation_type == "counter"
+
+
+QUERY = 'type = "Osquery"\nqueries = [{{name = "a", measurement = "b", measurement_type = "{}"{}}}]'
+
+
+@pytest.mark.parametrize(
+    ("probe", "key", "said"),
+    [
+        ('type = "StatsD"\nflush_interval = "10s"', "flush_interval", "milliseconds"),
+        ('type = "StatsD"\nbind_address = "nowhere"\nport = 1', "port", "unknown key"),
+        ('type = "StatsD"\nbind_address = ":"', "bind_address", "HOST:PORT"),
+        ('type = "Osquery"', "", "queries is missing"),
+        (QUERY.format("count", ""), "queries[0]", "query and pack"),
+        (QUERY.format("bits", ', query = "SELECT 1"'), "queries[0].measurement_type", "count, byte"),
+        (QUERY.format("byte", ', query = "--x"'), "queries[0].query", "SQL"),
+        ('type = "Test"\nname = "a"\ntags = [["a"]]', "tags", "pairs"),
+        ('type = "Test"\nname = "a"\nmeasurement = "many"', "measurement", "whole number"),
+        ('type = "Test"\nname = ""', "name", "1 to 200"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_probe_without_a_kernel_half_is_told_real(
+    tmp_path: Path, probe: str, key: str, said: str
+) -> None:
+    text = f'[[probe]]\npipelines = ["out"]\n[probe.config]\n{probe}\n[pipeline.out.config]\nbackend = "Console"\n'
+    _, path, message = mistakes(tmp_path, text)[0]
+    assert path == f"probe[0].config{'.' if key else ''}{key}"
+    assert said in message

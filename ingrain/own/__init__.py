@@ -1,0 +1,1 @@
+"""Probes without a kernel half: what they tell comes from elsewhere, by a thread of their own. One file each."""
