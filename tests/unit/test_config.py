@@ -34,6 +34,7 @@ backend = "S3"
 def stand_ins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "real" not in request.node.name:
         monkeypatch.setattr(grains, "GRAINS", {"TLS": "parts:TLS"})
+        monkeypatch.setattr(grains, "OLDER", {})
         monkeypatch.setattr(backends, "BACKENDS", {"S3": "parts:S3"})
 
 
