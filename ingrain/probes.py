@@ -18,7 +18,7 @@ from ingrain import tracing
 from ingrain.account import ProbeAccount, together
 from ingrain.config import ProbeConfig
 from ingrain.containers import Containers
-from ingrain.grains import GRAINS
+from ingrain.grains import GRAINS, OLDER
 from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.grains.lookups import Lookups
@@ -200,7 +200,7 @@ class Probes:
 
     def _start(self, config: ProbeConfig, into: list[Outlet], loader: Loader) -> LiveProbe:
         kind, settings = config.type, config.settings
-        if kind not in GRAINS:
+        if kind not in GRAINS | OLDER:
             raise ProbeError(f"this build has no {kind} probe")
         loader = settings.loader or loader
         if isinstance(settings, TracingSettings):
@@ -215,7 +215,7 @@ class Probes:
         return probe
 
     def _grain(self, kind: str) -> Grain:
-        grain: Grain = find_class(GRAINS[kind])()
+        grain: Grain = find_class((GRAINS | OLDER)[kind])()
         grain.lookups, grain.containers = self._lookups, self.containers
         return grain
 

@@ -217,6 +217,15 @@ GROUPS = (
         ),
     ),
     Group(
+        "System calls",
+        (
+            bars("Calls that are monitored", "syscall", value=Value("syscall.enter")),
+            top("Who made them", Value("syscall.enter"), "syscall", "process"),
+            top("Made as 32-bit programs do", Value("syscall.enter", (("abi", "i386"),)), "syscall", "process"),
+            new("Calls of a process not seen before", Value("syscall.enter"), "syscall", "process"),
+        ),
+    ),
+    Group(
         "The agent itself",
         (
             number("Events lost", LOST["events"]),

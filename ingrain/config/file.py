@@ -125,7 +125,7 @@ class _Reader:
         feeds = self._feeds(path, table, pipelines)
         config = self._table(path, table, "config")
         path = (*path, "config")
-        known = grains.GRAINS | grains.OWN
+        known = grains.GRAINS | grains.OWN | grains.OLDER
         kind = self._choice(path, config, "type", known, grains.LATER)
         line = self._problems.line((*path, "type"))
         if config is None or kind is None:
@@ -230,7 +230,7 @@ class _Reader:
         return validate.settings(found.Settings, table, path, self._problems, tag=key)
 
     def _measured(self, probe: ProbeConfig) -> Any:
-        place = (grains.GRAINS | grains.OWN).get(probe.type)
+        place = (grains.GRAINS | grains.OWN | grains.OLDER).get(probe.type)
         return find_class(place).measurements if place else None
 
     def _known(self, path: Path, table: Mapping[str, Any], keys: Collection[str]) -> None:

@@ -4,14 +4,15 @@ GRAINS: dict[str, str] = {
     "DNS": "ingrain.grains.dns:DNS",
     "TLS": "ingrain.grains.tls:TLS",
     "Network": "ingrain.grains.network:Network",
-    "TCP4": "ingrain.grains.network:TCP4",
-    "UDP": "ingrain.grains.network:UDP",
     "Process": "ingrain.grains.process:Process",
     "Container": "ingrain.grains.container:Container",
     "Files": "ingrain.grains.files:Files",
     "Syscall": "ingrain.grains.syscall:Syscall",
 }
 """`type` in the file -> where its class is; imported when a probe of the configuration is one."""
+
+OLDER = {"TCP4": "ingrain.grains.network:TCP4", "UDP": "ingrain.grains.network:UDP"}
+"""Those of ingraind's first versions, for its files: of what Network sees, each a part."""
 
 OWN = {
     "Agent": "ingrain.telemetry:Telemetry",

@@ -81,7 +81,7 @@ def test_what_is_compiled_here_has_the_name_of_what_the_host_compiled(
 def agent(folder: Path, group: Path, watched: Path, *before: str) -> Iterator[Callable[[], None]]:
     """An agent with every probe on the test's cgroup, and what waits until it runs; what it leaves is in the folder."""
     folder.mkdir()
-    settings = dict.fromkeys(["Files", "Network", "TCP4", "UDP", "Syscall"], "interval_ms = 600000")
+    settings = dict.fromkeys(["Files", "Network", "Syscall"], "interval_ms = 600000")
     settings["Files"] += f'\nmonitor_dirs = ["{watched}"]'
     toml = "".join(
         f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "{probe}"\ncgroup = "{group.name}"\n'

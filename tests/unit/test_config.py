@@ -36,6 +36,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
         monkeypatch.setattr(grains, "GRAINS", {"TLS": "parts:TLS"})
         monkeypatch.setattr(grains, "OWN", {"Agent": "ingrain.telemetry:Telemetry"})
         monkeypatch.setattr(grains, "LATER", ("Osquery",))
+        monkeypatch.setattr(grains, "OLDER", {})
         monkeypatch.setattr(backends, "BACKENDS", {"S3": "parts:S3"})
 
 
