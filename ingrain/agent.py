@@ -126,8 +126,8 @@ class Agent:
 
 
 def _fed(config: Config) -> dict[str, PipelineConfig]:
-    """The pipelines that something of this build feeds, by name."""
-    return config.fed(probe for probe in config.probes if probe.settings is not None)
+    """The pipelines that something feeds, by name."""
+    return config.fed(config.probes)
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 from ingrain import tracing
-from ingrain.grains import GRAINS, LATER
+from ingrain.grains import GRAINS
 from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup
@@ -82,14 +82,12 @@ def text(host: Host, found: list[Diagnosis]) -> str:
         else:
             lines.append(f"{'':<9} why: {diagnosis.reason}")
             lines.append(f"{'':<9} mend: {diagnosis.mend}")
-    lines.append(f"\nnot in this build: {', '.join(LATER)}")
     return "\n".join(lines)
 
 
 def as_json(host: Host, found: list[Diagnosis]) -> str:
-    """For machines: `host`, `probes`, `not_in_this_build`."""
-    document = {"host": asdict(host), "probes": [asdict(one) for one in found], "not_in_this_build": list(LATER)}
-    return json.dumps(document, indent=2)
+    """For machines: `host`, `probes`."""
+    return json.dumps({"host": asdict(host), "probes": [asdict(one) for one in found]}, indent=2)
 
 
 def _try(name: str, host: Host, wanted: Loader) -> Diagnosis:

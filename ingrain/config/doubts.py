@@ -16,21 +16,18 @@ from ingrain.steps import STEPS
 from ingrain.tags import canonical
 
 
-def doubt(config: Config, measured: Mapping[int, Sequence[Measurement] | None], problems: Problems) -> None:
+def doubt(config: Config, measured: Mapping[int, Sequence[Measurement]], problems: Problems) -> None:
     """Warn of pipelines without records and of keys that no record has.
 
-    `measured`: what each probe (by its number) measures; None for a probe that this build does not have.
+    `measured`: what each probe (by its number) measures.
     """
     for name, pipeline in config.pipelines.items():
         feeding = [at for at, probe in enumerate(config.probes) if name in probe.pipelines]
-        absent = sorted({config.probes[at].type for at in feeding if measured[at] is None})
-        present = {config.probes[at].type: measured[at] or () for at in feeding if measured[at] is not None}
+        present = {config.probes[at].type: measured[at] for at in feeding}
         if not feeding:
             problems.warn(("pipeline", name), "no probe feeds this pipeline")
-        elif not present:
-            problems.warn(("pipeline", name), f"only {', '.join(absent)} feeds this pipeline, which this build lacks")
         elif not any(one.more_tags for measurements in present.values() for one in measurements):
-            _doubt_keys(pipeline, present, absent, problems)
+            _doubt_keys(pipeline, present, problems)
         if any(_comes_back(config.probes[at].settings, pipeline) for at in feeding):
             problems.warn(("pipeline", name), "this sends to where the probe listens that feeds it: all comes again")
 
@@ -43,9 +40,7 @@ def _comes_back(probe: object, pipeline: PipelineConfig) -> bool:
     return bool(sent_to) and getattr(probe, "bind_address", None) == sent_to
 
 
-def _doubt_keys(
-    pipeline: PipelineConfig, present: Mapping[str, Sequence[Measurement]], absent: Sequence[str], problems: Problems
-) -> None:
+def _doubt_keys(pipeline: PipelineConfig, present: Mapping[str, Sequence[Measurement]], problems: Problems) -> None:
     of_probes = frozenset(tag.name for measurements in present.values() for one in measurements for tag in one.tags)
     tags = seen = of_probes
     dropped: dict[str, str] = {}
@@ -60,11 +55,8 @@ def _doubt_keys(
                 problems.warn(path, f"no record has {quoted(key)} here: a {who} before this step drops it")
                 continue
             measuring = ", ".join(present)
-            close = near(key, seen)
-            whose = f" It may be one of {', '.join(absent)}, which this build does not have." if absent else ""
-            problems.warn(
-                path, f"no record of {measuring} has the tag {quoted(key)}.{whose or close}".removesuffix(".")
-            )
+            told = f"no record of {measuring} has the tag {quoted(key)}.{near(key, seen)}"
+            problems.warn(path, told.removesuffix("."))
         left = step.leaves(settings, tags)
         dropped |= dict.fromkeys(tags - left, kind)
         tags, seen = left, seen | left

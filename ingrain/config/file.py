@@ -126,15 +126,10 @@ class _Reader:
         config = self._table(path, table, "config")
         path = (*path, "config")
         known = grains.GRAINS | grains.OWN | grains.OLDER
-        kind = self._choice(path, config, "type", known, grains.LATER)
+        kind = self._choice(path, config, "type", known)
         line = self._problems.line((*path, "type"))
         if config is None or kind is None:
             return None
-        if kind in grains.LATER:
-            self._problems.warn(
-                (*path, "type"), f"this build has no {kind} probe; it has {', '.join(known)}. The rest runs"
-            )
-            return ProbeConfig(kind, None, feeds, line)
         settings = self._settings(path, config, "type", known)
         return None if settings is None else ProbeConfig(kind, settings, feeds, line)
 
@@ -162,7 +157,7 @@ class _Reader:
             return None
         self._known(path, table, ("config", "steps"))
         config = self._table(path, table, "config")
-        backend = self._choice((*path, "config"), config, "backend", backends.BACKENDS, ())
+        backend = self._choice((*path, "config"), config, "backend", backends.BACKENDS)
         settings = None
         if config is not None and backend in backends.BACKENDS:
             settings = self._settings((*path, "config"), config, "backend", backends.BACKENDS)
@@ -197,14 +192,12 @@ class _Reader:
     def _step(self, path: Path, table: Any) -> tuple[str, Any] | None:
         if not self._is_table(path, table):
             return None
-        kind = self._choice(path, table, "type", steps.STEPS, steps.LATER)
-        settings = self._settings(path, table, "type", steps.STEPS) if kind in steps.STEPS else None
+        kind = self._choice(path, table, "type", steps.STEPS)
+        settings = None if kind is None else self._settings(path, table, "type", steps.STEPS)
         return None if kind is None or settings is None else (kind, settings)
 
-    def _choice(
-        self, path: Path, table: Mapping[str, Any] | None, key: str, have: Collection[str], later: Collection[str]
-    ) -> str | None:
-        """What `type` or `backend` says, when it is known; what is known and not there is a mistake, but of a probe."""
+    def _choice(self, path: Path, table: Mapping[str, Any] | None, key: str, have: Collection[str]) -> str | None:
+        """What `type` or `backend` says, when there is such a thing."""
         if table is None:
             return None
         kind, names = table.get(key), ", ".join(have)
@@ -212,12 +205,10 @@ class _Reader:
             self._problems.mistake(path, f"{key} is missing; it takes one of {names}")
         elif not isinstance(kind, str):
             self._problems.mistake((*path, key), f"expected one of {names}, in quotes")
-        elif kind in have or (kind in later and later is grains.LATER):
+        elif kind in have:
             return kind
-        elif kind in later:
-            self._problems.mistake((*path, key), f"this build does not have {kind}; it has {names}")
         else:
-            close = near(kind, [*have, *later])
+            close = near(kind, have)
             self._problems.mistake((*path, key), f"there is no {plain(kind)}.{close} Allowed: {names}")
         return None
 

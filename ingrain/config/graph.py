@@ -22,11 +22,8 @@ def describe(config: Config) -> str:
 
 
 def _pipeline(config: Config, pipeline: PipelineConfig) -> str:
-    rows: list[tuple[str, str, list[str]]] = []
-    for probe in config.probes:
-        if pipeline.name in probe.pipelines:
-            settings = ["(this build does not have it)"] if probe.settings is None else _changed(probe.settings)
-            rows.append(("probe", probe.type, settings))
+    feeding = [probe for probe in config.probes if pipeline.name in probe.pipelines]
+    rows = [("probe", probe.type, _changed(probe.settings)) for probe in feeding]
     if not rows:
         rows.append(("probe", "-", ["(nothing feeds this pipeline)"]))
     rows += [("step", kind, _changed(settings)) for kind, settings in pipeline.steps]

@@ -20,7 +20,7 @@ from ingrain.status import SOCKET, is_socket
 
 @dataclass(frozen=True, slots=True)
 class ProbeConfig:
-    """A `[[probe]]`: `settings` is its grain's model; None when this build does not have a probe of this type."""
+    """A `[[probe]]`: `settings` is its grain's model."""
 
     type: str
     settings: Any

@@ -21,6 +21,3 @@ OWN = {
     "Test": "ingrain.own.trial:Trial",
 }
 """Those without a kernel half: what they tell is the agent's own account, or comes from elsewhere."""
-
-LATER: tuple[str, ...] = ()
-"""ingraind's probes that this build does not have."""

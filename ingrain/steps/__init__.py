@@ -9,6 +9,3 @@ STEPS = {
     "Exec": "ingrain.steps.exec:Exec",
 }
 """`type` in the file -> where its class is; imported when a pipeline uses it."""
-
-LATER: tuple[str, ...] = ()
-"""ingraind's steps that this build does not have."""

@@ -133,15 +133,16 @@ def test_two_agents_on_one_cgroup_both_see_it_all(run: Runner, start: Start, gro
         assert names.count("connection.out") == names.count("connection.in") == 50
 
 
-def test_a_probe_that_this_build_lacks_is_reported_and_the_rest_runs(
+def test_a_probe_that_cannot_run_here_is_reported_and_the_rest_runs(
     run: Runner, start: Start, group: Path, tmp_path: Path
 ) -> None:
     one, other = Talker(start, "one"), Talker(start, "other")
-    toml = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Osquery"\n'
+    toml = '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "DNS"\ncgroup = "no/such/cgroup"\n'
     toml += probe(group, "Network", "out") + '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
     with run(toml) as running:
         chatter(one, other, 3)
-    assert "probe Osquery cannot run: this build has no Osquery probe" in running.said
+    assert "probe DNS cannot run: " in running.said
+    assert "no/such/cgroup" in running.said
     assert sum("connection.out" in line for line in running.printed.splitlines()) == 3
 
 

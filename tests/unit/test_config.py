@@ -35,7 +35,6 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     if "real" not in request.node.name:
         monkeypatch.setattr(grains, "GRAINS", {"TLS": "parts:TLS"})
         monkeypatch.setattr(grains, "OWN", {"Agent": "ingrain.telemetry:Telemetry"})
-        monkeypatch.setattr(grains, "LATER", ("Osquery",))
         monkeypatch.setattr(grains, "OLDER", {})
         monkeypatch.setattr(backends, "BACKENDS", {"S3": "parts:S3"})
 
@@ -255,18 +254,6 @@ def test_a_pipeline_that_nothing_feeds_is_a_warning(tmp_path: Path) -> None:
     assert loaded.warnings == [Problem(7, "pipeline.spare", "no probe feeds this pipeline")]
 
 
-def test_a_pipeline_that_only_a_later_probe_feeds_is_a_warning_and_its_keys_are_not_judged(tmp_path: Path) -> None:
-    text = (
-        MINIMAL.replace('"TLS"', '"Osquery"\nmonitor_dirs = 7')
-        + '[[pipeline.s3.steps]]\ntype = "Whitelist"\nallow = ["path"]'
-    )
-    loaded = load(tmp_path, text)
-    assert [(warning.line, warning.key) for warning in loaded.warnings] == [
-        (4, "probe[0].config.type"),
-        (6, "pipeline.s3"),
-    ]
-
-
 def steps_of(*tables: str) -> str:
     return MINIMAL + "".join(f"[[pipeline.s3.steps]]\n{table}\n" for table in tables)
 
@@ -337,12 +324,12 @@ def test_the_graph_shows_probes_steps_and_backend_in_order_with_what_is_not_defa
     pattern = r'{ key = "process", regex = "conn\\d+", replace_with = "docker_conn_proxy" }'
     text = steps_of(whitelist, f'type = "Regex"\npatterns = [{pattern}, {pattern}]', 'type = "Buffer"\ninterval_s = 10')
     text = text.replace('"TLS"', '"TLS"\ninterface = "eth0"\nbuffer_kb = 512')
-    text += '[[probe]]\npipelines = ["s3", "b c"]\n[probe.config]\ntype = "Osquery"\n'
+    text += '[[probe]]\npipelines = ["s3", "b c"]\n[probe.config]\ntype = "TLS"\n'
     text += '[pipeline."b c".config]\nbackend = "S3"\n'
     assert config.describe(load(tmp_path, text)) == (
         "pipeline s3\n"
         '  probe    TLS        interface = "eth0"\n'
-        "  probe    Osquery    (this build does not have it)\n"
+        "  probe    TLS\n"
         '  step     Whitelist  allow = ["process", "s_ip"]\n'
         "  step     Regex      patterns = [\n"
         f"                        {pattern},\n"
@@ -352,7 +339,7 @@ def test_the_graph_shows_probes_steps_and_backend_in_order_with_what_is_not_defa
         "  backend  S3\n"
         "\n"
         'pipeline "b c"\n'
-        "  probe    Osquery  (this build does not have it)\n"
+        "  probe    TLS\n"
         "  backend  S3"
     )
 
@@ -388,11 +375,6 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
         told = [problem.line for problem in error.problems]
     assert told
     assert all(0 < line <= len(lines) for line in told)
-
-
-def test_the_registries_name_what_ingraind_has_and_nothing_twice() -> None:
-    for have, later in ((steps.STEPS, steps.LATER), (grains.GRAINS, grains.LATER)):
-        assert not set(have) & set(later)
 
 
 def test_the_loader_is_the_agent_s_and_may_be_another_of_a_probe_real(tmp_path: Path) -> None:
