@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import debootstrap
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ class Image:
         base, source = self.folder / "base", self.folder / "source"
         release = re.findall(r"^ARG BASE=debian:(\d+)-slim$", DOCKERFILE.read_text(), re.MULTILINE)
         assert release == ["12"]
-        subprocess.run(["debootstrap", "--variant=minbase", "bookworm", base], check=True, stdout=subprocess.DEVNULL)
+        debootstrap.make("bookworm", base)
         if CERTIFICATES.is_dir():  # a machine behind a proxy has some of its own
             shutil.copytree(CERTIFICATES, base / CERTIFICATES.relative_to("/"), dirs_exist_ok=True)
         (base / "etc/pip.conf").write_text("[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n")
