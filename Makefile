@@ -22,7 +22,7 @@ TRACING_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) bpftrace bpfcc-tools libwrap0 
 # To make one file: the keys of what it is linked with, and what reads and packs native files. To try it: what makes bare
 # systems, and Debian's checker of packages.
 DIST_PACKAGES := $(PACKAGES) debian-archive-keyring binutils dpkg-dev
-DIST_TEST_PACKAGES := $(DIST_PACKAGES) debootstrap ubuntu-keyring lintian strace
+DIST_TEST_PACKAGES := $(DIST_PACKAGES) debootstrap ubuntu-keyring lintian strace libcap2-bin systemd
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

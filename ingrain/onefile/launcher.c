@@ -63,6 +63,12 @@ static PyStatus initialize(PyConfig *config, int argc, char **argv)
 	PyMem_RawFree(path);
 	if (PyStatus_Exception(status))
 		return status;
+	/* Who started it has less rights than it has itself, and must have no say in what it loads. */
+	if (getauxval(AT_SECURE)) {
+		status = PyWideStringList_Append(&config->xoptions, L"packaged");
+		if (PyStatus_Exception(status))
+			return status;
+	}
 	/* No file is looked for to learn what these are. */
 	status = PyConfig_SetString(config, &config->home, L"/");
 	if (PyStatus_Exception(status))

@@ -75,6 +75,8 @@ def tree(archive: str, digest: str) -> Path:
         except OSError as error:
             why = error.strerror or str(error)
         whys.append(f"{folder} ({why})")
+    if not whys:
+        raise StartError(f"where it has more rights than who starts it, its libraries have to be in {PACKAGED}")
     raise StartError(
         f"its libraries have to be unpacked once, 200 MB, to a folder where files can be executed and to which only "
         f"this user can write, but not {', nor '.join(whys)}; name one: {OVERRIDE}=/FOLDER"
@@ -82,7 +84,13 @@ def tree(archive: str, digest: str) -> Path:
 
 
 def folders() -> Iterator[Path]:
-    """Where the tree may be kept: $INGRAIN_CACHE and nowhere else, or systemd's folder, root's, the user's."""
+    """Where the tree may be kept: $INGRAIN_CACHE and nowhere else, or systemd's folder, root's, the user's.
+
+    Nowhere, where the program has capabilities or a user of its own (AT_SECURE of getauxval(3)): these are for who
+    starts it to say, or to fill.
+    """
+    if "packaged" in sys._xoptions:  # noqa: SLF001 by launcher.c
+        return
     environment = os.environ
     if named := environment.get(OVERRIDE):
         yield Path(named).absolute()

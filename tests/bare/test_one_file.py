@@ -140,6 +140,15 @@ def test_a_user_who_is_not_root_has_it_in_his_own_folder(bare: Bare) -> None:
     assert (tree.stat().st_uid, tree.stat().st_mode & 0o777) == (1234, 0o700)
 
 
+def test_with_capabilities_of_its_own_it_loads_nothing_of_a_user_s(bare: Bare) -> None:
+    program = bare.root / "usr/local/bin/ingrain"
+    subprocess.run(["setcap", "cap_bpf+ep", program], check=True)
+    words = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "ingrain", "--version")
+    done = bare.run(*words, env={"PATH": os.environ["PATH"], start.OVERRIDE: "/tmp"})
+    assert done.returncode == 1
+    assert "its libraries have to be in /usr/lib/ingrain" in done.stderr
+
+
 def test_a_running_agent_keeps_its_own_file_when_another_takes_its_place(bare: Bare, tmp_path: Path) -> None:
     own = OWN.format(socket=tmp_path / "status.sock")
     before = f'{own}[pipeline.out.config]\nbackend = "Console"\n'

@@ -174,6 +174,17 @@ def test_it_goes_where_systemd_says_then_to_root_s_then_to_the_user_s(monkeypatc
     assert list(start.folders()) == [Path("/here")]
 
 
+def test_who_has_less_rights_than_the_program_has_no_say_in_what_it_loads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    archive, digest = program(tmp_path / "ingrain")
+    monkeypatch.setenv(start.OVERRIDE, str(tmp_path / "mine"))
+    start.tree(archive, digest)
+    monkeypatch.setitem(sys._xoptions, "packaged", True)
+    with pytest.raises(StartError, match=f"its libraries have to be in {start.PACKAGED}"):
+        start.tree(archive, digest)
+
+
 def test_root_s_home_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert list(start.folders()) == [start.CACHE]
