@@ -123,6 +123,6 @@ _WORDS = (
 )  # fmt: skip
 
 TARGETS = (
-    Target("config_text", config_text, _examples, 2, words=_WORDS, longest=2048),
+    Target("config_text", config_text, _examples, 2, words=_WORDS, longest=8192),
     Target("config_values", config_values, _chosen, 2, longest=1024),
 )
