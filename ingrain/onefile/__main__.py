@@ -26,7 +26,7 @@ _NOT_THERE = shutil.ignore_patterns(
 )  # fmt: skip
 """Of the standard library: what is for people at a terminal, or has no native half here."""
 
-_COMPRESSION = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 32 << 20}]
+_COMPRESSION = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 6}]
 
 
 def main() -> int:

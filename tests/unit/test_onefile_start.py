@@ -180,7 +180,7 @@ def test_who_has_less_rights_than_the_program_has_no_say_in_what_it_loads(
     archive, digest = program(tmp_path / "ingrain")
     monkeypatch.setenv(start.OVERRIDE, str(tmp_path / "mine"))
     start.tree(archive, digest)
-    monkeypatch.setitem(sys._xoptions, "packaged", True)  # noqa: FBT003 what -X packaged puts there
+    monkeypatch.setitem(sys._xoptions, "packaged", "")
     with pytest.raises(StartError, match=f"its libraries have to be in {start.PACKAGED}"):
         start.tree(archive, digest)
 
