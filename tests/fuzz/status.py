@@ -62,13 +62,13 @@ def _told(chosen: Chosen) -> bytes:
     """A document of the right form, with any names and numbers in it."""
     names = [chosen.text() for _ in range(6)]
     counts = [chosen.number(chosen.number() % 16) - 2 for _ in range(6)]
-    moments = [float(_MOMENTS[chosen.number() % len(_MOMENTS)]) for _ in range(2)]
+    started, at = (float(_MOMENTS[chosen.number() % len(_MOMENTS)]) for _ in range(2))
     station = Station(names[0], received=counts[0], spooled=counts[1], detail=Counter({names[1]: counts[2]}))
     station.gauges[names[2]] = counts[3]
     probe = ProbeAccount(names[3], handed_over=counts[4], corrupt=counts[5])
-    capture = {names[4]: counts[0], names[5]: {names[0]: counts[1]}}
+    capture: dict[str, int | dict[str, int]] = {names[4]: counts[0], names[5]: {names[0]: counts[1]}}
     account = Account([probe], {names[1]: [station]}, capture if chosen.number() & 1 else None)
-    return msgspec.json.encode(Status(names[2], counts[5], names[3], *moments, names[4:], account))
+    return msgspec.json.encode(Status(names[2], counts[5], names[3], started, at, names[4:], account))
 
 
 _MOMENTS = (0, 1, 1.75e9, 253_402_300_799, 253_402_300_800, 1e18, -1, 1e308)
