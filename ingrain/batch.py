@@ -41,8 +41,7 @@ class Measurement:
     `values` are the columns that add up (`value` first; `volume.out` also has `packets`): int64, or float64 where
     others have measured; `tags` are the columns by which a record is told from another. Every batch also has
     `timestamp` (ns, UTC). `unit` is the unit of `value`. named_by: the text column in which each record has its own
-    name, where others choose names: backends that name what they send take it, and no step drops it. more_tags:
-    records may have further tags, text, that others named.
+    name, where others choose names: backends that name what they send take it, and no step drops it.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Measurement:
     unit: str = "events"
     values: tuple[Column, ...] = (Column("value", pa.int64(), "1 for each event"),)
     named_by: str = ""
-    more_tags: bool = False
 
     @property
     def schema(self) -> pa.Schema:

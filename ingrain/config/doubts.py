@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from ingrain import grains
 from ingrain.batch import Measurement
 from ingrain.config.model import Config, PipelineConfig
 from ingrain.config.problems import Problems, near, quoted
@@ -26,10 +27,15 @@ def doubt(config: Config, measured: Mapping[int, Sequence[Measurement]], problem
         present = {config.probes[at].type: measured[at] for at in feeding}
         if not feeding:
             problems.warn(("pipeline", name), "no probe feeds this pipeline")
-        elif not any(one.more_tags for measurements in present.values() for one in measurements):
+        elif not any(_has_more_tags(config.probes[at].type) for at in feeding):
             _doubt_keys(pipeline, present, problems)
         if any(_comes_back(config.probes[at].settings, pipeline) for at in feeding):
             problems.warn(("pipeline", name), "this sends to where the probe listens that feeds it: all comes again")
+
+
+def _has_more_tags(kind: str) -> bool:
+    """Whether a probe of this type has tags that others name."""
+    return kind in grains.OWN and find_class(grains.OWN[kind]).more_tags is True
 
 
 def _comes_back(probe: object, pipeline: PipelineConfig) -> bool:

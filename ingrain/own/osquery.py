@@ -106,15 +106,8 @@ class Osquery(OwnProbe):
 
     kind = "Osquery"
     Settings = OsquerySettings
-    measurements = (
-        Measurement(
-            "osquery.NAME",
-            "a row of the query of this name",
-            (),
-            values=(Column("value", pa.int64(), "its column `measurement`; 0 where that is no number"),),
-            more_tags=True,
-        ),
-    )
+    measurements = ()
+    more_tags = True
 
     def __init__(self, settings: OsquerySettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)

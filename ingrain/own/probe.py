@@ -29,6 +29,9 @@ class OwnProbe(ABC):
     """Its `type` in the file."""
     Settings: ClassVar[type[Settings]]
     measurements: ClassVar[tuple[Measurement, ...]]
+    """Those whose names are known before its settings are."""
+    more_tags: ClassVar[bool] = False
+    """Whether its records have tags, text all of them, that others name."""
 
     def __init__(self, settings: Any, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         self.settings = settings

@@ -61,6 +61,7 @@ class StatsD(OwnProbe):
     kind = "StatsD"
     Settings = StatsDSettings
     measurements = tuple(MEASUREMENTS.values())
+    more_tags = True
 
     def __init__(self, settings: StatsDSettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)

@@ -22,34 +22,39 @@ Row = tuple[str, str, tuple[float, ...]]
 """The measurement (a key of MEASUREMENTS), the record's own name, its values."""
 
 _NUMBER = pa.float64()
-_NAMED = {"tags": (), "named_by": "metric", "more_tags": True}
+_NAMED = "metric"
 
 MEASUREMENTS = {
     "counter": Measurement(
         "statsd.counter",
-        "what clients counted in the interval; of a timer NAME its number, NAME.count, and its sum, NAME.sum",
+        "what clients counted in an interval, and of timers how many there were and their sum",
+        (),
+        named_by=_NAMED,
         values=(Column("value", _NUMBER, "the sum, samples at their weight"),),
-        **_NAMED,  # type: ignore[arg-type] # the same three of each
     ),
     "gauge": Measurement(
         "statsd.gauge",
-        "what a gauge stood at last, if it was set or changed in the interval",
+        "where a gauge stood at the end of an interval in which it was set or changed",
+        (),
+        named_by=_NAMED,
         kind=Kind.GAUGE,
         unit="as the client has it",
         values=(Column("value", _NUMBER, "where it stands"),),
-        **_NAMED,  # type: ignore[arg-type] # as above
     ),
     "set": Measurement(
         "statsd.set",
-        "how many distinct values came in the interval",
+        "how many distinct values came in an interval",
+        (),
+        named_by=_NAMED,
         kind=Kind.GAUGE,
         unit="values",
         values=(Column("value", _NUMBER, "distinct values"),),
-        **_NAMED,  # type: ignore[arg-type] # as above
     ),
     "timer": Measurement(
         "statsd.timer",
-        "a timer, histogram or distribution in the interval",
+        "a timer, histogram or distribution in an interval",
+        (),
+        named_by=_NAMED,
         kind=Kind.GAUGE,
         unit="as the client has it; of timers ms",
         values=(
@@ -58,7 +63,6 @@ MEASUREMENTS = {
             Column("upper", _NUMBER, "the greatest"),
             *(Column(f"p{part}", _NUMBER, f"{part} % are not above it") for part in PERCENTILES),
         ),
-        **_NAMED,  # type: ignore[arg-type] # as above
     ),
 }
 """By family. Records are named by their column `metric`, and have the tags that clients gave them."""

@@ -71,7 +71,8 @@ class Trial(OwnProbe):
 
     kind = "Test"
     Settings = TrialSettings
-    measurements = (Measurement("NAME", "`name` of the settings", (), more_tags=True),)
+    measurements = ()
+    more_tags = True
 
     def __init__(self, settings: TrialSettings, pipelines: Sequence[Outlet], agent: Callable[[], Account]) -> None:
         super().__init__(settings, pipelines, agent)

@@ -59,7 +59,10 @@ def page(chosen: Sequence[Measurement], location: str = "") -> str:
             "|---|---|---|",
         ]
         about = {column.name: column.about for column in (*one.values, *one.tags)}
-        about["timestamp"] = "when, UTC, in nanoseconds"
+        about |= {
+            "timestamp": "when, UTC, in nanoseconds",
+            one.named_by: "the record's own name; tags that others named are columns, too",
+        }
         parts += [f"| `{field.name}` | {_plain(field.type)} | {about[field.name]} |" for field in one.schema]
         parts.append("")
     return "\n".join(parts)
