@@ -106,8 +106,10 @@ class Engine:
                 f"less (--since, --until, fewer columns): {_first(error)}"
             ) from error
         except duckdb.Error as error:
-            said = isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException)
-            if not said and (SCHEME in str(error) or isinstance(error, duckdb.IOException | duckdb.InternalException)):
+            if type(error) is duckdb.Error:  # what reading an object raised, with all of its traceback
+                raise QueryError(harmless(str(error).rstrip().rpartition("\n")[2])) from error
+            of_object = _damage(error) and SCHEME in str(error)
+            if of_object or isinstance(error, duckdb.IOException | duckdb.InternalException):
                 raise QueryError(harmless_lines(str(error))) from error
             raise UsageError(f"{harmless_lines(str(error))}{self._hint(error)}") from error
         except OSError as error:
@@ -137,11 +139,11 @@ class Engine:
                 for name, window in wanted:
                     views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
                 columns = self._run(connection, asked)
-            except (*_OF_OBJECTS, duckdb.ConversionException) as error:
+            except duckdb.Error as error:
                 self._connected()
-                named = [key for key in sizes if key in str(error)]
-                if attempt == _TRIES - 1 or not (named or isinstance(error, _OF_OBJECTS)):
+                if attempt == _TRIES - 1 or not _damage(error):
                     raise
+                named = [key for key in sizes if key in str(error)]
                 damaged = self._damaged(objects, contents=attempt > 0) or named
                 if not damaged and attempt:
                     raise
@@ -257,6 +259,13 @@ class Engine:
         with suppress(OSError):
             names = self._archive.measurements()
         return f"\nThe archive has {', '.join(map(table_name, names)) or 'no measurement'}"
+
+
+def _damage(error: duckdb.Error) -> bool:
+    """Whether an object may be why: it cannot be opened, is none, or a column of it is of another kind."""
+    if isinstance(error, duckdb.ConversionException):
+        return SCHEME in str(error)
+    return type(error) is duckdb.Error or isinstance(error, _OF_OBJECTS)
 
 
 def _names(sql: str, measurement: str) -> bool:

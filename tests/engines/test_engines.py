@@ -50,7 +50,7 @@ def run(arguments: list[str], document: Any) -> Any:
     done = subprocess.run(
         [str(PYTHON), *arguments], input=json.dumps(document), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, "\n".join(line[:1000] for line in done.stderr.splitlines() if "\tat " not in line)
     return json.loads(done.stdout)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,44 @@ def test_a_bucket_that_is_not_there_is_told(
     code, out, err = said(capsys, "ask", "top-talkers", "--archive", place, "--endpoint-url", server.url)
     assert (code, out) == (expected, "")
     assert told in err
+
+
+def test_a_server_that_goes_away_within_a_question_is_no_damage_of_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Bucket.read
+    with ExitStack() as stack:
+        server = stack.enter_context(versitygw(tmp_path))
+        fill(server)
+
+        def gone(self: Bucket, key: str, start: int, end: int) -> bytes:
+            stack.close()
+            return read(self, key, start, end)
+
+        monkeypatch.setattr(Bucket, "read", gone)
+        words = ("ask", "looked-up", "*", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url)
+        code, out, err = said(capsys, *words)
+    assert (code, out) == (1, "")
+    assert "Could not connect" in err
+    assert "left out" not in err
+
+
+def test_an_object_that_is_taken_away_within_a_question_is_left_out_and_counted(
+    server: Gateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server)
+    read = Bucket.read
+
+    def taken(self: Bucket, key: str, start: int, end: int) -> bytes:
+        for path in server.folder.glob("logs/eu/west/measurement=dns.answer/date=2025-03-01/hour=12/*.parquet"):
+            path.unlink()
+        return read(self, key, start, end)
+
+    monkeypatch.setattr(Bucket, "read", taken)
+    words = ("ask", "looked-up", "www.*", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url)
+    code, out, err = said(capsys, *words, "--format", "json")
+    assert (code, [json.loads(line)["event"] for line in out.splitlines()]) == (0, ["query"]), err
+    assert "1 object left out: that cannot be read" in err
 
 
 def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
