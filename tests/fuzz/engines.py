@@ -179,7 +179,7 @@ _WORDS = (
 )
 
 TARGETS = (
-    Target("documents", documents, _texts, 115, words=_WORDS, longest=2048),
-    Target("cgroups", cgroups, _cgroups, 100, words=(ID.encode(), b"kubepods", b"libpod", b".scope"), longest=512),
+    Target("documents", documents, _texts, 150, words=_WORDS, longest=2048),
+    Target("cgroups", cgroups, _cgroups, 30, words=(ID.encode(), b"kubepods", b"libpod", b".scope"), longest=512),
     Target("host", host, _hosts, 1, words=_WORDS, longest=2048),
 )

@@ -227,9 +227,9 @@ def _segments() -> Iterable[bytes]:
 
 
 TARGETS = (
-    Target("text", text, lambda: [b"plain", "ä\u202e\x9b".encode(), b"\\x1b\x1b\xff"], 115, longest=256),
+    Target("text", text, lambda: [b"plain", "ä\u202e\x9b".encode(), b"\\x1b\x1b\xff"], 50, longest=256),
     Target("dns", dns, _messages, 145, longest=1024),
-    Target("tls", tls, _flights, 115, longest=2048),
-    Target("hello", hello, lambda: [bytes([kind, 0]) + body for kind, body in bodies()], 100, longest=2048),
+    Target("tls", tls, _flights, 200, longest=2048),
+    Target("hello", hello, lambda: [bytes([kind, 0]) + body for kind, body in bodies()], 150, longest=2048),
     Target("streams", streams, _segments, 60, longest=512),
 )

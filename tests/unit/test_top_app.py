@@ -139,7 +139,7 @@ def test_rates_losses_and_problems_are_told_and_so_is_the_end() -> None:
 def test_hostile_names_are_texts_in_a_table_and_above_it() -> None:
     async def test(agent: Agent, pilot: Pilot[None]) -> None:
         agent.probe = ProbeAccount("Net\x9bwork")
-        await drawn(pilot, lambda: said(pilot, "probes").startswith("Net\\x9bwork 0/s"))
+        await drawn(pilot, lambda: said(pilot, "probes").startswith("Net\\u009bwork 0/s"))
         agent.says(VOLUME[0], {"process": "[red]x[/]\x1b]0;", "process_id": 7, "value": 1000})
         await drawn(pilot, lambda: cells(pilot, "Processes"))
         assert cells(pilot, "Processes")[0][0] == "[red]x[/]\\x1b]0;"
