@@ -13,7 +13,8 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs):
 # what is there already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
-	python3-bpfcc git strace systemd $(if $(shell command -v npm),,nodejs npm) $(if $(shell command -v go),,golang-go)
+	python3-bpfcc git strace systemd chromium-headless-shell $(if $(shell command -v npm),,nodejs npm) \
+	$(if $(shell command -v go),,golang-go)
 # To build the container image without an engine or a registry.
 IMAGE_PACKAGES := buildah debootstrap git
 # To measure tracing: its peers. auditd is unpacked by bench/peers.py, never installed, which would start it here; these
@@ -85,6 +86,10 @@ bench-tracing: $(BIN)/ingrain ## measure what tracing costs, beside opensnoop, b
 wheel: $(BIN)/ingrain ## build dist/*.whl, which needs no compiler where it is installed
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+pictures: $(BIN)/ingrain ## take the pictures in docs/pictures anew, as tests do
+	.ci/packages $(TEST_PACKAGES)
+	INGRAIN_PICTURES=$(CURDIR)/docs/pictures $(BIN)/pytest -q tests/unit/test_report_browser.py tests/unit/test_top_app.py
+
 dist: $(BIN)/ingrain ## build dist/ingrain, one file for every Linux with glibc 2.31, and a Debian package: minutes
 	.ci/packages $(DIST_PACKAGES)
 	$(BIN)/python -m ingrain.onefile
@@ -108,4 +113,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	@touch $@
 
 .PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing wheel \
-	dist dashboards clean
+	pictures dist dashboards clean

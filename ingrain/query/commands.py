@@ -30,9 +30,9 @@ def query(options: argparse.Namespace) -> int:
     form = _form(options, "table")
     sql = sys.stdin.read() if options.sql == "-" else options.sql
     now = datetime.now(UTC)
-    since = _moment("--since", options.since, now) if options.since else None
-    window = _window(since, _moment("--until", options.until, now) if options.until else None)
-    with _engine(options) as (_, engine):
+    since = moment_of("--since", options.since, now) if options.since else None
+    window = window_of(since, moment_of("--until", options.until, now) if options.until else None)
+    with engine_of(options) as (_, engine):
         answer = engine.ask(Asked(sql, window))
         _give(answer, options, output.FORMATS.get(form))
         _tell(answer)
@@ -49,12 +49,12 @@ def ask(options: argparse.Namespace) -> int:
         print(question.sql.strip())
         return 0
     now = datetime.now(UTC)
-    since = _moment("--since", options.since, now)
-    until = _moment("--until", options.until, now) if options.until else now
-    _window(since, until)
-    said = Said(harmless(options.what), since, until, _length("--baseline", options.baseline), options.limit)
+    since = moment_of("--since", options.since, now)
+    until = moment_of("--until", options.until, now) if options.until else now
+    window_of(since, until)
+    said = Said(harmless(options.what), since, until, length_of("--baseline", options.baseline), options.limit)
     form = _form(options, "lines" if question.lines else "table")
-    with _engine(options) as (archive, engine):
+    with engine_of(options) as (archive, engine):
         if options.follow:
             follow(engine, question, said)
             return 0
@@ -139,7 +139,8 @@ def _tell_baseline(archive: Archive, question: Question, said: Said, answer: Ans
 
 
 @contextmanager
-def _engine(options: argparse.Namespace) -> Iterator[tuple[Archive, Engine]]:
+def engine_of(options: argparse.Namespace) -> Iterator[tuple[Archive, Engine]]:
+    """The archive that is meant, and what asks it, until the context ends."""
     archive = open_archive(options.archive, options.file, options.region, options.endpoint_url)
     engine = Engine(archive, Limits(options.memory_limit, options.threads), bar)
     try:
@@ -148,20 +149,23 @@ def _engine(options: argparse.Namespace) -> Iterator[tuple[Archive, Engine]]:
         engine.close()
 
 
-def _window(since: datetime | None, until: datetime | None) -> Window:
+def window_of(since: datetime | None, until: datetime | None) -> Window:
+    """From when to when; raises UsageError where nothing is between them."""
     if since and until and since >= until:
         raise UsageError(f"no time is left from {since.astimezone()} to {until.astimezone()}: --since is not before it")
     return since, until
 
 
-def _moment(option: str, text: str, now: datetime) -> datetime:
+def moment_of(option: str, text: str, now: datetime) -> datetime:
+    """What an option means, in UTC; raises UsageError where that is no time."""
     try:
         return when.moment(text, now)
     except ValueError as error:
         raise UsageError(f"{option}: {harmless(str(error))}") from error
 
 
-def _length(option: str, text: str) -> timedelta:
+def length_of(option: str, text: str) -> timedelta:
+    """Likewise, where it means a length of time."""
     try:
         return when.length(text)
     except ValueError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pictures import picture
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
@@ -48,12 +51,12 @@ class Agent:
         self.seen(Frame(measurement.name, pa.RecordBatch.from_pylist(told, measurement.schema), 0))
 
 
-def drive(test: Callable[[Agent, Pilot[None]], Any]) -> Agent:
-    """The test in an app of 80x24."""
+def drive(test: Callable[[Agent, Pilot[None]], Any], size: tuple[int, int] = (80, 24)) -> Agent:
+    """The test in an app of this size."""
 
     async def run() -> Agent:
         agent = Agent()
-        async with Top(agent.connect).run_test(size=(80, 24)) as pilot:
+        async with Top(agent.connect).run_test(size=size) as pilot:
             await pilot.pause(0.2)
             await test(agent, pilot)
         return agent
@@ -145,3 +148,30 @@ def test_hostile_names_are_texts_in_a_table_and_above_it() -> None:
         assert cells(pilot, "Processes")[0][0] == "[red]x[/]\\x1b]0;"
 
     drive(test)
+
+
+def test_a_picture_of_it_shows_what_it_shows(tmp_path: Path) -> None:
+    taken = picture("top.svg", tmp_path)
+    sent = [
+        ("restic", 1420, "backup", 48_200_000),
+        ("nginx", 811, "shop", 9_730_000),
+        ("postgres", 902, "db", 2_100_000),
+        ("python3", 1033, "worker", 640_000),
+        ("curl", 2210, None, 12_300),
+    ]
+
+    async def test(agent: Agent, pilot: Pilot[None]) -> None:
+        agent.probe = ProbeAccount("Network", records=48_210, received=48_210)
+        for number, (process, pid, container, size) in enumerate(sent, start=1):
+            who = {"process": process, "process_id": pid, "container": container}
+            agent.says(VOLUME[0], {**who, "value": size})
+            agent.says(VOLUME[1], {**who, "value": size // 7})
+            agent.says(QUERY, *({**who, "q_name": "api.example.test"} for _ in range(number)))
+        await drawn(pilot, lambda: len(cells(pilot, "Processes")) == len(sent))
+        fonts = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # which it would fetch
+        taken.write_text(fonts.sub("", pilot.app.export_screenshot(title="ingrain top")))
+
+    drive(test, size=(100, 20))
+    shown = taken.read_text()
+    assert all(process in shown for process, *_ in sent)
+    assert "@font-face" not in shown

@@ -1,0 +1,79 @@
+"""`ingrain report`: ask all that the sections ask, and write the page.
+
+The file has its name only when it is whole; what has to be said to who asked for it goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+from ingrain.query.commands import engine_of, length_of, moment_of, window_of
+from ingrain.query.engine import Engine
+from ingrain.query.errors import QueryError
+from ingrain.query.question import BEGINNING
+from ingrain.query.report.figures import Answered, Section, answer
+from ingrain.query.report.page import page
+from ingrain.query.report.sections import sections
+from ingrain.query.report.span import Span
+
+_AHEAD = timedelta(days=1)  # by how much a host's clock may be ahead; of what is later there is nothing
+
+
+def report(options: argparse.Namespace) -> int:
+    """Make it; the exit code: 1 where not all could be answered. Raises QueryError where nothing could."""
+    now = datetime.now(UTC)
+    since = max(moment_of("--since", options.since, now), BEGINNING)
+    until = min(moment_of("--until", options.until, now) if options.until else now, now + _AHEAD)
+    window_of(since, until)
+    span = Span(since, until, length_of("--baseline", options.baseline))
+    with engine_of(options) as (archive, engine), _written(options.output) as to:
+        try:
+            chosen = sections(archive.measurements())
+        except OSError as error:
+            raise QueryError(f"the archive {archive.place} cannot be read: {error}") from error
+        answers = ask(engine, chosen, span)
+        failed = [one.failed for of in answers.values() for one in of.values()]
+        if all(failed) and failed[0]:
+            raise failed[0]
+        to.write(page(archive.place, span, now, chosen, answers))
+    return _tell(options.output, answers)
+
+
+def ask(engine: Engine, chosen: tuple[Section, ...], span: Span) -> dict[str, dict[str, Answered]]:
+    """All figures, by section and name."""
+    return {one.name: {figure.name: answer(engine, figure, span) for figure in one.figures} for one in chosen}
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[TextIO]:
+    """A file that has its name when the context ends well; that it cannot be is found before anything is asked."""
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with hidden.open("x", encoding="utf-8") as to:
+            yield to
+        hidden.replace(path)
+    except OSError as error:
+        raise QueryError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _tell(path: Path, answers: dict[str, dict[str, Answered]]) -> int:
+    """Say where it is, and what is not in it."""
+    every = [one for of in answers.values() for one in of.values()]
+    for note in dict.fromkeys(note for one in every for note in one.notes):
+        print(f"ingrain: {note}", file=sys.stderr)
+    if not any(one.rows for one in every):
+        print("ingrain: the archive has nothing of that time", file=sys.stderr)
+    print(f"ingrain: the report is in {path}", file=sys.stderr)
+    return 1 if any(one.failed for one in every) else 0

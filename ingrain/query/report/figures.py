@@ -1,0 +1,115 @@
+"""What a report is made of: sections of figures, each a question to DuckDB and how its answer is drawn.
+
+In: an engine and a time. Out: rows that are bounded in number whatever the archive has in it, as JSON has them: text
+harmless, times in UTC.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingrain.query import output
+from ingrain.query.archive import Window
+from ingrain.query.engine import Asked, Engine
+from ingrain.query.errors import QueryError
+from ingrain.query.report.span import Span
+
+SERIES = 8
+"""How many a plot tells apart: as many colours as eyes do."""
+
+IN_ALL = "in_all"
+"""The column that tells how many rows there would be without a limit."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of them. name: in the page's data. draw: its rows as HTML; never called without any.
+
+    parameters: those that its SQL names. windows: of measurements of which it needs more than the time of the report.
+    """
+
+    name: str
+    title: str
+    sql: str
+    draw: Callable[[Span, Sequence[Row]], str]
+    parameters: Callable[[Span], Mapping[str, Any]] = lambda _span: {}
+    windows: Callable[[Span], Mapping[str, Window]] = lambda _span: {}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, a sentence that says how to read what follows, and the figures."""
+
+    name: str
+    title: str
+    about: str
+    figures: tuple[Figure, ...]
+
+
+@dataclass(slots=True)
+class Answered:
+    """A figure's rows. in_all: how many there would be without a limit. notes: what has to be known of them.
+
+    failed: why there are none.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    in_all: int = 0
+    notes: list[str] = field(default_factory=list)
+    failed: QueryError | None = None
+
+
+Answers = Mapping[str, Mapping[str, Answered]]
+"""Section -> figure -> its rows."""
+
+
+def answer(engine: Engine, figure: Figure, span: Span) -> Answered:
+    """Ask it. What cannot be answered (for want of memory, say) is said in its notes: the rest is worth having."""
+    parameters, windows = figure.parameters(span), figure.windows(span)
+    try:
+        told = engine.ask(Asked(figure.sql, span.window, parameters, windows, all_columns=False))
+    except QueryError as error:
+        return Answered(notes=[f"This could not be answered: {error}"], failed=error)
+    text = io.StringIO()
+    output.json_lines(told, text)
+    rows = [json.loads(line) for line in text.getvalue().split("\n")[:-1]]
+    in_all = max((row.pop(IN_ALL, len(rows)) for row in rows), default=0)
+    notes = [
+        f"{count:,} object{'' if count == 1 else 's'} left out of this: {why}."
+        for why, count in sorted(told.passed.items())
+    ]
+    return Answered(rows, in_all, notes)
+
+
+def ranked(sql: str, order: str) -> str:
+    """The first `$limit` rows of a question, and how many there would be: `in_all`."""
+    return f"SELECT *, count(*) OVER () AS {IN_ALL} FROM ({sql}\n)\nORDER BY {order}\nLIMIT $limit"  # noqa: S608 - of this package's own constants
+
+
+def bucketed(sql: str) -> str:
+    """Rows of `timestamp`, `series` and `value` (whole numbers) as sums by bucket; what is in few goes under NULL."""
+    return f"""
+WITH each AS (
+    SELECT (epoch_us(timestamp) - $first_us) // $step_us AS bucket, series, sum(value) AS value
+    FROM ({sql}
+    )
+    GROUP BY ALL
+), largest AS (
+    SELECT series FROM each GROUP BY series ORDER BY sum(value) DESC, series LIMIT {SERIES}
+)
+SELECT bucket, CASE WHEN series IN (SELECT series FROM largest) THEN series END AS series,
+    CAST(sum(value) AS BIGINT) AS value
+FROM each
+GROUP BY ALL
+ORDER BY ALL"""  # noqa: S608 - likewise
+
+
+def union(parts: Sequence[str]) -> str:
+    """All rows of these."""
+    return "\n    UNION ALL\n".join(f"    {part}" for part in parts)

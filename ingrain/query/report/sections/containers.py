@@ -1,0 +1,42 @@
+"""What containers print, how much and how fast."""
+
+from ingrain.query.report.figures import Figure, Section, ranked
+from ingrain.query.report.stacks import over_time
+from ingrain.query.report.table import ROWS, table
+
+_LINES = """
+        SELECT timestamp, host, coalesce(container, container_id, 'unknown') AS container, 1 AS out, 0 AS err, bytes
+        FROM container_stdout
+        UNION ALL
+        SELECT timestamp, host, coalesce(container, container_id, 'unknown'), 0, 1, bytes FROM container_stderr"""
+
+_CONTAINERS = ranked(
+    f"""
+    SELECT container, host, CAST(sum(out) AS BIGINT) AS stdout_lines, CAST(sum(err) AS BIGINT) AS stderr_lines,
+        CAST(sum(bytes) AS BIGINT) AS bytes, round(count(*) / $minutes, 2) AS lines_a_minute,
+        max(timestamp) AS last
+    FROM ({_LINES}
+    )
+    GROUP BY container, host""",  # noqa: S608 - constants
+    "bytes DESC, container, host",
+)
+
+CONTAINERS = Section(
+    "containers",
+    "Containers",
+    "What containers printed. Rates are over the whole time of the report.",
+    (
+        over_time(
+            "over_time",
+            "Lines over time",
+            f"\n        SELECT timestamp, container AS series, 1 AS value FROM ({_LINES})",  # noqa: S608 - likewise
+        ),
+        Figure(
+            "containers",
+            "Who prints the most",
+            _CONTAINERS,
+            lambda _span, rows: table(rows, "bytes"),
+            lambda span: {"limit": ROWS, "minutes": (span.until - span.since).total_seconds() / 60},
+        ),
+    ),
+)

@@ -1,0 +1,52 @@
+"""Accesses to the paths that are watched."""
+
+from ingrain.query.report.figures import Section, union
+from ingrain.query.report.stacks import over_time
+from ingrain.query.report.table import top
+
+_CHANGES = ("truncate", "create", "rename", "link", "delete", "chmod", "chown")
+_COUNTED = ("read", "write")  # in records of many calls, whose bytes they have
+
+_OVER_TIME = union(
+    [f"SELECT timestamp, '{action}' AS series, 1 AS value FROM file_{action}" for action in ("open", "mmap", *_CHANGES)]  # noqa: S608 - constants
+    + [f"SELECT timestamp, '{action}', calls FROM file_{action}" for action in _COUNTED]  # noqa: S608 - likewise
+)
+_EACH = union(
+    [
+        f"SELECT timestamp, path, process, '{action}' AS action, {number} FROM file_{action}"  # noqa: S608 - likewise
+        for action, number in [
+            *((one, "1 AS times, 0 AS value") for one in ("open", "mmap", *_CHANGES)),
+            *((one, "calls, value") for one in _COUNTED),
+        ]
+    ]
+)
+
+
+def _sum(column: str, action: str, name: str) -> str:
+    return f"CAST(coalesce(sum({column}) FILTER (action = '{action}'), 0) AS BIGINT) AS {name}"
+
+
+FILES = Section(
+    "files",
+    "Files",
+    "What was done to the paths that the Files probe watches. Reads and writes are counted by calls.",
+    (
+        over_time("over_time", "Accesses over time", f"\n{_OVER_TIME}"),
+        top(
+            "paths",
+            "Most accessed",
+            f"""
+    SELECT path, {_sum("times", "open", "opens")}, {_sum("times", "read", "reads")},
+        {_sum("value", "read", "bytes_read")}, {_sum("times", "write", "writes")},
+        {_sum("value", "write", "bytes_written")},
+        count(*) FILTER (action NOT IN ('open', 'mmap', 'read', 'write')) AS other_changes,
+        count(DISTINCT process) AS processes, min(process) AS a_process, max(timestamp) AS last
+    FROM ({_EACH}
+    )
+    WHERE path IS NOT NULL
+    GROUP BY path""",  # noqa: S608 - constants
+            order="opens + reads + writes + other_changes DESC, path",
+            bar="opens",
+        ),
+    ),
+)

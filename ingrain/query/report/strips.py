@@ -1,0 +1,59 @@
+"""The record of each host as a strip, SVG: where it has records, where some are missing, where something was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingrain.query.report.figures import Row
+from ingrain.query.report.span import Span
+from ingrain.query.report.stacks import LEFT, RIGHT, WIDTH, place, time_axis
+from ingrain.query.report.units import cut, escaped, length, moment, number
+
+_TALL, _BETWEEN = 16, 22  # of a strip, and of its host's name above it
+_BOTTOM = 24
+STATES = {"full": "records", "part": "records, with gaps", "lost": "something was lost", "gone": "no record"}
+"""What a place of a strip can be, and what the legend says."""
+
+
+def draw(span: Span, rows: Sequence[Row]) -> str:
+    """Rows of `host`, `bucket`, `heard` (of the fine buckets in it, in how many there is a record) and `lost`."""
+    hosts: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        hosts.setdefault(row["host"], {})[row["bucket"]] = row
+    parts, y = [], 0.0
+    for host, of in hosts.items():
+        parts.append(f'<text class="from" x="{LEFT}" y="{y + 15}">{escaped(cut(host or "unknown host"))}</text>')
+        y += _BETWEEN
+        parts += [_place(span, at, of.get(at), y) for at in range(span.count)]
+        y += _TALL
+    parts.append(time_axis(span, y))
+    key = "".join(
+        f'<li><svg class="key" aria-hidden="true"><rect width="10" height="10" class="{state}"/></svg>{said}</li>'
+        for state, said in STATES.items()
+    )
+    return (
+        f'<ul class="legend">{key}</ul><svg class="plot" viewBox="0 0 {WIDTH} {y + _BOTTOM:.0f}" role="img" '
+        f'aria-label="when there are records of each host, by {length(span.step)}">{"".join(parts)}</svg>'
+    )
+
+
+def _place(span: Span, at: int, row: Row | None, y: float) -> str:
+    expected = _expected(span, at)
+    heard, lost = (row["heard"], row["lost"]) if row else (0, 0)
+    state = "lost" if lost else "gone" if not heard else "part" if heard < expected else "full"
+    x = place(span, at)
+    told = [f"{moment(span.begins(at))} UTC, {length(span.step)}"]
+    told.append(f"records in {heard} of {expected} times {length(span.fine)}" if heard else "no record")
+    if lost:
+        told.append(f"lost  {number(lost)}")
+    return (
+        f'<g class="tip"><title>{escaped(chr(10).join(told))}</title>'
+        f'<rect class="{state}" x="{x:.1f}" y="{y:.1f}" width="{(WIDTH - LEFT - RIGHT) / span.count:.2f}" '
+        f'height="{_TALL}"/></g>'
+    )
+
+
+def _expected(span: Span, at: int) -> int:
+    """How many fine buckets of this one are in the time of the report; at its edges not all of them."""
+    begin, end = max(span.begins(at), span.since), min(span.begins(at + 1), span.until)
+    return -((span.first - end) // span.fine) - (begin - span.first) // span.fine
