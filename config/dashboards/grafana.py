@@ -26,8 +26,9 @@ _FORGOTTEN = "168h"  # a series that got nothing for a week: so new names are ne
 
 
 def measurements() -> list[Measurement]:
-    """All that this build measures."""
-    return [one for place in (GRAINS | OWN).values() for one in find_class(place).measurements]
+    """All that this build measures itself: what others measured goes on under their names."""
+    made = [one for place in (GRAINS | OWN).values() for one in find_class(place).measurements]
+    return [one for one in made if not one.named_by]
 
 
 def names() -> dict[str, str]:
