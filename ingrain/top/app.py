@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
 from ingrain.live.frames import Frame
@@ -173,19 +175,25 @@ class Top(App[None]):
     def _look(self) -> None:
         if not self._paused:
             self._ask()
-            self._draw()
+            with suppress(NoMatches):  # it is ending, and what it draws on has gone
+                self._draw()
 
     @work(thread=True, exclusive=True)
     def _ask(self) -> None:
         if self._source is None or self._ended:
-            self.call_from_thread(self._trouble, [self._ended] if self._ended else [])
+            self._show(self._trouble, [self._ended] if self._ended else [])
             return
         try:
             status = self._source.status()
         except StatusError as error:
-            self.call_from_thread(self._trouble, [str(error)])
+            self._show(self._trouble, [str(error)])
         else:
-            self.call_from_thread(self._tell, status)
+            self._show(self._tell, status)
+
+    def _show(self, what: Callable[..., None], *arguments: object) -> None:
+        """Call it in the thread that draws; not at the end, when what it draws on has gone."""
+        with suppress(NoMatches, RuntimeError):  # the latter where the app has ended
+            self.call_from_thread(what, *arguments)
 
     def _tell(self, status: Status) -> None:
         now, (before, counts) = time.monotonic(), self._before
