@@ -26,8 +26,14 @@ from ingrain.query.files import SCHEME, Objects
 from ingrain.query.schema import literal, measurements, quoted, table_name
 from ingrain.text import harmless
 
-_OF_OBJECTS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException)
-"""What DuckDB raises of an object that is damaged; of SQL it raises others."""
+_OF_OBJECTS = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.SerializationException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+)
+"""What DuckDB raises of an object that is damaged, beside a plain Error; of SQL it raises others."""
 
 _TRIES = 4  # as they are, without those that have no sound footer, without those whose pages are damaged, and once more
 _ROWS = 10_000  # fetched at a time
@@ -106,11 +112,11 @@ class Engine:
                 f"less (--since, --until, fewer columns): {_first(error)}"
             ) from error
         except duckdb.Error as error:
-            if type(error) is duckdb.Error:  # what reading an object raised, with all of its traceback
-                raise QueryError(harmless(str(error).rstrip().rpartition("\n")[2])) from error
-            of_object = _damage(error) and SCHEME in str(error)
-            if of_object or isinstance(error, duckdb.IOException | duckdb.InternalException):
-                raise QueryError(harmless_lines(str(error))) from error
+            if _damage(error) and (SCHEME in str(error) or not isinstance(error, duckdb.InvalidInputException)):
+                said = str(error).rstrip()
+                if said.startswith("Traceback"):  # what opening or reading an object raised
+                    said = said.rpartition("\n")[2]
+                raise QueryError(harmless_lines(said)) from error
             raise UsageError(f"{harmless_lines(str(error))}{self._hint(error)}") from error
         except OSError as error:
             raise QueryError(f"the archive {self._archive.place} cannot be read: {harmless(str(error))}") from error
