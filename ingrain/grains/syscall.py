@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -79,9 +80,12 @@ class Syscall(Grain):
     program = "syscall"
     event = "called"
 
+    @cached_property
+    def _meant(self) -> dict[int, tuple[str, str]]:
+        return numbers(self.settings.monitor_syscalls)
+
     def constants(self) -> Mapping[str, int]:
         """Which numbers are counted, as bits."""
-        self._meant = numbers(self.settings.monitor_syscalls)
         if not self._meant:
             machine = os.uname().machine
             raise KernelError(errno.EOPNOTSUPP, f"the system calls of {machine} are not known by their names")

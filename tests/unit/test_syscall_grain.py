@@ -53,7 +53,6 @@ def told(names: list[str], *counts: tuple[int, int, int]) -> list[dict[str, Any]
     """Records of these counts: process id, number and calls of each."""
     grain = Syscall()
     grain.settings = SyscallSettings(monitor_syscalls=names)
-    grain.constants()
     grain._counted = Counted(*counts)  # type: ignore[assignment] # all that is asked of it
     return rows(*grain.poll())
 
