@@ -76,8 +76,8 @@ def test_spark_answers_every_ready_question_with_the_rows_of_duckdb(archive: Pat
         pytest.skip("there is no Java runtime, which Spark needs: apt-get install default-jre-headless")
     assert WHAT.keys() == QUESTIONS.keys()
     needed = [one for one in measurements().values() if not one.name.startswith("ingrain.")]
-    for one in needed:  # Spark wants the folder of a table to be there
-        (archive / f"measurement={one.name}").mkdir(exist_ok=True)
+    for table in needed:  # Spark wants its folder to be there
+        (archive / f"measurement={table.name}").mkdir(exist_ok=True)
     statements = tables.spark(needed, f"file:{archive}").split(";\n")
     questions, expected = [], []
     for name, what in WHAT.items():
