@@ -254,5 +254,8 @@ def _parsed(text: str) -> int:
 def _told(value: Any) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # as deep as it can be read, which is some levels deeper than it can be written
+        return None
     return harmless(text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"))  # JSON may have halves

@@ -197,3 +197,14 @@ def test_whatever_a_row_holds_it_is_a_record_or_malformed(found: list[Any]) -> N
 def test_whatever_is_printed_is_rows_or_an_error(printed: bytes) -> None:
     with contextlib.suppress(QueryError):
         assert isinstance(list(osqueryi.rows(printed)), list)
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 2))
+def test_a_value_as_deep_as_it_can_be_read_costs_no_other_row_anything(depth: int) -> None:
+    text = f'[{{"v": 1, "deep": {"[" * depth}{"]" * depth}}}, {{"v": 2, "deep": "x"}}]'
+    try:
+        found = list(osqueryi.rows(text.encode()))
+    except QueryError:
+        return
+    (batch,), malformed = batches_of(query(measurement="v"), found, 0)
+    assert (batch.records.column("value").to_pylist(), malformed) == ([1, 2], 0)
