@@ -30,6 +30,10 @@ _SCHEMA = "Print the tables that an archive has, or what makes another engine kn
 COMMANDS = ("query", "ask", "report", "schema")
 
 
+INTERRUPTED = 130
+"""The exit code where a question is ended by Ctrl-C: as shells have it, 128 and SIGINT's number."""
+
+
 def run(options: argparse.Namespace) -> int:
     """Do one of them; the exit code. Raises QueryError, and ConfigError of a configuration with mistakes."""
     if options.command == "schema":
@@ -49,7 +53,10 @@ def run(options: argparse.Namespace) -> int:
         from ingrain.query.report import command  # noqa: PLC0415 - which the questions do not need
 
         return command.report(options)
-    return commands.RUN[options.command](options)
+    try:
+        return commands.RUN[options.command](options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def add(commands: Any) -> None:

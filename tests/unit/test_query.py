@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,22 @@ def test_an_answer_larger_than_its_memory_says_what_to_do(capsys: pytest.Capture
     _, err = query(capsys, archive, sql, "--memory-limit", "60MB", expected=1)
     assert "60MB of memory are not enough" in err
     assert "--memory-limit" in err
+
+
+def test_ctrl_c_ends_a_long_question_and_leaves_nothing_behind(archive: Path, tmp_path: Path) -> None:
+    sql = "SELECT sum(hash(a)) FROM range(1000000000000) AS t(a)"
+    command = [sys.executable, "-m", "ingrain", "query", sql, "--archive", str(archive)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as asking:
+        try:
+            while not list(tmp_path.glob("ingrain-query-*")) and asking.poll() is None:
+                time.sleep(0.01)
+            asking.send_signal(signal.SIGINT)
+            out, err = asking.communicate(timeout=120)
+        finally:
+            asking.kill()
+    assert (asking.returncode, out, err) == (130, b"", b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(
