@@ -16,7 +16,7 @@ _STATM = Path("/proc/self/statm")
 _SIZE = re.compile(r"([1-9][0-9]{0,8})([KMG])")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
-_RESERVE = 8
+_RESERVE = 4
 """One part of so many is left for what was let in already, and for what is decoded before it is turned away."""
 
 
