@@ -34,12 +34,16 @@ static const char *archive(void)
 PyObject *PyInit__ctypes(void);
 PyObject *PyInit__hashlib(void);
 PyObject *PyInit__lzma(void);
+PyObject *PyInit__multiprocessing(void);
+PyObject *PyInit__posixshmem(void);
 PyObject *PyInit__ssl(void);
 
 static const struct _inittab inside[] = {
 	{ "_ctypes", PyInit__ctypes },
 	{ "_hashlib", PyInit__hashlib },
 	{ "_lzma", PyInit__lzma },
+	{ "_multiprocessing", PyInit__multiprocessing },
+	{ "_posixshmem", PyInit__posixshmem },
 	{ "_ssl", PyInit__ssl },
 	{ NULL, NULL },
 };

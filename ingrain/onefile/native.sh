@@ -111,14 +111,14 @@ compile() {
     quietly dpkg-source --extract python3.11_*.dsc source
     # shellcheck disable=SC2086 options are words
     for file in _ctypes/_ctypes _ctypes/callbacks _ctypes/callproc _ctypes/stgdict _ctypes/cfield _lzmamodule _ssl \
-        _hashopenssl; do
+        _hashopenssl _multiprocessing/multiprocessing _multiprocessing/semaphore _multiprocessing/posixshmem; do
         quietly $cc -DPy_BUILD_CORE_BUILTIN -c -o "$(basename $file).o" "source/Modules/$file.c"
     done
     # shellcheck disable=SC2086 likewise
     quietly $cc -no-pie -o program "$here/launcher.c" "$here/compat.c" ./*.o -Wl,-z,relro,-z,now -Wl,--export-dynamic \
         -Wl,--whole-archive "$python/config-3.11-x86_64-linux-gnu/libpython3.11.a" -Wl,--no-whole-archive \
         -L"$given/lib/x86_64-linux-gnu" -Wl,-Bstatic -lssl -lcrypto -lffi -llzma -lexpat -lz -Wl,-Bdynamic \
-        -lpthread -ldl -lutil -lm
+        -lpthread -ldl -lrt -lutil -lm
     strip -o "$out/program" program
 }
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from agents import OWN
+from agents import OWN, agent
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from bare import CACHE, SUITES, Bare, system
 from serving import until
 
@@ -72,26 +74,40 @@ def test_it_passes_the_demo(bare: Bare) -> None:
     assert "the archive" in done.stdout
 
 
+def test_it_reads_what_quic_has_sealed(bare: Bare, tmp_path: Path) -> None:
+    client = QuicConnection(configuration=QuicConfiguration(is_client=True, server_name="sealed.test"))
+    client.connect(("192.0.2.2", 443), now=0.0)
+    capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 16, 101)  # pcap, of packets that begin with IP
+    for payload, _address in client.datagrams_to_send(now=0.0):
+        udp = struct.pack("!HHHH", 40000, 443, 8 + len(payload), 0) + payload
+        ip = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(udp), 0, 64, 17, 0) + bytes([192, 0, 2, 1, 192, 0, 2, 2]) + udp
+        capture += struct.pack("<IIII", 1, 0, len(ip), len(ip)) + ip
+    (tmp_path / "quic.pcap").write_bytes(capture)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "TLS"\n'
+        '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
+    )
+    done = bare.run("ingrain", "replay", tmp_path / "quic.pcap", "--config", config)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["sni"] for line in done.stdout.splitlines()] == ["sealed.test"]
+
+
 def test_of_the_system_it_loads_glibc_alone(bare: Bare, tmp_path: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     with cgroup.temporary(f"ingrain-test-{os.getpid()}") as group:
         toml = OWN.format(socket=tmp_path / "status.sock").replace('["out"]', '["s3", "archive"]')
         toml += f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "TLS"\ncgroup = "{group.name}"\n'
-        toml += '[pipeline.s3.config]\nbackend = "S3"\nbucket = "b"\nendpoint_url = "https://localhost:9"\nroll_s = 1\n'
+        toml += (
+            '[pipeline.s3.config]\nbackend = "S3"\nbucket = "logs"\nendpoint_url = "https://localhost:9"\nroll_s = 1\n'
+        )
         toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\nroll_s = 1\n'
-        (tmp_path / "config.toml").write_text(toml)
-        command = bare.command("ingrain", "run", tmp_path / "config.toml")
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | keys) as agent:
-            try:
-                assert agent.stderr
-                assert any("EndpointConnectionError" in line for line in agent.stderr)  # the S3 stage was at its work
-                until("a file in the archive", lambda: list(tmp_path.rglob("archive/**/*.parquet")))
-                mapped = Path(f"/proc/{agent.pid}/maps").read_text()
-            finally:
-                agent.send_signal(signal.SIGTERM)
-                agent.communicate(timeout=60)
+        with agent(toml, tmp_path, command=bare.command("ingrain"), env=os.environ | keys) as running:
+            running.wait_for("EndpointConnectionError")  # boto3 was at its work
+            until("a file in the archive", lambda: list(tmp_path.rglob("archive/**/*.parquet")))
+            mapped = Path(f"/proc/{running.process.pid}/maps").read_text()
     files = {line.split(maxsplit=5)[5] for line in mapped.splitlines() if ".so" in line}
     unpacked = {path for path in files if f"/{CACHE}/tree-" in path}
     names = {Path(path).name.split(".")[0] for path in unpacked}
-    assert names >= {"libarrow", "libparquet", "_multiarray_umath", "_rust", "libbpf", "libelf", "libstdc++"}
+    assert names >= {"libarrow", "libparquet", "_multiarray_umath", "libbpf", "libelf", "libstdc++"}
     assert not [path for path in files - unpacked if not GLIBC.search(path)]
