@@ -210,22 +210,29 @@ def test_pipelines_come_and_go_and_what_is_in_those_that_go_is_delivered(
 
 def test_the_agents_own_telemetry_goes_on_and_tells_each_thing_once(toml: Toml, storm: Storm, tmp_path: Path) -> None:
     own = '[[probe]]\npipelines = ["statsd"]\n[probe.config]\ntype = "Agent"\ninterval_s = {}\n'
+    name = "ingrain.events.received.Network"
     with npm_statsd(tmp_path) as server:
+
+        def told(**counts: int) -> None:
+            """Wait until the server has counted so much under the name, and under the name with a prefix."""
+            expected = {f"p.{name}" if way == "prefixed" else name: count for way, count in counts.items()}
+            until(f"{expected}", lambda: expected.items() <= server.values("counters").items())
+
         statsd = f'[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "{server.address}"\n'
         common = toml.head + toml.probe() + toml.archive() + statsd
         with agent(common + own.format(1), tmp_path) as running:
             storm(30)
-            seen(running, 60)
+            told(plain=60)
             running.reload(common + "prefix = 'p'\n" + own.format(1))  # another pipeline, the same probe
             storm(20)
-            seen(running, 100)
+            told(plain=60, prefixed=40)
             running.reload(common + own.format(3600))  # another probe
             storm(10)
-        detail = running.account["pipelines"]["statsd"][-1]["detail"]
-        until("all", lambda: server.values("counters")["statsd.packets_received"] > detail["datagrams"])
+        sent = running.account["pipelines"]["statsd"][-1]["detail"]["datagrams"]
+        until("all of it", lambda: server.values("counters")["statsd.packets_received"] == sent)
         counters = server.values("counters")
-    name = "ingrain.events.received.Network"
-    assert counters[name] + counters[f"p.{name}"] == running.account["probes"][0]["received"] == 120
+    assert (counters[name], counters[f"p.{name}"]) == (80, 40)
+    assert running.account["probes"][0]["received"] == 120
 
 
 def test_an_agent_whose_reader_hangs_takes_no_other_configuration(

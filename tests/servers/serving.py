@@ -84,7 +84,24 @@ class NpmStatsD:
         self._admin = admin
 
     def values(self, kind: str) -> dict[str, int]:
-        """`counters` or `gauges`, by name; those of the server itself begin with `statsd.`."""
+        """`counters` or `gauges`, by name; those of the server itself begin with `statsd.`.
+
+        What it was sent to find out whether it listens is in none of them.
+        """
+        found = self._all(kind)
+        if hellos := found.pop("hello", 0):
+            for name in ("packets_received", "metrics_received"):
+                found[f"statsd.{name}"] -= hellos
+        return found
+
+    def hears(self) -> bool:
+        """Whether it has had a datagram; send it one, since its UDP socket may come after its administration port."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hello:
+            host, _, port = self.address.partition(":")
+            hello.sendto(b"hello:1|c", (host, int(port)))
+        return "hello" in self._all("counters")
+
+    def _all(self, kind: str) -> dict[str, int]:
         with socket.create_connection(("127.0.0.1", self._admin), timeout=PATIENCE_S) as asked:
             asked.sendall(f"{kind}\n".encode())
             told = b""
@@ -111,13 +128,7 @@ def npm_statsd(folder: Path) -> Iterator[NpmStatsD]:
     main = CACHE / "statsd/node_modules/statsd/stats.js"
     with running("npm's statsd", ["node", str(main), str(config)], admin):
         server = NpmStatsD(port, admin)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hello:
-
-            def heard() -> bool:  # its UDP socket may come after its administration port
-                hello.sendto(b"hello:1|c", ("127.0.0.1", port))
-                return server.values("counters").get("hello", 0) > 0
-
-            until("statsd to hear", heard)
+        until("statsd to hear", server.hears)
         yield server
 
 
