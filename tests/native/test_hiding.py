@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from agents import agent
 from conftest import Start, Watch
+from serving import until
 
 from ingrain.kernel import cgroup
 
@@ -23,7 +25,7 @@ def do(start: Start) -> Callable[[str], str]:
 
     def _do(code: str) -> str:
         program = start(sys.executable, "-c", "import os, socket, struct\n" + code)
-        said, _ = program.communicate(timeout=30)
+        said, _ = program.communicate(timeout=60)
         assert program.returncode == 0, said
         return said
 
@@ -131,7 +133,7 @@ def test_a_socket_that_listens_after_it_tried_to_connect_takes_connections(
     watched = watch("Network")
     with watched():
         port, client_port = do("""
-free = socket.create_server(("127.0.0.1", 0)); nobody = free.getsockname(); free.close()
+held = socket.socket(); held.bind(("127.0.0.1", 0)); nobody = held.getsockname()  # it does not listen
 server = socket.socket(); server.bind(("127.0.0.1", 0))
 try:
     server.connect(nobody)
@@ -167,7 +169,9 @@ for address, size in (("127.0.0.1", 100), ("127.0.0.2", 1000)):
     assert {row["d_ip"] for row in watched.rows("connection.in")} == {"127.0.0.1", "127.0.0.2"}
 
 
-def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -> None:
+def test_a_cgroup_that_is_made_anew_is_seen_again(
+    watch: Watcher, group: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = group / "again"
     folder.mkdir()
     watched = watch("Network", extra="interval_ms = 100")
@@ -175,22 +179,23 @@ def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -
     code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'x' * 77, ('127.0.0.1', 9))"
     with watched():
         folder.rmdir()
-        time.sleep(0.3)
+        until("it to be missed", lambda: f"{folder} is gone" in caplog.text)
         folder.mkdir()
-        time.sleep(0.5)
+        until("it to be found", lambda: f"{folder} is another cgroup now, and is seen" in caplog.text)
         subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: cgroup.enter(folder))
     folder.rmdir()
     assert [row["value"] for row in watched.rows("volume.out")] == [77]
 
 
 def test_in_a_pid_namespace_it_says_what_it_cannot_tell(group: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text(
+    toml = (
+        f'[agent]\nsocket = "{tmp_path / "status.sock"}"\n'
         f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Network"\ncgroup = "{group.name}"\n'
         '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
     )
-    command: list[Any] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command += ["timeout", "--preserve-status", "2", sys.executable, "-m", "ingrain", "run", config]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert "run it in the host's (docker run --pid host, hostPID: true)" in run.stderr
-    assert run.returncode == 0, run.stderr
+    with agent(toml, tmp_path, before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")) as running:
+        outside = running.process.pid
+        (inside,) = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        os.kill(int(inside), signal.SIGTERM)
+        running.process.wait(60)  # it ends as what it became the parent of
+    assert "run it in the host's (docker run --pid host, hostPID: true)" in running.said
