@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,24 @@ Row = dict[str, Any]
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of the loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nobody uses now, and that the kernel gives to nobody who asks for just any."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(10_000, given))
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def refusing(kind: int = socket.SOCK_STREAM) -> Iterator[int]:
+    """A port of the loopback that is taken and refuses whatever is sent there, as one that nobody uses."""
+    with socket.socket(socket.AF_INET, kind) as held:
+        held.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_DGRAM:
+            held.connect(held.getsockname())  # it is given nothing but its own datagrams: udp(7)
+        port: int = held.getsockname()[1]
+        yield port
 
 
 def until(what: str, true: Callable[[], Any]) -> Any:

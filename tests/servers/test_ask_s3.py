@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ import boto3
 import pytest
 from bucket import settings, use
 from known import EVENTS, WHEN, batch, write
-from serving import Gateway, end, free_port, pipeline, versitygw
+from serving import Gateway, end, pipeline, refusing, versitygw
 
 from ingrain import cli
 from ingrain.query.bucket import Bucket
@@ -181,7 +180,8 @@ def test_an_object_that_is_taken_away_within_a_question_is_left_out_and_counted(
 
 
 def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"http://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
-    code, _, err = said(capsys, "ask", "top-talkers", "--archive", "s3://logs", "--endpoint-url", url)
+    with refusing() as port:
+        url = f"http://127.0.0.1:{port}"
+        code, _, err = said(capsys, "ask", "top-talkers", "--archive", "s3://logs", "--endpoint-url", url)
     assert code == 1
     assert "Could not connect" in err

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from bucket import objects, rows_of, settings, use
 from faulty import Faulty, faulty
-from serving import Gateway, batch_of, end, free_port, pipeline, until, versitygw
+from serving import Gateway, batch_of, end, free_port, pipeline, refusing, until, versitygw
 
 from ingrain.account import Station
 from ingrain.backends import backoff
@@ -37,6 +37,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use(monkeypatch, tmp_path)
     monkeypatch.setattr(backoff, "LEAST_S", 0.05)
     monkeypatch.setattr(backoff, "MOST_S", 0.2)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Where no server is."""
+    with refusing() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -205,8 +212,7 @@ def test_a_slow_server_holds_up_neither_the_pipeline_nor_its_end_and_has_all_in_
     assert spooled(tmp_path) == []
 
 
-def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: Path, nobody: str) -> None:
     with pipeline("S3", settings(nobody)) as made:
         sent = offer(made, 0, 400)
         assert end(made)
@@ -222,9 +228,8 @@ def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: P
 
 
 def test_a_full_spool_makes_room_by_its_oldest_objects_counted_to_the_last_record(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
     with pipeline("S3", settings(nobody, roll_mb=1, spool_max_mb=2)) as made:
         station = made.stations[-1]
         for hour in range(24):  # 160 KB each
@@ -248,8 +253,7 @@ def test_a_full_spool_makes_room_by_its_oldest_objects_counted_to_the_last_recor
     ]
 
 
-def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, tmp_path: Path, nobody: str) -> None:
     with pipeline("S3", settings(nobody, spool_max_mb=1000)) as made:
         for hour in range(15):
             noise(made, hour)
@@ -262,8 +266,9 @@ def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, t
         assert end(made)
 
 
-def test_what_waited_for_too_long_is_dropped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_what_waited_for_too_long_is_dropped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
+) -> None:
     with pipeline("S3", settings(nobody, spool_max_age_s=1)) as made:
         offer(made, 0, 40)
         flush(made)
@@ -287,12 +292,11 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_disk_costs_what_does_not_fit_counted_and_the_rest_arrives(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    port = free_port()
     with disk(tmp_path / "disk", "1m") as small:
         place = {"spool": str(small / "spool"), "spool_max_mb": 4096}
-        with pipeline("S3", settings(f"http://127.0.0.1:{port}", **place)) as made:
+        with pipeline("S3", settings(nobody, **place)) as made:
             station = made.stations[-1]
             for hour in range(12):  # 160 KB each, and 1 MB of room
                 noise(made, hour)
@@ -346,9 +350,8 @@ def test_a_spool_that_becomes_read_only_doubles_nothing_and_goes_on_when_it_is_m
 
 
 def test_a_folder_that_is_taken_away_costs_what_was_in_it_and_is_made_again(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
     folder = tmp_path / "state" / "spool" / "pipeline_test__S3"
     with pipeline("S3", settings(nobody)) as made:
         offer(made, 0, 400)
@@ -364,8 +367,7 @@ def test_a_folder_that_is_taken_away_costs_what_was_in_it_and_is_made_again(
     assert arrived(server) == sent
 
 
-def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path, nobody: str) -> None:
     folder = tmp_path / "spool"
     with pipeline("S3", settings(nobody, spool=str(folder))) as made:
         with pytest.raises(ValueError, match=r"the spool .*|needs a spool: .* in use"):

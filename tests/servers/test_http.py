@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from faulty import faulty
 from hostile import Answer, for_ever, hostile, told
-from serving import Receiver, batch_of, end, free_port, pipeline, receiver, until
+from serving import Receiver, batch_of, end, pipeline, receiver, refusing, until
 
 from ingrain.account import Station
 from ingrain.backends import backoff
@@ -116,9 +116,8 @@ def test_json_lines_have_what_the_archive_has(server: Receiver) -> None:
 
 
 def test_what_was_spooled_in_another_encoding_is_sent_as_what_it_is(server: Receiver, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}/"
     spool = str(tmp_path / "spool")
-    with pipeline("HTTP", settings(nobody, spool=spool)) as made:
+    with refusing() as port, pipeline("HTTP", settings(f"http://127.0.0.1:{port}/", spool=spool)) as made:
         offer(made, 0, 4)
         assert end(made)
     with pipeline("HTTP", settings(server, spool=spool, encoding="JSONL")) as made:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import OWN, Running, agent, ingrain
+from agents import OWN, agent, ingrain
+from serving import refusing, until
 
 from ingrain import report
 from ingrain.account import Account, ProbeAccount, Station
@@ -90,27 +91,20 @@ def test_where_no_agent_runs_that_is_said_and_is_not_healthy(tmp_path: Path) -> 
     assert "no agent answers at" in done.stderr
 
 
-def test_a_server_that_is_away_makes_the_agent_unhealthy_until_it_is_there(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-        server.close()
+def test_a_server_that_is_away_makes_the_agent_unhealthy(tmp_path: Path) -> None:
+    with refusing(socket.SOCK_DGRAM) as port:
         toml = OWN.format(socket=tmp_path / "status.sock")
         toml += f'[pipeline.out.config]\nbackend = "StatsD"\naddress = "127.0.0.1:{port}"\n'
+        away = f"pipeline out: StatsD: sending to 127.0.0.1:{port} failed: Connection refused"
         with agent(toml, tmp_path) as running:
-            running.wait_for("Connection refused")
-            code, told = wait_until_told(running, lambda told: bool(told["problems"]))
-    assert (code, told["healthy"]) == (1, False)
-    assert f"pipeline out: StatsD: sending to 127.0.0.1:{port} failed: Connection refused" in told["problems"]
-    assert any("records were lost within a minute" in problem for problem in told["problems"])
 
+            def told() -> tuple[int, dict[str, Any]] | None:
+                code, told = running.status()
+                lost = any("records were lost within a minute" in problem for problem in told["problems"])
+                return (code, told) if lost and away in told["problems"] else None
 
-def wait_until_told(running: Running, true: Callable[[dict[str, Any]], bool]) -> tuple[int, dict[str, Any]]:
-    deadline = time.monotonic() + 30
-    while True:
-        code, told = running.status()
-        if true(told) or time.monotonic() > deadline:
-            return code, told
+            code, document = until("both problems", told)
+    assert (code, document["healthy"]) == (1, False)
 
 
 def test_only_root_and_the_agents_own_user_are_told(open_folder: Path) -> None:
