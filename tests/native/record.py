@@ -10,7 +10,6 @@ import ctypes
 import importlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -147,7 +146,7 @@ def recorded(file: Path, *options: str, namespace: str = "") -> Iterator[None]:
             yield
             _seen(sender, file, b"the scene is over")
         finally:
-            dumpcap.send_signal(signal.SIGINT)
+            dumpcap.terminate()
             _out, told = dumpcap.communicate(timeout=_PATIENCE)
     if "/0 (pcap:0/dumpcap:0" not in told:
         raise OSError(f"dumpcap lost packets: {told}")
