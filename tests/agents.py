@@ -28,6 +28,13 @@ interval_s = 1
 """The probe that needs no rights; a pipeline `out` has to follow. With the socket's path."""
 
 
+PATIENT = (
+    "-c",
+    "from ingrain.containers import waiting; waiting.HOLD_S = 60.0; from ingrain.__main__ import main; main()",
+)
+"""An agent whose records wait long enough for the names of their containers also where the machine is busy."""
+
+
 @dataclass
 class Running:
     """An agent: its process, what it printed, what it said so far, and its account in the end."""

@@ -54,7 +54,7 @@ def resumption(stage: Stage) -> None:
     for port, version in ((4431, "-tls1_3"), (4431, "-tls1_2"), (4432, "-tls1_2")):
         client = f"openssl s_client -connect {FOUR}:{port} {version} -servername again.test"
         session = stage.folder / f"session-{port}{version}"
-        kept = f"for i in $(seq 200); do [ -s {session} ] && break; sleep 0.1; done"  # the ticket may come later
+        kept = f"for i in $(seq 600); do [ -s {session} ] && break; sleep 0.1; done"  # the ticket may come later
         for options in (f"-sess_out {session}", f"-sess_in {session}", f"-sess_in {session} -early_data {early}"):
             stage.run("sh", "-c", f"({kept}; sleep 0.2; echo Q) | {client} {options}")
 
@@ -94,13 +94,13 @@ def curl(stage: Stage) -> None:
         "", "--http1.1", "--tls-max 1.2", "--ciphers ECDHE-RSA-AES128-GCM-SHA256", "--no-alpn",
         "--tls-max 1.1 --ciphers ALL:@SECLEVEL=0",
     ):  # fmt: skip
-        stage.run("curl", "-sk", "-m", "5", *options.split(), "https://curl.test/")
+        stage.run("curl", "-sk", "-m", "60", *options.split(), "https://curl.test/")
     for browser in (
         "chrome99", "chrome110", "chrome120", "chrome131", "chrome136", "edge101", "firefox133", "firefox135",
         "safari153", "safari170", "safari180", "tor145",
     ):  # fmt: skip
         with contextlib.suppress(requests.exceptions.RequestException):
-            requests.get("https://curl.test/", impersonate=browser, verify=False, timeout=5)
+            requests.get("https://curl.test/", impersonate=browser, verify=False, timeout=60)
 
 
 def go(stage: Stage) -> None:
@@ -157,7 +157,7 @@ def python(stage: Stage) -> None:
         context.verify_mode = ssl.CERT_NONE
         for name in ("python.test", "b\u00fccher.test", None):
             with (
-                socket.create_connection((FOUR, 4431), timeout=10) as plain,
+                socket.create_connection((FOUR, 4431), timeout=60) as plain,
                 context.wrap_socket(plain, server_hostname=name) as secured,
             ):
                 secured.sendall(_GET)

@@ -65,7 +65,7 @@ def test_it_leaves_the_agent_the_capabilities_that_it_says_it_needs() -> None:
     assert set(setting("CapabilityBoundingSet")) == {*CAPABILITIES, "CAP_SYS_ADMIN"}  # it gives that up where it can
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)  # strace stops every thread twice a call
 def test_the_agent_makes_no_system_call_and_no_socket_that_it_forbids(
     start: Start, group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +84,7 @@ def test_the_agent_makes_no_system_call_and_no_socket_that_it_forbids(
     toml += '[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "localhost:9"\n'
     toml += '[pipeline.s3.config]\nbackend = "S3"\nbucket = "logs"\nendpoint_url = "http://localhost:9"\nroll_s = 1\n'
     one, other = Talker(start, "one"), Talker(start, "other")
-    with agent(toml, tmp_path, program=("-c", TRACED.format(str(trace)))) as running:
+    with agent(toml, tmp_path, program=("-c", TRACED.format(str(trace))), patience_s=200) as running:
         one("storm", count=10, to=other("bind", "u", family=4, proto="udp"))
         running.wait_for("EndpointConnectionError")
         assert running.status()[1]["account"]["probes"]
