@@ -182,6 +182,7 @@ class Outside:
         limits = {item.nodeid: item.stash[_limit] for item in session.items if kernel_of(item) == kernel}
         said = self._config.option
         options = [f"--tb={said.tbstyle}", *["-v"] * max(said.verbose, 0), *["--showlocals"] * said.showlocals]
+        options += ["--whole"] * self._config.getoption("whole", default=False)
         files = sorted({nodeid.partition("::")[0] for nodeid in limits})
         command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={TEST_S:.0f}", *options, *files]
         environment = {

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ def connections(tmp_path_factory: pytest.TempPathFactory) -> list[Connection]:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            until("openssl to listen", lambda port=port: accepts(port))
+            until("openssl to listen", partial(accepts, port))
             relay = Relay(port)
             for client in clients(relay.port):
                 run(client)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from agents import OWN, agent, ingrain
-from test_status import wait_until_told
+from serving import until
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIACANARYCANARYKEY",
@@ -33,7 +33,8 @@ def test_secrets_are_never_said_however_much_is_logged_and_whatever_fails(tmp_pa
     with agent(toml, tmp_path, env=environment) as running:
         running.wait_for("EndpointConnectionError")
         running.wait_for("uploading to http://127.0.0.1:9 failed: ConnectionRefusedError")
-        _, told = wait_until_told(running, lambda told: bool(told["problems"]))
+        until("the failures to be told", lambda: running.status()[1]["problems"])
+        told = running.status()[1]
         people = ingrain("status", "--socket", running.socket).stdout
         mistake = toml.replace("bucket", f'aws_secret_access_key = "{SECRETS["AWS_SECRET_ACCESS_KEY"]}"\nbucket')
         running.reload(mistake, "the configuration is refused")
