@@ -53,7 +53,7 @@ def pages() -> dict[str, str]:
 
 
 def _with(page: str, text: str, name: str, part: str) -> str:
-    marked = re.compile(rf"(<!-- {name}: [^\n]* -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+    marked = re.compile(rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if len(marked.findall(text)) != 1:
         raise ValueError(f"{page} has no part <!-- {name}: ... --> ... <!-- end {name} -->")
-    return marked.sub(lambda found: f"{found[1]}{part}{found[2]}", text)
+    return marked.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
