@@ -17,7 +17,8 @@ from ingrain.registry import find_class
 _FAMILY = 4
 """More measurements than this whose names differ only in the last part stand as one, `ingrain.events.*`."""
 
-_CHOSEN_BY_OTHERS = "names and tags are those that clients, queries or the configuration give"
+_SENT = "as clients send them"
+_CONFIGURED = "as configured"
 
 
 def probes() -> str:
@@ -25,8 +26,9 @@ def probes() -> str:
     rows = ["| probe | measurements | tags of its own |", "|---|---|---|"]
     for kind, place in (GRAINS | OWN).items():
         measurements: Sequence[Measurement] = find_class(place).measurements
-        own = _own_tags(measurements) or ("" if measurements and kind in GRAINS else _CHOSEN_BY_OTHERS)
-        rows.append(f"| `{kind}` | {', '.join(_named(measurements))} | {own} |")
+        named = ", ".join(_named(measurements)) or _CONFIGURED
+        own = _own_tags(measurements) or (_SENT if any(one.named_by for one in measurements) else "")
+        rows.append(f"| `{kind}` | {named} | {own if measurements else _CONFIGURED} |")
     return "\n".join(rows)
 
 

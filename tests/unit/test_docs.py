@@ -16,6 +16,7 @@ from ingrain import config
 from ingrain.backends import BACKENDS
 from ingrain.config.model import AgentConfig, LogConfig
 from ingrain.grains import GRAINS, OWN
+from ingrain.onefile import tree
 from ingrain.registry import find_class
 from ingrain.steps import STEPS
 
@@ -35,7 +36,8 @@ def anchors(page: Path) -> set[str]:
     """As GitHub makes them of titles."""
     titles = re.findall(r"^#+ (.*)$", _CODE.sub("", page.read_text()), re.MULTILINE)
     plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title) for title in titles)
-    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in plain}
+    made = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in plain]
+    return {f"{one}-{before}" if (before := made[:at].count(one)) else one for at, one in enumerate(made)}
 
 
 @pytest.mark.parametrize("page", pages())
@@ -127,6 +129,11 @@ def test_every_configuration_on_a_page_loads(page: Path, tmp_path: Path) -> None
         file = tmp_path / f"{number}.toml"
         file.write_text(completed(excerpt))
         config.load(file)
+
+
+def test_the_page_on_installing_says_whether_the_one_file_can_ask_archives() -> None:
+    page = " ".join((ROOT / "docs/install.md").read_text().split())
+    assert ("DuckDB, which the one file does not contain" in page) == ("duckdb" not in tree.versions())
 
 
 @pytest.mark.parametrize("place", [*GRAINS.values(), *OWN.values(), *STEPS.values(), *BACKENDS.values()])
