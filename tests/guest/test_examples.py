@@ -43,8 +43,8 @@ def test_files_are_in_the_archive_and_who_accessed_one_is_answered_from_it(tmp_p
     assert sum(row["value"] for row in written) == 10_000
     (station,) = running.account["pipelines"]["archive"]
     assert station["received"] == station["delivered"] > 0
-    asked = [sys.executable, "-m", "ingrain", "ask", "who-accessed", watched / "one", "--config", running.file]
-    done = subprocess.run([*asked, "--format", "json"], capture_output=True, text=True, check=True)
+    asked = ["ask", "who-accessed", str(watched / "one"), "--config", str(running.file), "--format", "json"]
+    done = subprocess.run([sys.executable, "-m", "ingrain", *asked], capture_output=True, text=True, check=True)
     answer = [json.loads(line) for line in done.stdout.splitlines()]
     assert {"open", "write"} <= {row["action"] for row in answer}
     assert sum(row["bytes"] for row in answer if row["action"] == "write") == 10_000
