@@ -100,6 +100,9 @@ test-dist: dist ## run it on bare systems, from Debian 11 and Ubuntu 20.04 on
 	tests/servers/install.sh
 	$(BIN)/pytest -m dist
 
+docs: $(BIN)/ingrain ## write the parts of README.md and docs/ that are made from the code
+	PYTHONPATH=docs $(BIN)/python -m reference
+
 dashboards: $(BIN)/ingrain ## write the dashboards, monitors and mapping below config/ anew
 	PYTHONPATH=config $(BIN)/python -m dashboards
 
@@ -114,4 +117,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	@touch $@
 
 .PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing wheel \
-	pictures dist dashboards clean
+	pictures dist docs dashboards clean

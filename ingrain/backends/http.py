@@ -1,4 +1,4 @@
-"""HTTP: objects to a server by POST, a request each, as ingraind does it.
+"""HTTP: one POST per object to a server, as ingraind does it, by way of a spool on disk.
 
 In: any batch. What is sent waits in a spool until the server has said 2xx (`ingrain.backends.spooled`). Each request
 has the object's name as its Idempotency-Key, so that a server can tell what it has already, when an answer got lost.
@@ -76,12 +76,15 @@ def is_file(path: str) -> None:
 
 
 class HTTPSettings(SpoolSettings, frozen=True, kw_only=True):
-    """uri: what takes the bodies. headers: sent with each. In both, `${NAME}` is what the environment has under NAME.
+    """The server, and what it is sent. A body has at most roll_mb MiB, 1 by default as many servers allow no more.
 
-    encoding: JSON, an array in ingraind's layout; JSONL, a line a record, as in the archive. ca_file: PEM, who may have
-    signed the server's certificate; those that the system knows when it is missing. timeout_s: for a whole exchange,
-    once connected. threads: ingraind's word for concurrency. parallel_chunk_size: of ingraind, without a meaning here.
-    A body has at most roll_mb MiB, 1 as many servers have it, and what comes in waits for 10 s.
+    uri: where bodies are posted; `${NAME}` is replaced by the environment variable
+    headers: sent with each request; `${NAME}` in a value is replaced likewise
+    encoding: `JSON`, an array in ingraind's layout, or `JSONL`, one line per record, as in the archive
+    ca_file: PEM file of the certificate authorities to trust; by default the system's
+    timeout_s: the most seconds for a whole exchange, once connected
+    threads: ingraind's name for `concurrency`
+    parallel_chunk_size: accepted for ingraind's files, without effect
     """
 
     uri: Annotated[str, msgspec.Meta(extra={"check": is_uri, "shown": without_query})]

@@ -50,9 +50,10 @@ Format = Literal["parquet", "jsonl"]
 
 
 class ObjectSettings(Settings, frozen=True):
-    """An object is complete when it has roll_mb MiB, or when its first record has waited for roll_s seconds.
+    """When an object is complete. The defaults give readers fresh data: at most one file a minute and measurement.
 
-    The defaults give readers fresh data, a file a minute and measurement at the most.
+    roll_mb: an object is complete at this size in MiB
+    roll_s: or when its first record has waited for so many seconds
     """
 
     roll_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64

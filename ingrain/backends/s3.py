@@ -1,8 +1,9 @@
-"""S3: objects to a bucket through boto3, in the layout of `ingrain.backends.layout` below a prefix.
+"""S3: Parquet or JSON lines to a bucket, by way of a spool on disk.
 
-In: any batch. What is sent waits in a spool until S3 has it (`ingrain.backends.spooled`). Credentials, their renewal,
-redirects and everything else that boto3 does by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to it; no
-secret stands in the settings. Only this module imports boto3, when a pipeline starts: it takes 30 MB of memory.
+In: any batch. Out: objects in the layout of `ingrain.backends.layout` below a prefix, sent through boto3. What is sent
+waits in a spool until S3 has it (`ingrain.backends.spooled`). Credentials, their renewal, redirects and everything
+else that boto3 does by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to it; no secret stands in the
+settings. Only this module imports boto3, when a pipeline starts: it takes 30 MB of memory.
 """
 
 from __future__ import annotations
@@ -76,9 +77,13 @@ def is_prefix(prefix: str) -> None:
 
 
 class S3Settings(SpoolSettings, frozen=True):
-    """bucket: AWS_S3_BUCKET of the environment when it is missing; what stands in the file wins.
+    """The bucket. Credentials are never in the file: boto3 finds them.
 
-    region, endpoint_url: as boto3 finds them when they are missing. prefix: stands before every key, with a slash.
+    bucket: by default AWS_S3_BUCKET of the environment
+    region: by default as boto3 finds it
+    endpoint_url: of a server other than AWS; by default as boto3 finds it
+    prefix: put before every key, with a slash
+    format: `parquet` (zstd), or `jsonl`, gzipped JSON lines
     """
 
     bucket: Annotated[str | None, msgspec.Meta(extra={"check": is_bucket})] = None

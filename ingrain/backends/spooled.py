@@ -41,11 +41,13 @@ def is_folder(path: str) -> None:
 
 
 class SpoolSettings(ObjectSettings, frozen=True):
-    """spool: the folder, the pipeline's own; in the service's state folder, named as the pipeline, when it is missing.
+    """Where finished objects wait for the server, how many, and for how long.
 
-    spool_max_mb: MiB of finished objects in it; a tenth of the file system, and 4096 at the most, when it is missing.
-    Where it is full, the oldest make room. spool_max_age_s: what is older is dropped; a week, after which few can
-    still use it. concurrency: objects sent at a time.
+    spool: the folder, used by this pipeline alone; by default `spool/PIPELINE` in the service's state folder
+    spool_max_mb: the most MiB of finished objects in it; by default a tenth of the file system, at most 4096. Of a full
+        spool the oldest objects are dropped
+    spool_max_age_s: objects that have waited for longer are dropped; by default a week
+    concurrency: objects sent at the same time
     """
 
     spool: Annotated[str | None, msgspec.Meta(extra={"check": is_folder})] = None

@@ -1,6 +1,6 @@
-"""StatsD: each batch becomes lines, a line a series, many lines a datagram, over UDP or a Unix datagram socket.
+"""StatsD: counters and gauges, plain or with DogStatsD tags, over UDP or a Unix datagram socket.
 
-In: any batch. Out: counters and gauges, plain or with DogStatsD tags, as `ingrain.backends.series` says. A series is
+In: any batch. Out: a line per series, many lines in a datagram, as `ingrain.backends.series` says. A series is
 sent whole or not at all: its records are delivered when the socket took the datagram, else lost.
 """
 
@@ -54,13 +54,14 @@ def is_prefix(prefix: str) -> None:
 
 
 class StatsDSettings(Settings, frozen=True):
-    """`address`: "HOST:PORT", "[IPV6]:PORT" or "unix:///PATH".
+    """Where metrics are sent, and how.
 
-    Without it STATSD_HOST and STATSD_PORT of the environment say where, and without those 127.0.0.1:8125 it is; what
-    stands in the file wins. use_tags: DogStatsD tags; without, the tags' values become part of the name. prefix: stands
-    before every name, with a dot. datagram_bytes: how long a datagram may be; 1432 over UDP and 8192 on a Unix socket
-    by default. max_series: so many are told apart, what is beyond goes under one; the default is more than anybody
-    looks at.
+    address: `HOST:PORT`, `[IPV6]:PORT` or `unix:///PATH`; by default STATSD_HOST and STATSD_PORT of the environment,
+        else 127.0.0.1:8125
+    use_tags: send DogStatsD tags; otherwise tag values become part of the metric's name
+    prefix: put before every name, with a dot
+    datagram_bytes: the most bytes in a datagram; by default 1432 over UDP and 8192 on a Unix socket
+    max_series: the most series kept apart; everything beyond goes into one series, `overflow`
     """
 
     address: Annotated[str | None, msgspec.Meta(extra={"check": is_address})] = None

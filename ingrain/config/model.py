@@ -40,7 +40,11 @@ class PipelineConfig:
 
 
 class LogConfig(Settings, frozen=True):
-    """`[log]`: EnvLogger writes to stderr, Syslog to the host's syslog; nothing below `log_level` is written."""
+    """`[log]`.
+
+    type: `EnvLogger` writes to stderr, `Syslog` to /dev/log
+    log_level: nothing below it is written; `TRACE` is the same as `DEBUG`
+    """
 
     type: Literal["EnvLogger", "Syslog"] = "EnvLogger"
     log_level: Literal["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] = "INFO"
@@ -49,9 +53,9 @@ class LogConfig(Settings, frozen=True):
 class AgentConfig(Settings, frozen=True):
     """`[agent]`.
 
-    socket: where `ingrain status` asks; of several agents on one host each has its own. loader: which object of a probe
-    is loaded, where the probe does not say. memory_limit: the most that the agent may have resident, like 150M; what it
-    could not keep within that is refused at the doors of the pipelines, and counted.
+    socket: Unix socket for `ingrain status` and `ingrain top`; several agents on one host need one each
+    loader: which object of a probe is loaded: `core`, `bcc`, or `auto`: `core` if the kernel has BTF, else `bcc`
+    memory_limit: the most resident memory, for example `150M`; pipelines refuse and count what would exceed it
     """
 
     socket: Annotated[str, msgspec.Meta(extra={"check": is_socket})] = SOCKET

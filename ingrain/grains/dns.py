@@ -1,4 +1,4 @@
-"""DNS: what was asked and what was answered, over UDP and TCP, multicast too, on any port.
+"""DNS: queries and answers over UDP and TCP, multicast DNS included, on any port.
 
 In: `struct packet` with a DNS message or a segment of a TCP stream of them, for each that probes/dns.bpf.c takes for
 one. Out: `dns.query`, `dns.answer`.
@@ -26,23 +26,31 @@ from ingrain.wire.stream import Streams
 ANSWERS = pa.list_(pa.struct([("name", TEXT), ("type", TEXT), ("data", TEXT), ("ttl", pa.uint32())]))
 
 _QUESTION = (
-    Column("q_name", TEXT, "name that is asked for: case as on the wire, no dot at the end, the root as `.`"),
-    Column("q_type", TEXT, "type that is asked for, e.g. AAAA"),
+    Column("q_name", TEXT, "queried name, case as on the wire, without the final dot; the root is `.`"),
+    Column("q_type", TEXT, "queried type, e.g. AAAA"),
 )
 _ANSWER = (
     Column("rcode", TEXT, "response code, e.g. NXDOMAIN"),
-    Column("truncated", pa.bool_(), "the sender left out what did not fit (TC): what follows is the same over TCP"),
-    Column("query_seen", pa.bool_(), "the query was seen, too"),
+    Column("truncated", pa.bool_(), "the TC bit: the server left out what did not fit"),
+    Column("query_seen", pa.bool_(), "the query was seen too"),
     Column(
-        "answers", ANSWERS, "the answer section: each record's name, type, address, target or text, and ttl in seconds"
+        "answers",
+        ANSWERS,
+        "answer section: name, type, data (address, target or text) and TTL in seconds of each record",
     ),
 )
 _VALUE = Column("value", pa.int64(), "1 for each event")
-_LATENCY = Column("latency_ns", pa.int64(), "nanoseconds from the query, sent or received, to this; 0 if not seen")
+_LATENCY = Column(
+    "latency_ns",
+    pa.int64(),
+    "nanoseconds from the query to this answer, as seen on this host; 0 if the query was not seen",
+)
 
 MEASUREMENTS = (
-    Measurement("dns.query", "a name was asked for", (*COMMON, *_QUESTION)),
-    Measurement("dns.answer", "a query was answered", (*COMMON, *_QUESTION, *_ANSWER), values=(_VALUE, _LATENCY)),
+    Measurement("dns.query", "a DNS query was sent or received", (*COMMON, *_QUESTION)),
+    Measurement(
+        "dns.answer", "a DNS answer was sent or received", (*COMMON, *_QUESTION, *_ANSWER), values=(_VALUE, _LATENCY)
+    ),
 )
 _ADDRESSES = frozenset({"A", "AAAA"})
 _PREFIX = 2  # bytes of a message's length over TCP: RFC 1035 4.2.2

@@ -1,4 +1,4 @@
-"""TLS: what clients offer and what servers choose, TLS 1.0 to 1.3, over TCP and QUIC, on any port.
+"""TLS: ClientHellos and ServerHellos of TLS 1.0 to 1.3, over TCP and QUIC, on any port.
 
 In: `struct packet` with a hello, a segment of one, or a QUIC Initial packet, for each that probes/tls.bpf.c takes for
 one. Out: `tls.handshake.clienthello`, `tls.handshake.serverhello`.
@@ -26,33 +26,35 @@ if TYPE_CHECKING:
     from ingrain.wire.quic import Quic
 
 _OFFER = (
-    Column("sni", TEXT, "host name that the client wants; null where it names none; with ech not the true one"),
-    Column("alpn", TEXTS, "application protocols that it offers, in its order; null where it offers none"),
-    Column("client_version", TEXT, "highest version that it offers, e.g. TLS 1.3"),
-    Column("ciphersuites", TEXTS, "cipher suites that it offers, in its order, by their IANA names"),
-    Column("groups", TEXTS, "groups for the key exchange, likewise; null where it offers none"),
+    Column("sni", TEXT, "requested host name (SNI); null if none was sent; with ech the outer, public name"),
+    Column("alpn", TEXTS, "application protocols offered, in the client's order; null if none"),
+    Column("client_version", TEXT, "highest version offered, e.g. TLS 1.3"),
+    Column("ciphersuites", TEXTS, "cipher suites offered, in the client's order, by IANA name"),
+    Column("groups", TEXTS, "key exchange groups offered, likewise; null if none"),
     Column("ja3", TEXT, "JA3 fingerprint of the client"),
     Column("ja4", TEXT, "JA4 fingerprint of the client"),
-    Column("ech", pa.bool_(), "the true hello is encrypted in this one (RFC 9849), or the client pretends so"),
-    Column("encrypted_dns", TEXT, "dot, doq or doh, where the connection is for look-ups; else null"),
+    Column("ech", pa.bool_(), "carries an encrypted ClientHello (RFC 9849), or GREASE that looks like one"),
+    Column("encrypted_dns", TEXT, "dot, doq or doh if the connection is for DNS; else null"),
     Column(
         "sni_matches_dns",
         pa.bool_(),
-        "the process looked this name up before, and this address was the answer; null without a name or a DNS probe, "
-        "and in what a server received",
+        "whether the process looked this name up before and got this address; null without an SNI or a DNS probe, and "
+        "on the server side",
     ),
 )
 _CHOICE = (
-    Column("tls_version", TEXT, "version that the server chose, e.g. TLS 1.3"),
-    Column("ciphersuite", TEXT, "cipher suite that it chose, by its IANA name"),
+    Column("tls_version", TEXT, "version chosen by the server, e.g. TLS 1.3"),
+    Column("ciphersuite", TEXT, "cipher suite chosen by the server, by IANA name"),
     Column("ja3s", TEXT, "JA3S fingerprint of the server"),
-    Column("retry", pa.bool_(), "it is a HelloRetryRequest: the server wants another key share"),
+    Column("retry", pa.bool_(), "a HelloRetryRequest: the server asks for another key share"),
 )
 
 MEASUREMENTS = (
-    Measurement("tls.handshake.clienthello", "a client began a TLS handshake", (*COMMON, *_OFFER)),
+    Measurement("tls.handshake.clienthello", "a client started a TLS handshake", (*COMMON, *_OFFER)),
     Measurement(
-        "tls.handshake.serverhello", "a server answered it, or asked for another key share", (*COMMON, *_CHOICE)
+        "tls.handshake.serverhello",
+        "a server answered a ClientHello, or asked for another key share",
+        (*COMMON, *_CHOICE),
     ),
 )
 

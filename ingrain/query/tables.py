@@ -63,7 +63,7 @@ def page(chosen: Sequence[Measurement], location: str = "") -> str:
             "timestamp": "when, UTC, in nanoseconds",
             one.named_by: "the record's own name; tags that others named are columns, too",
         }
-        parts += [f"| `{field.name}` | {_plain(field.type)} | {about[field.name]} |" for field in one.schema]
+        parts += [f"| `{field.name}` | {plain(field.type)} | {about[field.name]} |" for field in one.schema]
         parts.append("")
     return "\n".join(parts)
 
@@ -139,12 +139,12 @@ def _type(kind: pa.DataType, dialect: int) -> str:
     return f"Nullable({name})" if dialect == _CLICKHOUSE else name
 
 
-def _plain(kind: pa.DataType) -> str:
+def plain(kind: pa.DataType) -> str:
     """A type as the page has it."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_list(kind):
-        return f"list of {_plain(kind.value_type)}"
+        return f"list of {plain(kind.value_type)}"
     if pa.types.is_struct(kind):
-        return f"({', '.join(f'{one.name} {_plain(one.type)}' for one in kind)})"
+        return f"({', '.join(f'{one.name} {plain(one.type)}' for one in kind)})"
     return "timestamp" if pa.types.is_timestamp(kind) else str(kind)

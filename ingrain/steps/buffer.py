@@ -1,4 +1,4 @@
-"""Buffer: collect for an interval, then pass on one record a measurement and tag set.
+"""Buffer: sum up records over an interval, into one per measurement and tag set.
 
 In: any batch; out, at the end of the interval: for each set of tags the sum of its values (of a gauge, the last) and
 the timestamp of its first record; where they are asked for, percentiles. Memory is bounded: rows are summed up as they
@@ -38,11 +38,13 @@ _DEFAULT_MS = 10_000  # ingraind's
 
 
 class BufferSettings(Settings, frozen=True):
-    """`interval_s` in seconds, or `interval_ms` in milliseconds, up to a day; without both it is ten seconds.
+    """For how long records are collected, and what is made of them.
 
-    max_records: tag sets held; where there are more they leave before the interval ends. enable_histograms: percentiles
-    25, 50, 75, 90, 95 and 99 of the values, too, as measurements of their own (`volume.out_95`). Off by default, other
-    than in ingraind: they make seven records of one.
+    interval_s: seconds; ten if neither interval is set
+    interval_ms: the same in milliseconds; only one of the two may be set
+    max_records: the most sums held; with more, all are passed on before the interval ends
+    enable_histograms: also pass on percentiles 25, 50, 75, 90, 95 and 99, as measurements of their own
+        (`volume.out_95`); off by default, unlike in ingraind, as they make seven records out of one
     """
 
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=_DAY_S)] | None = None

@@ -1,4 +1,4 @@
-"""Container: ingraind's names for whose container a record is of. In: any batch; out: the same rows with more tags.
+"""Container: add container tags under ingraind's names. In: any batch; out: the same rows with more tags.
 
 Every record has its container already, from its cgroup: what this adds is `container_id`, `container`, `pod` and
 `namespace` under the names that ingraind gives them. Nothing is asked of any engine here.
@@ -31,10 +31,10 @@ _OF: dict[str | None, dict[str, tuple[str, ...]]] = {
 
 
 class ContainerSettings(Settings, frozen=True):
-    """`system`: whose names there are to be beside `docker_id`, the container's id, which is added in any case.
+    """Which names are added; all are `TEXT`, and null for records of no such container.
 
-    Kubernetes: `kubernetes_namespace` and `kubernetes_pod_name`. Docker: `docker_name`, of containers that are in no
-    pod, whatever their engine is. All are `TEXT`, and null for records of no such container.
+    system: names to add to `docker_id`, the container's id: `kubernetes_namespace` and `kubernetes_pod_name`, or
+        `docker_name` for containers outside of pods, whatever their engine
     """
 
     system: Literal["Docker", "Kubernetes"] | None = None

@@ -1,4 +1,4 @@
-"""Exec: run a command for records of which conditions hold. In: any batch; out: the same batch, at once.
+"""Exec: run a command for records that meet conditions. In: any batch; out: the same batch, at once.
 
 Conditions are tried on a column's distinct values. There is no shell: each `{ tag }` of the command becomes a part of
 one argument, whatever the value is. How often, how many at a time and for how long is bounded; each outcome is counted.
@@ -44,17 +44,24 @@ _SAID = {
 
 
 class Condition(Settings, frozen=True):
-    """`regex` (RE2) is found anywhere in the value of the tag `key`; in a list, in one of its items."""
+    """What has to hold of a record.
+
+    key: the tag
+    regex: found anywhere in its value, or, if that is a list, in one of its items (RE2 syntax)
+    """
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
     regex: Annotated[str, msgspec.Meta(extra={"check": re2})]
 
 
 class ExecSettings(Settings, frozen=True):
-    """`command`: the program and its arguments, with `{ tag }` where a tag's value goes. `only_if`: all must hold.
+    """The command and its bounds. What exceeds them is counted and not run later: by then a process id may be reused.
 
-    max_per_s: commands started within a second. max_running: at a time. timeout_s: seconds that each may take. What is
-    beyond is not run later, but not at all, and counted: a process id may be another's by then.
+    command: the program and its arguments; `{ tag }` is replaced by the tag's value
+    only_if: conditions, all of which must hold; by default the command runs for every record
+    max_per_s: the most commands started per second
+    max_running: the most commands that run at the same time
+    timeout_s: seconds that a command may take before it is ended
     """
 
     command: Annotated[list[str], msgspec.Meta(min_length=1, extra={"check": is_command})]

@@ -1,4 +1,4 @@
-"""AddSystemDetails: tell which host a record is of. In: any batch; out: the same rows, with tags `host` and `kernel`.
+"""AddSystemDetails: add the tags `host` and `kernel`. In: any batch; out: the same rows with these tags.
 
 Both are constants: a dictionary of one value each, whatever the number of rows.
 """
@@ -24,7 +24,7 @@ TAGS = frozenset({"host", "kernel"})
 
 
 class AddSystemDetailsSettings(Settings, frozen=True):
-    """There are none."""
+    """It has no settings."""
 
 
 class AddSystemDetails(Step):

@@ -12,7 +12,10 @@ from ingrain.tags import canonical
 
 
 class WhitelistSettings(Settings, frozen=True):
-    """`allow`: the tags to keep."""
+    """Which tags are kept.
+
+    allow: the tags to keep
+    """
 
     allow: list[str]
 

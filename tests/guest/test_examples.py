@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def heard(exporter: Exporter) -> set[str]:
     return {name for name, _, _ in exporter.samples()}
 
 
-def test_files_are_in_the_archive(tmp_path: Path) -> None:
+def test_files_are_in_the_archive_and_who_accessed_one_is_answered_from_it(tmp_path: Path) -> None:
     watched = tmp_path / "watched"
     watched.mkdir()
     with agent(toml("files.toml", tmp_path), tmp_path, patience_s=PATIENCE_S) as running:
@@ -42,6 +43,11 @@ def test_files_are_in_the_archive(tmp_path: Path) -> None:
     assert sum(row["value"] for row in written) == 10_000
     (station,) = running.account["pipelines"]["archive"]
     assert station["received"] == station["delivered"] > 0
+    asked = ["ask", "who-accessed", str(watched / "one"), "--config", str(running.file), "--format", "json"]
+    done = subprocess.run([sys.executable, "-m", "ingrain", *asked], capture_output=True, text=True, check=True)
+    answer = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"open", "write"} <= {row["action"] for row in answer}
+    assert sum(row["bytes"] for row in answer if row["action"] == "write") == 10_000
 
 
 def test_all_probes_at_once_are_heard_by_statsd_and_are_in_the_bucket(
