@@ -1,6 +1,7 @@
 """The account: how many events and records each station of the data took in, passed on, refused and lost.
 
 Each number has one thread that writes it, so counting costs an addition; readers see it as it was at some moment.
+`refused` alone is written by all threads that offer records, under a lock of their pipeline.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ class Station:
         """As it is at this moment, with these gauges too."""
         return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges, failing=self.failing.copy())
 
-    def bury(self) -> int:
-        """Who worked there has died: what it held in memory is lost. So many records."""
-        held = self.in_flight
+    def end(self, why: str) -> int:
+        """Whoever worked there is gone, and what it held in memory is lost. Returns the number of records."""
+        held = max(0, self.in_flight - self.spooled)
         self.lost += held
         if held:
-            self.detail["died with it"] += held
+            self.detail[why] += held
         return held
 
     def abandon(self, waiting: int) -> None:

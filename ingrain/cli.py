@@ -14,12 +14,13 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ingrain import __version__, config, report
+from ingrain import __version__, config, report, signals
 from ingrain.account import Account
 from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
+from ingrain.pipeline import PipelineError
 from ingrain.query import arguments as asking
 from ingrain.query.errors import QueryError, UsageError
 from ingrain.service import Service
@@ -155,6 +156,8 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
     _warn(options.file, loaded)
+    for problem in loaded.lacking():  # it may be for another host
+        print(f"{options.file}:{problem} (warning: here `run` would refuse the file for this)", file=sys.stderr)
     print(config.describe(loaded))
     return 0
 
@@ -180,7 +183,7 @@ def _run(options: argparse.Namespace) -> int:
     except AgentError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # a setting that the environment should have given
+    except PipelineError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
     return _tell(account, options.account)
@@ -202,11 +205,12 @@ def _replay(options: argparse.Namespace) -> int:
     _warn(options.file, loaded)
     try:
         with Capture(options.capture) as capture:
+            signals.hold()  # from here on they end it in order; until here there is nothing to be ended
             account, broken = Replay(loaded).run(capture)
     except (AgentError, CaptureError) as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # as above
+    except PipelineError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
     written = _tell(account, options.account)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ingrain.account import ProbeAccount
+from ingrain.attempt import attempt
 from ingrain.batch import Batch
 from ingrain.containers import NAMES, Waiting
 from ingrain.grains.common import NetworkSettings, ProbeSettings
@@ -166,11 +167,7 @@ class Probe:
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
         self.grain.seen_until = self.buffers.begun
-        try:
-            self._poll()
-        except BaseException:
-            self._account.failed_polls += 1
-            raise
+        self._poll()
 
     def release(self) -> None:
         """Offer the records that waited for the name of their container, and need not any more."""
@@ -178,20 +175,23 @@ class Probe:
             self._give_all(self._waiting.release())
 
     def finish(self) -> None:
-        """Offer all that waits: no more records will come."""
-        self.grain.finish()
-        try:
-            self._poll()
-        except Exception:
-            self._account.failed_polls += 1
-            log.exception("probe %s: what was left of it could not be told", self.name)
+        """Offer all that waits: no more records will come. What goes wrong is logged, and keeps nobody else."""
+        attempt(f"completing what probe {self.name} has begun", self.grain.finish)
+        attempt(f"the last reading of probe {self.name}", self._poll)
+        attempt(f"releasing what waits in probe {self.name}", self._release_all)
+
+    def _release_all(self) -> None:
         if self._waiting and self.grain.containers:
             self.grain.containers.wait(LAST_WAIT_S)
             self._give_all(self._waiting.release_all())
 
     def _poll(self) -> None:
-        for batch in self.grain.poll():
-            self._offer(batch)
+        try:
+            for batch in self.grain.poll():
+                self._offer(batch)
+        except BaseException:
+            self._account.failed_polls += 1
+            raise
 
     def _offer(self, *batches: Batch) -> None:
         """Batches of which the last was made just now."""

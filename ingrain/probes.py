@@ -16,6 +16,7 @@ from typing import Any
 
 from ingrain import tracing
 from ingrain.account import ProbeAccount, together
+from ingrain.attempt import attempt
 from ingrain.config import ProbeConfig
 from ingrain.containers import Containers
 from ingrain.grains import GRAINS, OLDER
@@ -105,15 +106,15 @@ class Probes:
     def stop(self) -> bool:
         """Detach and read what is left; false where that cannot be, because the thread that reads hangs."""
         for probe in self.at_work:
-            probe.program.detach()
+            attempt(f"detaching probe {probe.name}", probe.program.detach)
         if self._owners:
-            self._owners.detach()
+            attempt("detaching the program that notes owners", self._owners.detach)
         read = self._reader.stop()
         if read:
             for probe in self.at_work:
                 probe.finish()
         if self.containers:
-            self.containers.stop()
+            attempt("ending the look-out for containers", self.containers.stop)
         return read
 
     def close(self) -> None:

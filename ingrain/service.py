@@ -20,6 +20,7 @@ from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.health import Health
 from ingrain.live.feed import Feed, beside
 from ingrain.notify import ServiceManager
+from ingrain.pipeline import PipelineError
 from ingrain.signals import ENDING, RELOADING
 from ingrain.status import Status, StatusServer
 
@@ -52,28 +53,23 @@ class Service:
         self._problems: list[str] = []
 
     def run(self) -> Account:
-        """Run until SIGINT or SIGTERM; what became of everything. Raises what `Agent.start` does."""
+        """Run until SIGINT or SIGTERM; what became of everything.
+
+        Raises what `Agent.start` does. Whatever else goes wrong, what is in the pipelines is delivered.
+        """
         if privileges.withheld():
             log.warning(
                 "CAP_SYS_ADMIN is kept: kernel.perf_event_paranoid is above 2, where this kernel lets nobody else open "
                 "perf buffers; sysctl kernel.perf_event_paranoid=2 lets the agent do without it"
             )
         self._agent.start()
-        self._look()
-        self._serve()
-        self._manager.ready()
-        log.info("running; SIGINT or SIGTERM ends it, SIGHUP reads %s again", self._file)
-        watched_s = self._manager.watchdog_s
-        pause = LOOK_S if watched_s is None else min(LOOK_S, watched_s / 3)
-        while (told := signal.sigtimedwait((*ENDING, RELOADING), pause)) is None or told.si_signo == RELOADING:
-            if told:
-                self._manager.reloading()
-                self._reload()
-                self._manager.ready()
-            self._look()
-        self._manager.stopping()
-        self._hush()
-        return self._agent.stop()
+        try:
+            self._work()
+            self._manager.stopping()
+            self._hush()
+        finally:
+            account = self._agent.stop()
+        return account
 
     def status(self) -> Status:
         """How the agent is; any thread may ask."""
@@ -87,9 +83,33 @@ class Service:
             self._agent.account(),
         )
 
+    def _work(self) -> None:
+        """Do what is due, until a signal ends it."""
+        self._look()
+        self._serve()
+        self._manager.ready()
+        log.info("running; SIGINT or SIGTERM ends it, SIGHUP reads %s again", self._file)
+        watched_s = self._manager.watchdog_s
+        pause = LOOK_S if watched_s is None else min(LOOK_S, watched_s / 3)
+        while (told := signal.sigtimedwait((*ENDING, RELOADING), pause)) is None or told.si_signo == RELOADING:
+            if told:
+                self._manager.reloading()
+                self._reload()
+                self._manager.ready()
+            self._look()
+
     def _look(self) -> None:
-        """What is due every second."""
+        """Do what is due every second. What fails is tried again; if it keeps failing, the watchdog helps."""
         self._looked = time.time()
+        try:
+            self._tend()
+        except Exception as error:  # a reload looks, too: it must not end halfway for this
+            problems = [f"the agent cannot look after itself: {error!r}"]
+            if self._problems != problems:
+                log.exception("the agent cannot look after itself; it is tried every second, and not logged again")
+            self._problems, self._due = problems, 0.0
+
+    def _tend(self) -> None:
         self._agent.mend()
         self._show()
         if time.monotonic() >= self._due:
@@ -108,7 +128,7 @@ class Service:
             for warning in loaded.warnings:
                 log.warning("%s:%s", self._file, warning)
             self._agent.reload(loaded, self._look)
-        except (ConfigError, ValueError, TimeoutError) as error:
+        except (ConfigError, PipelineError, TimeoutError) as error:
             mistakes = error.problems if isinstance(error, ConfigError) else [f" {error}"]
             for mistake in mistakes:
                 log.error("%s:%s", self._file, mistake)  # noqa: TRY400 - its message says it all

@@ -92,6 +92,17 @@ class S3Settings(SpoolSettings, frozen=True):
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
     format: Format = "parquet"
 
+    def lacking(self) -> list[str]:
+        """A bucket, and what boto3 makes a client of: it makes one, and asks nobody."""
+        found = super().lacking()
+        for look in (_bucket, connect):
+            try:
+                look(self)
+            except ValueError as error:
+                found.append(str(error))
+        gc.collect()  # the client: 10 MB, in cycles
+        return found
+
 
 class S3(Sent):
     """Objects to a bucket. What S3 refuses waits too: a permission or a bucket that is missing will be mended.
@@ -104,6 +115,9 @@ class S3(Sent):
     def __init__(self, settings: S3Settings, station: Station) -> None:
         self._settings = settings
         self._bucket = _bucket(settings)
+        named = os.environ.get(BUCKET, "")
+        if named not in ("", self._bucket):
+            log.warning("%s is %r, but the file says bucket = %r; the file counts", BUCKET, named, self._bucket)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._client: S3Client | None = connect(settings)
@@ -144,11 +158,10 @@ def _type(key: str) -> str:
 
 
 def _bucket(settings: S3Settings) -> str:
-    named = os.environ.get(BUCKET, "")
+    """Raises ValueError where there is none."""
     if settings.bucket:
-        if named and named != settings.bucket:
-            log.warning("%s is %r, but the file says bucket = %r; the file counts", BUCKET, named, settings.bucket)
         return settings.bucket
+    named = os.environ.get(BUCKET, "")
     if not named:
         raise ValueError(f"S3 needs a bucket: set `bucket` in the pipeline's config, or {BUCKET} in the environment")
     try:

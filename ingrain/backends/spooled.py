@@ -61,6 +61,15 @@ class SpoolSettings(ObjectSettings, frozen=True):
         if self.spool_max_mb is not None and self.spool_max_mb < 2 * self.roll_mb:
             raise ValueError(f"spool_max_mb: expected at least {2 * self.roll_mb}, room for two objects of roll_mb")
 
+    def lacking(self) -> list[str]:
+        """A folder that can be no spool."""
+        try:
+            if self.spool is not None:
+                Spool.check(Path(self.spool))
+        except SpoolError as error:
+            return [f"spool: {error}"]
+        return []
+
     def of_pipeline(self, name: str) -> Self:
         """With the folder that a pipeline of this name has. Raises ValueError where there is no place for it."""
         if self.spool is not None:
@@ -90,7 +99,7 @@ class Sent(Objects):
         try:
             self._start()
         except SpoolError as error:
-            raise ValueError(f"{station.name} needs a spool: {error}") from error
+            raise ValueError(f"spool: {error}") from error
         except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
             self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
 
@@ -181,7 +190,11 @@ class Sent(Objects):
                 self.station.spooled, self.station.spooled_bytes, "gone from the spool", "its folder was removed"
             )
         spool = Spool.open(self._folder, self._limit)
-        self._uploader = Uploader(spool, self.put, self._threads, self._wake)
+        try:
+            self._uploader = Uploader(spool, self.put, self._threads, self._wake)
+        except BaseException:
+            spool.close()
+            raise
         objects, rows, size = self._uploader.found
         self.station.resumed += rows
         self._hold(rows, size)

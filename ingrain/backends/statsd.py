@@ -70,6 +70,14 @@ class StatsDSettings(Settings, frozen=True):
     datagram_bytes: Annotated[int, msgspec.Meta(ge=256, le=65_507)] | None = None
     max_series: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
 
+    def lacking(self) -> list[str]:
+        """An address of the environment that is one, where the file has none."""
+        try:
+            _address(self)
+        except ValueError as error:
+            return [str(error)]
+        return []
+
 
 class StatsD(Backend):
     """`detail`: datagrams, series (lines summed up to a value each) and bytes that were sent, and reasons of losses.
@@ -83,7 +91,7 @@ class StatsD(Backend):
 
     def __init__(self, settings: StatsDSettings, station: Station) -> None:
         super().__init__(station)
-        address = parse(settings.address, PORT) if settings.address else from_environment()
+        address = _address(settings)
         self._limit = settings.datagram_bytes or (UNIX_BYTES if address.path else UDP_BYTES)
         self._prefix = settings.prefix + ("." if settings.prefix and not settings.prefix.endswith(".") else "")
         self._use_tags = settings.use_tags
@@ -148,6 +156,10 @@ class StatsD(Backend):
     def _lose(self, records: int, why: str) -> None:
         self.station.lost += records
         self.station.detail[why] += records
+
+
+def _address(settings: StatsDSettings) -> Address:
+    return parse(settings.address, PORT) if settings.address else from_environment()
 
 
 def from_environment() -> Address:

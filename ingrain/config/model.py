@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ingrain.config.problems import Problem
+from ingrain.config.positions import Path
+from ingrain.config.problems import Problem, Problems
 from ingrain.kernel.loaders import Loader
 from ingrain.room import bytes_of, is_size
 from ingrain.settings import Settings
@@ -30,13 +32,36 @@ class ProbeConfig:
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """A `[pipeline.NAME]`: its steps (type and settings) in the order of the data, and the backend at its end."""
+    """A `[pipeline.NAME]`: its steps (type and settings) in the order of the data, and the backend at its end.
+
+    Two are equal where they describe the same, wherever in a file that stands. lines: of what is in the file.
+    """
 
     name: str
     backend: str
     settings: Any
     steps: list[tuple[str, Any]]
-    line: int
+    line: int = field(compare=False)
+    lines: Mapping[Path, int] = field(default_factory=lambda: {(): 0}, compare=False, repr=False)
+
+    @property
+    def spool(self) -> str | None:
+        """The folder that no other pipeline may have at the same time."""
+        spool = getattr(self.settings, "spool", None)
+        return None if spool is None else os.path.normpath(spool)
+
+    def lacking(self) -> list[Problem]:
+        """What it needs of this host and does not find: it could not start. Nothing is changed by looking."""
+        problems = Problems(self.lines)
+        path: Path = ("pipeline", self.name)
+        parts = [((*path, "config"), self.settings)]
+        parts += [((*path, "steps", at), settings) for at, (_, settings) in enumerate(self.steps)]
+        for where, settings in parts:
+            fields = {one.encode_name for one in msgspec.structs.fields(type(settings))}
+            for lack in settings.lacking():
+                name, _, rest = lack.partition(": ")
+                problems.mistake((*where, name), rest) if name in fields else problems.mistake(where, lack)
+        return problems.mistakes
 
 
 class LogConfig(Settings, frozen=True):
@@ -82,3 +107,8 @@ class Config:
         """The pipelines that these probes feed, by name, in the order of the file."""
         names = {name for probe in probes for name in probe.pipelines}
         return {name: pipeline for name, pipeline in self.pipelines.items() if name in names}
+
+    def lacking(self) -> list[Problem]:
+        """What its pipelines need of this host and do not find, in the order of lines: here it could not run now."""
+        found = [problem for pipeline in self.fed(self.probes).values() for problem in pipeline.lacking()]
+        return sorted(found, key=lambda problem: problem.line)

@@ -22,7 +22,7 @@ from ingrain.batch import Batch
 from ingrain.columns import as_text, groups
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Place, Step
-from ingrain.steps.commands import Commands, Rate, rights
+from ingrain.steps.commands import Commands, Rate, find, rights
 from ingrain.steps.regex import re2
 from ingrain.steps.template import Template, is_command, named
 from ingrain.tags import canonical
@@ -70,6 +70,14 @@ class ExecSettings(Settings, frozen=True):
     max_running: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 10
 
+    def lacking(self) -> list[str]:
+        """The program."""
+        try:
+            find(self.command[0])
+        except ValueError as error:
+            return [f"command: {error}"]
+        return []
+
 
 class Exec(Step):
     """Records of a batch that make the same command run it once. `detail` tells what became of each of them.
@@ -85,10 +93,7 @@ class Exec(Step):
         super().__init__(station, downstream)
         self._template = Template(settings.command)
         self._conditions = [(canonical(one.key), one.regex) for one in settings.only_if]
-        try:
-            self._commands = Commands(settings.command[0], settings.max_running, settings.timeout_s)
-        except ValueError as error:
-            raise ValueError(f"{station.name}: {error}") from error
+        self._commands = Commands(settings.command[0], settings.max_running, settings.timeout_s)
         self._rate = Rate(settings.max_per_s)
         self._reach = Reach(station, f"running {settings.command[0]}")
         log.info("%s: commands run with the agent's rights: %s", station.name, rights())

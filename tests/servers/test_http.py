@@ -269,6 +269,33 @@ def test_a_hostile_server_costs_the_delivery_to_it_for_so_long_and_nothing_else(
     assert message.isprintable()
 
 
+REPEATED = {
+    "no status": b"%s is what you asked for\r\n\r\n",
+    "a reason": b"HTTP/1.1 403 no %s\r\n\r\n",
+    "a body": b"HTTP/1.1 403 no\r\n\r\n<p>/v1/%s/insert",
+    "an error of its own": b"HTTP/1.1 413 %s\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("form", ["to%6Ben-in_the.path", "token-in_the.path"])
+@pytest.mark.parametrize("answer", REPEATED)
+def test_a_token_in_the_path_is_told_to_nobody_whoever_repeats_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: str, form: str
+) -> None:
+    monkeypatch.setenv("INGEST_TOKEN", "to%6Ben-in_the.path")
+    with hostile(told(REPEATED[answer] % form.encode())) as uri:
+        to = settings(f"{uri}/v1/${{INGEST_TOKEN}}/insert")
+        with pipeline("HTTP", to) as made:
+            assert made.offer(batch_of(VOLUME[0], [{"timestamp": NOON, "value": 7, "packets": 1}]))
+            flush(made)
+            failing = until("that to be told", lambda: str(made.stations[-1].failing))
+            assert end(made)
+    assert f"uploading to {uri.removesuffix('/insert')}'" in failing
+    for said in (failing, caplog.text):
+        assert "[...]" in said
+        assert form not in said
+
+
 def test_an_endless_answer_to_what_was_taken_is_not_waited_for() -> None:
     with (
         hostile(for_ever(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", b"x" * 9999)) as uri,

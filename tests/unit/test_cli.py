@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,9 +39,31 @@ pipeline statsd
 """
 
 
-def ingrain(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+LACKING = """\
+[[probe]]
+pipelines = ["s3", "http", "statsd"]
+[probe.config]
+type = "Agent"
+[pipeline.s3.config]
+backend = "S3"
+spool = "{0}/spool"
+[[pipeline.s3.steps]]
+type = "Exec"
+command = ["no-such-program"]
+[pipeline.http.config]
+backend = "HTTP"
+uri = "https://h/${{NOT_THERE}}"
+[pipeline.statsd.config]
+backend = "StatsD"
+[pipeline.unfed.config]
+backend = "S3"
+"""
+
+
+def ingrain(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ingrain", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    env = {name: value for name, value in os.environ.items() if name != "AWS_S3_BUCKET"} | environment
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("check", "--help"), ("doctor", "--help")])
@@ -65,7 +88,7 @@ def test_check_prints_the_graph_of_a_file_without_mistakes() -> None:
 
 
 def test_check_finds_nothing_to_warn_of_in_the_announcement_s_file() -> None:
-    done = ingrain("check", ROOT / "config" / "ingraind-announcement.toml")
+    done = ingrain("check", ROOT / "config" / "ingraind-announcement.toml", AWS_S3_BUCKET="logs")
     assert (done.returncode, done.stderr) == (0, "")
     assert "probe    Files" in done.stdout
 
@@ -86,6 +109,28 @@ def test_run_of_a_file_with_mistakes_starts_nothing(tmp_path: Path) -> None:
     done = ingrain("run", file)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 4
+
+
+def test_what_this_host_lacks_is_a_warning_of_check_and_ends_the_start_of_run_and_replay(tmp_path: Path) -> None:
+    file = tmp_path / "whole.toml"
+    (tmp_path / "spool").write_text("no folder")
+    file.write_text(LACKING.format(tmp_path))
+    environment = {"STATSD_PORT": "many", "STATE_DIRECTORY": str(tmp_path / "state")}
+    checked = ingrain("check", file, **environment)
+    assert checked.returncode == 0, "it may be for another host"
+    warnings = [line for line in checked.stderr.splitlines() if "`run` would refuse" in line]
+    assert [line.split(":")[1] for line in warnings] == ["5", "7", "10", "13", "14"]
+    ran = ingrain("run", file, **environment)
+    assert ran.returncode == 2
+    mistakes = [line for line in ran.stderr.splitlines() if "(warning)" not in line]
+    assert mistakes == [line.partition(" (warning: here")[0] for line in warnings]
+    (tmp_path / "empty.pcap").write_bytes(
+        b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + b"\xff\xff\x00\x00\x01\x00\x00\x00"
+    )
+    file.write_text(LACKING.format(tmp_path).replace("Agent", "DNS"))
+    replayed = ingrain("replay", tmp_path / "empty.pcap", "--config", file, **environment)
+    assert (replayed.returncode, replayed.stderr) == (2, ran.stderr)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["empty.pcap", "spool", "whole.toml"]
 
 
 def test_a_file_that_is_not_there_is_a_mistake_too(tmp_path: Path) -> None:

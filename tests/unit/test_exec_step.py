@@ -25,7 +25,7 @@ from through import loaded, through
 from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.inbox import Inbox
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Pipeline, PipelineError
 from ingrain.post import Post
 from ingrain.stage import Stage
 from ingrain.steps import commands
@@ -282,9 +282,12 @@ def test_records_go_on_also_where_their_command_cannot_be_thought_of(monkeypatch
     ("program", "said"), [("no-such-program", "no folder of /usr/local/sbin"), ("/etc/passwd", "no program that can")]
 )
 def test_a_program_that_is_not_there_ends_the_start(tmp_path: Path, program: str, said: str) -> None:
-    pipeline = Pipeline(loaded(tmp_path, f'type = "Exec"\ncommand = ["{program}"]'))
-    with pytest.raises(ValueError, match=f"pipeline out: Exec: the command '{program}' .*{said}"):
-        pipeline.fill()
+    config = loaded(tmp_path, f'type = "Exec"\ncommand = ["{program}"]')
+    with pytest.raises(PipelineError, match=f"pipeline out: Exec: the command '{program}' .*{said}"):
+        Pipeline(config).fill()
+    (problem,) = config.lacking()
+    assert (problem.key, problem.line) == ("pipeline.out.steps[0].command", 11)
+    assert said in problem.message
 
 
 CHILD = """

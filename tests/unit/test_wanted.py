@@ -36,7 +36,7 @@ def wants(tmp_path: Path, *pipelines: tuple[str, ...]) -> tuple[frozenset[str] |
     try:
         return wanted(made.values()), _wanted([*made.values()])
     finally:
-        finish(made, 10)
+        finish(made.values(), 10)
 
 
 @pytest.mark.parametrize(
