@@ -48,8 +48,11 @@ def report(options: argparse.Namespace) -> int:
 
 
 def ask(engine: Engine, chosen: tuple[Section, ...], span: Span) -> dict[str, dict[str, Answered]]:
-    """All figures, by section and name."""
-    return {one.name: {figure.name: answer(engine, figure, span) for figure in one.figures} for one in chosen}
+    """All figures, by section and name; those of a section of which nothing is recorded are not asked."""
+    return {
+        one.name: {figure.name: answer(engine, figure, span) for figure in one.figures if one.recorded}
+        for one in chosen
+    }
 
 
 @contextmanager
