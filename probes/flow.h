@@ -16,18 +16,11 @@ enum direction {
 	UNKNOWN = 2, /* of a packet in a capture */
 };
 
-enum owner_flags {
-	OWNER_CONNECTED_BEFORE = 1, /* already connected when the agent started: no connection event is due */
-	OWNER_CONNECTS = 2,         /* called connect(): not a socket that was accepted */
-};
-
 struct owner {
 	__u32 pid; /* 0: unknown */
 	__u32 uid;
 	char comm[16];
 	__u64 start; /* when the process began, in ticks of 10 ms since boot; 0: unknown */
-	__u32 flags;
-	__u32 unused;
 };
 
 struct {
