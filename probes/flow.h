@@ -74,8 +74,11 @@ static __always_inline int on_interface(struct __sk_buff *skb, enum direction di
  */
 static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
 {
-	void *from = (void *)(long)skb->data + offset;
+	void *from;
 
+	if (!__builtin_constant_p(offset)) /* no header goes beyond; the compiler knows, the verifier has to be told */
+		asm volatile("%0 &= 0x3fff" : "+r"(offset));
+	from = (void *)(long)skb->data + offset;
 	if (from + size > (void *)(long)skb->data_end) {
 		/*
 		 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them

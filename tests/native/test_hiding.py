@@ -184,6 +184,45 @@ print(*(server.getsockname()[1] for server in servers))
         assert sizes == {port: size * (1 if way == "out" else 2) for port, size in ((first, 1000), (second, 10))}
 
 
+HELLO = """
+import ssl
+out, back = ssl.MemoryBIO(), bytes.fromhex("160303002a020000260303") + bytes(33) + bytes.fromhex("130100")
+context = ssl.create_default_context()
+try:
+    context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="plain.test").do_handshake()
+except ssl.SSLWantReadError:
+    pass
+there = out.read()
+"""
+ASK = f"""{DNS.partition("far =")[0]}
+there, back = (struct.pack("!H", len(one)) + one for one in (message(flags, (1, 0, 0, 0)) for flags in (0x100, 0x8183)))
+"""
+
+
+@pytest.mark.parametrize(("probe", "sends"), [("DNS", ASK), ("TLS", HELLO)])
+def test_each_connection_of_one_socket_is_read_from_its_beginning(
+    watch: Watcher, do: Callable[[str], str], probe: str, sends: str
+) -> None:
+    watched = watch(probe)
+    with watched():
+        do(f"""{AGAIN}{sends}
+for server in servers:
+    client.connect(server.getsockname())
+    taken, _ = server.accept()
+    client.sendall(there); taken.recv(1 << 16)
+    taken.sendall(back); client.recv(1 << 16)
+    disconnect(client)
+""")
+    if probe == "DNS":
+        assert [row["rcode"] for row in watched.rows("dns.answer")] == ["NXDOMAIN"] * 4
+        assert [row["q_name"] for row in watched.rows("dns.query")] == ["plain.test"] * 4
+    else:
+        assert len(watched.rows("tls.handshake.serverhello")) == 4
+        assert [row["sni"] for row in watched.rows("tls.handshake.clienthello")] == ["plain.test"] * 4
+    (told,) = watched.account.probes
+    assert (told.malformed, told.unfinished, told.parts) == (0, 0, 0)
+
+
 def test_a_udp_socket_that_several_addresses_reach_tells_them_apart(watch: Watcher, do: Callable[[str], str]) -> None:
     watched = watch("Network")
     with watched():
