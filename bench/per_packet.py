@@ -20,7 +20,6 @@ import group
 
 from ingrain.kernel import libbpf
 from ingrain.kernel.program import Program
-from ingrain.probe import attach
 
 PROBES = ("dns", "tls", "network")
 EMPTY = "empty"
@@ -59,7 +58,7 @@ def measure(compiled: Path, seconds: float) -> dict[str, list[Cost]]:
         programs = [owner, *(stack.enter_context(Program(name, {"self": os.getpid()}, shared)) for name in PROBES)]
         programs.append(stack.enter_context(Program(str(compiled / EMPTY), {})))
         for program in programs:
-            attach(program, folder)
+            program.attach(folder)
         stack.enter_context(statistics())
         for kind in ("tcp", "udp"):
             before = spent(programs)

@@ -95,8 +95,9 @@ class Agent:
         self._own.watch(watching)
 
     def mend(self) -> None:
-        """Put another stage where one has died; make room where memory is tight."""
+        """Replace stages that died, start probes whose cgroup has come, make room where memory is tight."""
         self._pipelines.mend()
+        self._probes.mend()
         if self._room.make():
             self._pipelines.relieve()
 

@@ -26,7 +26,8 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial, why
 from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
-from ingrain.probe import attach, load_owners, own_id
+from ingrain.owners import load_owners
+from ingrain.probe import own_id
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ def _hung_on_a_cgroup(grain: type[Grain], loader: Loader) -> tuple[list[str], st
             hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
             try:
                 with cgroup.temporary(_name()) as folder:
-                    attach(owner, folder)
-                    attach(program, folder)
+                    owner.attach(folder)
+                    program.attach(folder)
             except PermissionError as error:
                 # No right to make a cgroup for the trial, which the agent itself never does.
                 return hooks, f"loaded, not tried on a cgroup: {error}"

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ingrain.account import ProbeAccount
 from ingrain.attempt import attempt
 from ingrain.batch import Batch
 from ingrain.containers import NAMES, Waiting
-from ingrain.grains.common import NetworkSettings, ProbeSettings
+from ingrain.grains.common import ProbeSettings
 from ingrain.grains.grain import Grain
-from ingrain.kernel import cgroup, host, sockets
+from ingrain.kernel import cgroup, host
 from ingrain.kernel.buffers import Buffers
-from ingrain.kernel.libbpf import KernelError
-from ingrain.kernel.loaders import Loader, by_trial
-from ingrain.kernel.packages import NotInstalledError
+from ingrain.kernel.loaders import Loader
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained
@@ -39,52 +35,8 @@ class ProbeError(RuntimeError):
     """A probe cannot run here; the message says why and what would mend it."""
 
 
-class Owners:
-    """Who owns which socket: one kernel program for all network probes, attached to each of their cgroups once."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._program = by_trial(loader, load_owners)
-        self._cgroups: dict[Path, int] = {}
-        self._lock = threading.Lock()  # a probe begins in one thread, and looks for its cgroup in another
-
-    @property
-    def shared(self) -> dict[str, int]:
-        """The map that the probes read."""
-        return {"owners": self._program.maps["owners"]}
-
-    def watch(self, folder: Path) -> None:
-        """Note owners in this cgroup from now on, and those of the sockets that are there already.
-
-        A folder that was made anew since is another cgroup.
-        """
-        identifier = cgroup.identifier(folder)
-        with self._lock:
-            if self._cgroups.get(folder) == identifier:
-                return
-            attach(self._program, folder)
-            self._cgroups[folder] = identifier
-        if not host.is_first_pid_namespace():
-            log.warning(
-                "owners: this is a pid namespace, where process ids are not the kernel's: the agent sees itself, and "
-                "older sockets have no process; run it in the host's (docker run --pid host, hostPID: true)"
-            )
-            return
-        found = sockets.seed(folder, self.shared["owners"], self._program.dtype("owner"))
-        log.info("owners: %d sockets older than the agent have their process", found.noted)
-        if found.unreachable:
-            log.warning(
-                "owners: %d processes or sockets could not be looked at; what they send is told without its process "
-                "until they make a new socket (CAP_SYS_PTRACE lets the agent look)",
-                found.unreachable,
-            )
-
-    def detach(self) -> None:
-        """Note nothing any more."""
-        self._program.detach()
-
-    def close(self) -> None:
-        """Unload."""
-        self._program.close()
+LOOK_S = 1.0
+"""How often a probe looks whether its cgroup is still the same."""
 
 
 def _offer(outlet: Outlet, batch: Batch) -> object:
@@ -231,58 +183,52 @@ class LiveProbe(Probe, ABC):
         super().__init__(grain, settings, pipelines, constants, shared, skip=skip, loader=loader)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
         self._seen = 0
+        self._due = 0.0
 
     @abstractmethod
     def aim(self) -> None:
-        """See what the processes of the cgroup do that now has the name, and of no other. Raises KernelError."""
+        """See what the processes of the cgroup do that now has the name, and of no other.
+
+        Raises KernelError, or FileNotFoundError where none has it (any more).
+        """
+
+    def lost(self) -> None:
+        """The cgroup that was seen is gone."""
 
     def attach(self) -> None:
-        """Begin to see."""
+        """Begin to see. Raises what `aim` does."""
+        identifier = cgroup.identifier(
+            self.cgroup
+        )  # where it is another when `aim` looks, the next poll finds that out
         self.aim()
-        self._seen = cgroup.identifier(self.cgroup)
+        self._seen = identifier
 
-    def poll(self) -> None:
-        """Offer the records of what was counted; and see the cgroup again, where another one has taken its place."""
-        super().poll()
-        try:
-            identifier = cgroup.identifier(self.cgroup)
-        except FileNotFoundError:
-            if self._seen:
-                log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
-                self._seen = 0
-            return
-        if identifier != self._seen:
-            self.attach()
-            log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
+    def tick(self) -> None:
+        """Do what is due between two polls."""
+        self.release()
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + LOOK_S
+            self._look()
 
     def source(self, *, last: bool) -> Source:
         """What the reader reads; `last`: behind all others."""
         return Source(
-            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release, last=last,
+            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.tick, last=last,
             patience=self.grain.patience,
         )  # fmt: skip
 
-
-class NetworkProbe(LiveProbe):
-    """Its programs hang on the cgroup. Raises CgroupError, KernelError or ProbeError where it cannot be."""
-
-    def __init__(
-        self,
-        grain: Grain,
-        settings: NetworkSettings,
-        owners: Owners,
-        pipelines: Sequence[Outlet],
-        loader: Loader = "core",
-    ) -> None:
-        constants = {"interface": _interface(settings.interface)}
-        super().__init__(grain, settings, pipelines, constants, owners.shared, loader=loader)
-        self._owners = owners
-
-    def aim(self) -> None:
-        """Hang the programs on the cgroup."""
-        self.program.detach()
-        self._owners.watch(self.cgroup)
-        attach(self.program, self.cgroup)
+    def _look(self) -> None:
+        """See the cgroup again, where another one has taken its place."""
+        try:
+            if cgroup.identifier(self.cgroup) != self._seen:
+                self.attach()
+                log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
+        except FileNotFoundError:
+            if self._seen:
+                log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
+                self._seen = 0
+                self.lost()
 
 
 def own_id() -> int:
@@ -291,33 +237,3 @@ def own_id() -> int:
     Its id there may be another process's in the programs' eyes, which must not be left out.
     """
     return os.getpid() if host.is_first_pid_namespace() else 0
-
-
-def load_owners(loader: Loader = "core") -> Program:
-    """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
-    try:
-        return Program("owner", {"by_process": 1}, loader=loader)
-    except NotInstalledError:
-        raise
-    except KernelError as error:
-        log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
-        return Program("owner", {"by_process": 0}, loader=loader)
-
-
-def attach(program: Program, folder: Path) -> None:
-    """Attach a program to a cgroup by its folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        program.attach(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _interface(name: str | None) -> int:
-    if name is None:
-        return 0
-    try:
-        return socket.if_nametoindex(name)
-    except OSError as error:
-        known = ", ".join(device for _index, device in socket.if_nameindex())
-        raise ProbeError(f"there is no interface {name} here; there are: {known}") from error

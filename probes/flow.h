@@ -16,18 +16,11 @@ enum direction {
 	UNKNOWN = 2, /* of a packet in a capture */
 };
 
-enum owner_flags {
-	OWNER_CONNECTED_BEFORE = 1, /* already connected when the agent started: no connection event is due */
-	OWNER_CONNECTS = 2,         /* called connect(): not a socket that was accepted */
-};
-
 struct owner {
 	__u32 pid; /* 0: unknown */
 	__u32 uid;
 	char comm[16];
 	__u64 start; /* when the process began, in ticks of 10 ms since boot; 0: unknown */
-	__u32 flags;
-	__u32 unused;
 };
 
 struct {
@@ -81,8 +74,11 @@ static __always_inline int on_interface(struct __sk_buff *skb, enum direction di
  */
 static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
 {
-	void *from = (void *)(long)skb->data + offset;
+	void *from;
 
+	if (!__builtin_constant_p(offset)) /* no header goes beyond; the compiler knows, the verifier has to be told */
+		asm volatile("%0 &= 0x3fff" : "+r"(offset));
+	from = (void *)(long)skb->data + offset;
 	if (from + size > (void *)(long)skb->data_end) {
 		/*
 		 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them

@@ -62,8 +62,9 @@ struct pair {
 
 enum known {
 	NEW,
-	KNOWN, /* its connection event is out, or none is due */
-	OWN,   /* the agent's own */
+	LISTENS, /* a listener; or, copied from it by the kernel, an accepted connection of which no packet was seen yet */
+	KNOWN,   /* its connection event is out, or none is due */
+	OWN,     /* the agent's own */
 };
 
 struct traffic {
@@ -71,6 +72,7 @@ struct traffic {
 	__u32 known;
 	__u64 cookie;
 	__u32 place;        /* of its volume; UDP: of the one that was added to last */
+	__u32 begun;        /* TCP: sequence number behind that of the SYN it sent, if it sent one */
 	__u32 sent_next;    /* TCP: sequence number after the last byte that was counted */
 	__u32 fin_next;     /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u32 fin_seen;
@@ -78,9 +80,10 @@ struct traffic {
 	struct pair latest; /* UDP: the latest ends, whose connection event is out */
 };
 
+/* It and `peers` outlive a probe that another takes the place of: so connections go on, and do not begin again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, struct traffic);
 } traffic SEC(".maps");
@@ -212,14 +215,25 @@ static __always_inline void count_received(struct traffic *t, __u64 received, st
 	}
 }
 
+/* As if nothing was seen of the socket yet. */
+static __always_inline void forget(struct traffic *t, enum known known)
+{
+	bpf_spin_lock(&t->lock);
+	t->known = known;
+	t->place = 0;
+	t->received = 0;
+	t->fin_seen = 0;
+	bpf_spin_unlock(&t->lock);
+}
+
 static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, struct layout *at,
-				    enum direction direction, struct traffic *t, const struct owner *owner)
+				    enum direction direction, struct traffic *t)
 {
 	__u32 zero = 0, seq, end, rcv_nxt, snd_nxt, place;
 	struct bytes bytes = {};
 	struct volume *volume;
 	struct bpf_tcp_sock *tcp;
-	int before, first = 0;
+	int first = 0, accepted = 0, before = 0;
 	struct tcphdr h;
 	__u64 received;
 	void *active;
@@ -239,15 +253,19 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, 
 	snd_nxt = tcp->snd_nxt;
 	seq = bpf_ntohl(h.seq) + h.syn;
 	end = seq + at->payload_len;
-	before = !h.syn && (!owner || owner->flags & OWNER_CONNECTED_BEFORE);
+	if (direction == OUT && h.syn && t->known == KNOWN && t->begun != seq)
+		forget(t, NEW); /* it was disconnected (connect() to AF_UNSPEC), and connects again */
 
-	if (direction == OUT && t->known && taken_in(t, received, rcv_nxt) == t->received) {
+	if (direction == OUT && t->known >= KNOWN && taken_in(t, received, rcv_nxt) == t->received) {
 		count_sent(t, end, h.fin, &bytes); /* TCP sends with its socket locked: only one CPU is here */
 	} else {
 		bpf_spin_lock(&t->lock);
-		first = !t->known;
+		first = t->known < KNOWN;
 		if (first) {
+			accepted = t->known == LISTENS;
+			before = !accepted && !h.syn;
 			t->known = KNOWN;
+			t->begun = seq;
 			/* What an accepted socket received with its first ACK went through its listener's hook. */
 			t->received = before ? received : 0;
 			t->sent_next = direction == OUT && (__s32)(seq - snd_nxt) >= 0 ? seq : snd_nxt;
@@ -267,8 +285,7 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, 
 		bpf_spin_unlock(&t->lock);
 	}
 	if (first && !before)
-		announce(skb, at, direction,
-			 (owner && owner->flags & OWNER_CONNECTS) || (h.syn && direction == OUT) ? OUT : IN);
+		announce(skb, at, direction, accepted ? IN : OUT);
 
 	active = bpf_map_lookup_elem(&volumes, &zero);
 	volume = volume_at(active, t->place, t->cookie);
@@ -348,15 +365,16 @@ static __always_inline void see_udp(struct __sk_buff *skb, struct layout *at, en
 	add(skb, direction, &bytes, volume);
 }
 
-/* A handshake passes through the listener. What it accepts inherits its note, and so is known to be new. */
-static __always_inline void see_listener(struct __sk_buff *skb, struct bpf_sock *sk)
+/*
+ * A handshake passes through its listener. What that accepts gets a copy of what is noted here: so it is known to be new,
+ * also by its first packet; any other connection is older than this program, unless its SYN was seen.
+ */
+static __always_inline void see_listener(struct bpf_sock *sk)
 {
-	struct owner *owner = owner_of(skb);
+	struct traffic *t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (owner)
-		owner->flags &= ~OWNER_CONNECTS; /* it may have tried to, before it listened */
-	else
-		bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (t && t->known != LISTENS)
+		forget(t, LISTENS); /* it may have tried to connect before */
 }
 
 static __always_inline int is_seen(struct __sk_buff *skb, const struct layout *at)
@@ -375,11 +393,11 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (!sk || !on_interface(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
 	if (at.proto == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN) {
-		see_listener(skb, sk);
+		see_listener(sk);
 		return 1;
 	}
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t || !t->known) {
+	if (!t || t->known < KNOWN) {
 		owner = owner_of(skb);
 		if (t) {
 			t->cookie = bpf_get_socket_cookie(skb);
@@ -392,7 +410,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (at.proto == IPPROTO_UDP)
 		see_udp(skb, &at, direction, t);
 	else
-		see_tcp(skb, sk, &at, direction, t, owner);
+		see_tcp(skb, sk, &at, direction, t);
 	return 1;
 }
 

@@ -14,7 +14,7 @@
  */
 const volatile __u8 by_process = 1;
 
-static __always_inline int note(struct bpf_sock *sk, __u32 flags)
+static __always_inline int note(struct bpf_sock *sk)
 {
 	struct owner *owner;
 
@@ -23,7 +23,6 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 	owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return 1;
-	owner->flags |= flags;
 	owner->pid = bpf_get_current_pid_tgid() >> 32;
 	owner->uid = bpf_get_current_uid_gid();
 	/* A process may rename itself after it made the socket: the name at its latest use is what operators know it by. */
@@ -40,22 +39,22 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 	SEC("cgroup/" #name)                \
 	int own_##name(struct bpf_sock *sk) \
 	{                                   \
-		return note(sk, 0);         \
+		return note(sk);         \
 	}
 
-#define ADDRESS_HOOK(name, flags)                         \
-	SEC("cgroup/" #name)                              \
-	int own_##name(struct bpf_sock_addr *ctx)         \
-	{                                                 \
-		return note(ctx->sk, flags);              \
+#define ADDRESS_HOOK(name)                        \
+	SEC("cgroup/" #name)                      \
+	int own_##name(struct bpf_sock_addr *ctx) \
+	{                                         \
+		return note(ctx->sk);             \
 	}
 
 SOCKET_HOOK(sock_create)
 SOCKET_HOOK(post_bind4)
 SOCKET_HOOK(post_bind6)
-ADDRESS_HOOK(connect4, OWNER_CONNECTS)
-ADDRESS_HOOK(connect6, OWNER_CONNECTS)
-ADDRESS_HOOK(sendmsg4, 0)
-ADDRESS_HOOK(sendmsg6, 0)
-ADDRESS_HOOK(recvmsg4, 0)
-ADDRESS_HOOK(recvmsg6, 0)
+ADDRESS_HOOK(connect4)
+ADDRESS_HOOK(connect6)
+ADDRESS_HOOK(sendmsg4)
+ADDRESS_HOOK(sendmsg6)
+ADDRESS_HOOK(recvmsg4)
+ADDRESS_HOOK(recvmsg6)

@@ -20,7 +20,6 @@ from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
 
 _PIDFD_GETFD = 438  # the same on every architecture (asm-generic/unistd.h)
-_CONNECTED_BEFORE = 1  # enum owner_flags of probes/flow.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -87,17 +86,8 @@ def _seed_socket(handle: int, number: int, owners: int, owner: np.ndarray, seedi
     with socket.socket(fileno=fd) as borrowed:
         if borrowed.family not in {socket.AF_INET, socket.AF_INET6}:
             return
-        owner["flags"] = _CONNECTED_BEFORE if _is_connected(borrowed) else 0
         try:
             maps.put(owners, fd.to_bytes(4, "little"), owner.tobytes(), maps.NOEXIST)
             seeding.noted += 1
         except KernelError:
             pass  # it has a note: it was made, or used, since the probes were attached
-
-
-def _is_connected(borrowed: socket.socket) -> bool:
-    try:
-        borrowed.getpeername()
-    except OSError:
-        return False
-    return borrowed.type == socket.SOCK_STREAM

@@ -18,7 +18,7 @@ from ingrain.capture import Capture
 from ingrain.capture.segments import SEGMENT_MAX
 from ingrain.kernel.program import Program
 from ingrain.kernel.testrun import TestRun
-from ingrain.probe import load_owners
+from ingrain.owners import load_owners
 
 LACKING = [name for name in ("dumpcap", "ip") if not shutil.which(name)]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
