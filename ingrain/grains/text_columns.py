@@ -1,6 +1,7 @@
 """Columns of text from Python's strings: each distinct string stands once in a batch, also within lists.
 
-So a packet in which one long name stands a thousand times makes no column a thousand times as long.
+So a packet in which one long name stands a thousand times makes no column a thousand times as long, not even for a
+moment: strings are numbered before they are encoded.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from ingrain.batch import TEXT
 TEXTS = pa.list_(TEXT)
 """A list of names, such as the cipher suites that a client offers."""
 
+_MISSING = -1
+
 
 def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
     """The strings as a `TEXT` column."""
-    return pa.array(values, pa.string()).dictionary_encode()
+    distinct: dict[str | None, None] = dict.fromkeys(values)
+    has_nulls = None in distinct
+    distinct.pop(None, None)
+    numbers: dict[str | None, int] = dict(zip(distinct, range(len(distinct)), strict=True))
+    numbers[None] = _MISSING
+    indices = np.fromiter(map(numbers.__getitem__, values), np.int32, len(values))
+    mask = indices == _MISSING if has_nulls else None
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), pa.array(list(distinct), pa.string()))
 
 
 def text_lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:

@@ -6,14 +6,15 @@ one. Out: `tls.handshake.clienthello`, `tls.handshake.serverhello`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Column, Measurement
 from ingrain.grains.common import COMMON, NetworkSettings
-from ingrain.grains.messages import MessageGrain
+from ingrain.grains.grain import Made
+from ingrain.grains.messages import MessageGrain, Told
 from ingrain.grains.packets import Layout, Packet
 from ingrain.grains.text_columns import TEXTS, text_lists, texts
 from ingrain.wire import encrypted_dns, tls_hello
@@ -61,9 +62,10 @@ MEASUREMENTS = (
 Match = bool | None
 """Whether a client's name was looked up; None where that is not known."""
 
-
 Beside = tuple[Match, bool]
 """And whether QUIC carried the hello."""
+
+_Told = Told[Hello, Beside]
 
 
 class TLS(MessageGrain[Hello, Beside]):
@@ -78,65 +80,69 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._streams = Streams()
+        self._streams: Streams[None] = Streams()
         self._quic: Quic | None = None
 
-    def told(self, packet: Packet, at: Layout) -> Sequence[tuple[Hello, Beside]]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[_Told]:
         """The hellos that the segment or datagram completes."""
         if packet.offset < 0:
-            return [(hello, (self._match(hello, packet, at), True)) for hello in self._from_quic(packet)]
+            return [(hello, (self._match(hello, packet, at), True), packet) for hello in self._from_quic(packet)]
         hello = self._from_tcp(packet, at)
-        return [] if hello is None else [(hello, (self._match(hello, packet, at), False))]
+        return () if hello is None else ((hello, (self._match(hello, packet, at), False), packet),)
 
-    def expire(self, now: int) -> None:
+    def expire(self, now: int) -> Sequence[_Told]:
         """Hellos whose rest did not come."""
-        for stream in self._streams.expired(now):
+        for _key, stream in self._streams.expired(now):
             self.unfinished += len(stream.data) > 0
         if self._quic is not None:
             self._quic.expire(now)
             self.unfinished += self._quic.cut
             self._quic.cut = 0
+        return ()
 
     def kind(self, message: Hello) -> int:
         """ClientHello or ServerHello."""
         return int(isinstance(message, ServerHello))
 
-    def columns(self, messages: Sequence[Hello]) -> dict[str, pa.Array]:
+    def size(self, message: Hello) -> int:
+        """As the decoder has it."""
+        return tls_hello.size_of(message)
+
+    def columns(self, messages: Sequence[Hello]) -> Mapping[str, Callable[[], pa.Array]]:
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
             return {
-                "sni": texts([offer.sni for offer in offers]),
-                "alpn": text_lists([offer.alpn for offer in offers]),
-                "client_version": texts([offer.version for offer in offers]),
-                "ciphersuites": text_lists([offer.ciphersuites for offer in offers]),
-                "groups": text_lists([offer.groups for offer in offers]),
-                "ja3": texts([offer.ja3 for offer in offers]),
-                "ja4": texts([offer.ja4 for offer in offers]),
-                "ech": pa.array([offer.ech for offer in offers]),
-                "encrypted_dns": texts([encrypted_dns.kind(offer.sni, offer.alpn) for offer in offers]),
+                "sni": lambda: texts([offer.sni for offer in offers]),
+                "alpn": lambda: text_lists([offer.alpn for offer in offers]),
+                "client_version": lambda: texts([offer.version for offer in offers]),
+                "ciphersuites": lambda: text_lists([offer.ciphersuites for offer in offers]),
+                "groups": lambda: text_lists([offer.groups for offer in offers]),
+                "ja3": lambda: texts([offer.ja3 for offer in offers]),
+                "ja4": lambda: texts([offer.ja4 for offer in offers]),
+                "ech": lambda: pa.array([offer.ech for offer in offers]),
+                "encrypted_dns": lambda: texts([encrypted_dns.kind(offer.sni, offer.alpn) for offer in offers]),
             }
         choices = [message for message in messages if isinstance(message, ServerHello)]
         return {
-            "tls_version": texts([choice.version for choice in choices]),
-            "ciphersuite": texts([choice.ciphersuite for choice in choices]),
-            "ja3s": texts([choice.ja3s for choice in choices]),
-            "retry": pa.array([choice.retry for choice in choices]),
+            "tls_version": lambda: texts([choice.version for choice in choices]),
+            "ciphersuite": lambda: texts([choice.ciphersuite for choice in choices]),
+            "ja3s": lambda: texts([choice.ja3s for choice in choices]),
+            "retry": lambda: pa.array([choice.retry for choice in choices]),
         }
 
-    def beside(self, kind: int, values: Sequence[Beside]) -> dict[str, pa.Array]:
+    def beside(self, kind: int, values: Sequence[Beside]) -> Mapping[str, Made]:
         """Whether names were looked up, and what carried the hellos."""
-        columns = {"proto": texts(["quic" if quic else "tcp" for _match, quic in values])}
+        columns: dict[str, Made] = {"proto": lambda: texts(["quic" if quic else "tcp" for _match, quic in values])}
         if not kind:
-            columns["sni_matches_dns"] = pa.array([match for match, _quic in values], pa.bool_())
+            columns["sni_matches_dns"] = lambda: pa.array([match for match, _quic in values], pa.bool_())
         return columns
 
     def _from_tcp(self, packet: Packet, at: Layout) -> Hello | None:
         """The hello that this segment completes; mostly it holds all of it."""
         stream = None
         key = b""
-        if len(self._streams):
-            self.expire(packet.time)
+        if self._streams:
             key = self._key(packet, at)
             stream = self._streams.known(key)
         if stream is None and packet.offset == 0 and packet.whole:
@@ -149,9 +155,12 @@ class TLS(MessageGrain[Hello, Beside]):
                 pass
         if stream is not None and stream.over:
             return None
-        stream = self._streams.add(key or self._key(packet, at), packet.offset, packet.payload, packet.time)
-        if stream.over:
+        stream = self._streams.add(key or self._key(packet, at), packet.offset, packet.payload, packet.time, None)
+        if self._streams.crowded:
+            self.expire(packet.time)
+        if stream.full:
             self.unfinished += stream.needed > 0
+            stream.end()
             return None
         return self._from_stream(stream)
 
@@ -160,7 +169,7 @@ class TLS(MessageGrain[Hello, Beside]):
         """Tells hellos apart: on one connection a client may send two of them (RFC 8446 4.1.2)."""
         return packet.source + packet.destination + packet.row[at.begin]
 
-    def _from_stream(self, stream: Stream) -> Hello | None:
+    def _from_stream(self, stream: Stream[None]) -> Hello | None:
         if not stream.data or len(stream.data) < stream.needed:
             return None
         try:
@@ -175,22 +184,26 @@ class TLS(MessageGrain[Hello, Beside]):
         return hello
 
     def _from_quic(self, packet: Packet) -> list[Hello]:
-        """The hellos that the datagram completes."""
+        """The hellos that the datagrams complete: mostly one datagram."""
         if self._quic is None:
             from ingrain.wire.quic import Quic  # noqa: PLC0415 the ciphers are 7 MB that most hosts need not have
 
             self._quic = Quic()
-        try:
-            messages = self._quic.read(packet.source, packet.destination, packet.payload, packet.time)
-        except Malformed:
-            self.malformed += 1
-            return []
         hellos = []
-        for kind, body in messages:
+        datagrams, absent = packet.datagrams()
+        self.cut += absent
+        for payload, whole in datagrams:
             try:
-                hellos.append(tls_hello.message(kind, body, QUIC))
+                messages = self._quic.read(packet.source, packet.destination, payload, packet.time)
             except Malformed:
-                self.malformed += 1
+                self.malformed += whole
+                self.cut += not whole
+                continue
+            for kind, body in messages:
+                try:
+                    hellos.append(tls_hello.message(kind, body, QUIC))
+                except Malformed:
+                    self.malformed += 1
         return hellos
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:

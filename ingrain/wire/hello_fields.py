@@ -1,6 +1,7 @@
 """The fields of whole TLS hellos as numbers and bytes, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
 
-In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`.
+In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`. Lists stay the bytes that
+they are: what is made of one is kept by these, and most hellos have lists that were there before.
 """
 
 from __future__ import annotations
@@ -24,33 +25,35 @@ _HEADER = Struct("!HH")  # of an extension: type, length
 _U16 = Struct("!H")
 _CHOICE = Struct("!HB")  # cipher suite, compression method
 _RANDOM, _SESSION_ID, _SESSION_ID_MAX = slice(2, 34), 34, 32
-_HOST_NAME, _OUTER = 0, 0
+_HOST_NAME, _OUTER = 0, b"\0"
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random bytes of a ServerHello that is a HelloRetryRequest: RFC 8446 4.1.3."""
 
 
 class Offer(NamedTuple):
-    """What a client offers: registered numbers in its order, GREASE (RFC 8701) among them.
+    """What a client offers: lists as they stand on the wire, without their length, GREASE (RFC 8701) among their items.
 
-    version: the hello's own ("legacy") one. extensions: their types. host: the name in server_name, None without one.
-    groups, point_formats, signature_algorithms, protocols (of ALPN), versions (of supported_versions): what these
-    extensions list, empty where they are missing. ech: whether this is the outer hello of an encrypted one, or pretends
-    to be (RFC 9849 6.2: nobody but the server can tell). told: begin and end of all bytes on which any of this depends;
-    hellos of one length that are the same there are the same offer. What is left out is new in each: random bytes,
-    session id, keys, tickets.
+    version: the hello's own ("legacy") one. ciphers, groups, signature_algorithms, versions (of supported_versions):
+    `numbers` of two bytes each; point_formats: of one byte; protocols (of ALPN): see `protocols`. All but ciphers are
+    empty where the extension is missing. extensions: their types. host: the name in server_name, None without one.
+    ech: whether this is the outer hello of an encrypted one, or pretends to be (only the server knows: RFC 9849 6.2).
     """
 
     version: int
-    ciphers: tuple[int, ...]
+    ciphers: bytes
     extensions: tuple[int, ...]
     host: bytes | None
-    groups: tuple[int, ...]
-    point_formats: tuple[int, ...]
-    signature_algorithms: tuple[int, ...]
-    protocols: tuple[bytes, ...]
-    versions: tuple[int, ...]
+    groups: bytes
+    point_formats: bytes
+    signature_algorithms: bytes
+    protocols: bytes
+    versions: bytes
     ech: bool
-    told: tuple[tuple[int, int], ...]
+
+
+Parts = tuple[tuple[int, int], ...]
+"""Begin and end of all bytes of a ClientHello on which anything of its offer depends: hellos of one length that are the
+same there are the same offer. What is left out is new in each: random bytes, session id, keys, tickets."""
 
 
 class Choice(NamedTuple):
@@ -67,10 +70,10 @@ class Choice(NamedTuple):
     retry: bool
 
 
-def offer(body: bytes) -> Offer:
-    """What the ClientHello offers. Raises Malformed."""
+def offer(body: bytes) -> tuple[Offer, Parts]:
+    """What the ClientHello offers, and where that stands. Raises Malformed."""
     try:
-        told_from = at = _behind_session_id(body)
+        begin = at = _behind_session_id(body)
         (size,) = _U16.unpack_from(body, at)
         at += 2
         if not size:
@@ -84,30 +87,32 @@ def offer(body: bytes) -> Offer:
     except (IndexError, StructError):
         raise Malformed(f"the ClientHello ends within a part of it, at offset {len(body)}") from None
     read: dict[int, bytes] = {}
-    told = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
+    parts = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
     for kind, start, end in places:
         if kind not in _FRESH:
             if kind in read:
                 raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
             read[kind] = body[start:end]
         if kind in _FRESH or kind == ECH:  # of which only the type, its first byte, is told
-            told.append((told_from, start + (kind == ECH)))
-            told_from = end
-    told.append((told_from, len(body)))
+            parts.append((begin, start + (kind == ECH)))
+            begin = end
+    parts.append((begin, len(body)))
+    if size % 2:
+        raise Malformed(f"{size} bytes are no list of cipher suites")
     names = read.get(SERVER_NAME)
-    return Offer(
+    found = Offer(
         int.from_bytes(body[:2]),
-        _numbers(ciphers),
+        ciphers,
         kinds,
-        None if names is None else _host_name(_list(SERVER_NAME, names)),
-        _numbers(_list(GROUPS, read.get(GROUPS))),
-        tuple(_list(POINT_FORMATS, read.get(POINT_FORMATS), width=1)),
-        _numbers(_list(SIGNATURE_ALGORITHMS, read.get(SIGNATURE_ALGORITHMS))),
-        _protocols(_list(ALPN, read.get(ALPN))),
-        _numbers(_list(VERSIONS, read.get(VERSIONS), width=1)),
-        read.get(ECH, b"")[:1] == bytes([_OUTER]),
-        tuple(told),
+        None if names is None else _host_name(_list(SERVER_NAME, names, items=1)),
+        _list(GROUPS, read.get(GROUPS)),
+        _list(POINT_FORMATS, read.get(POINT_FORMATS), width=1, items=1),
+        _list(SIGNATURE_ALGORITHMS, read.get(SIGNATURE_ALGORITHMS)),
+        _list(ALPN, read.get(ALPN), items=1),
+        _list(VERSIONS, read.get(VERSIONS), width=1),
+        read.get(ECH, b"")[:1] == _OUTER,
     )
+    return found, tuple(parts)
 
 
 def choice(body: bytes) -> Choice:
@@ -155,20 +160,22 @@ def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], list[tuple[int, 
     return tuple(kinds), places
 
 
-def _list(kind: int, extension: bytes | None, width: int = 2) -> bytes:
-    """What stands behind the length (of `width` bytes) of a list that fills its extension; nothing only without one."""
+def _list(kind: int, extension: bytes | None, *, width: int = 2, items: int = 2) -> bytes:
+    """What stands behind the length (of `width` bytes) of a list that fills its extension; nothing only without one.
+
+    items: bytes of which each of its items has a multiple.
+    """
     if extension is None:
         return b""
-    if len(extension) <= width or int.from_bytes(extension[:width]) != len(extension) - width:
+    size = len(extension) - width
+    if size <= 0 or int.from_bytes(extension[:width]) != size or size % items:
         raise Malformed(f"extension {kind} of {len(extension)} bytes is not the list that it should be, or has no item")
     return extension[width:]
 
 
-def _numbers(listed: bytes) -> tuple[int, ...]:
-    count, odd = divmod(len(listed), 2)
-    if odd:
-        raise Malformed(f"{len(listed)} bytes are no list of 16-bit numbers")
-    return unpack(f"!{count}H", listed)
+def numbers(listed: bytes) -> tuple[int, ...]:
+    """The numbers of 16 bits in a list of an offer."""
+    return unpack(f"!{len(listed) // 2}H", listed)
 
 
 def _host_name(names: bytes) -> bytes | None:
@@ -188,15 +195,15 @@ def _host_name(names: bytes) -> bytes | None:
     return host
 
 
-def _protocols(listed: bytes) -> tuple[bytes, ...]:
-    """The protocols of ALPN: RFC 7301 3.1."""
-    protocols = []
+def protocols(listed: bytes) -> tuple[bytes, ...]:
+    """The names in an offer's list of protocols (RFC 7301 3.1). Raises Malformed."""
+    names = []
     at = 0
     while at < len(listed):
         behind = at + 1 + listed[at]
         name = listed[at + 1 : behind]
         if not name or behind > len(listed):
             raise Malformed(f"the protocol at offset {at} of its list is empty or longer than the list")
-        protocols.append(name)
+        names.append(name)
         at = behind
-    return tuple(protocols)
+    return tuple(names)

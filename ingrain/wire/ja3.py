@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hashlib import md5
 
-from ingrain.wire.hello_fields import Choice, Offer
+from ingrain.wire.hello_fields import Choice, Offer, numbers
 from ingrain.wire.kept import kept
 from ingrain.wire.tls_registry import GREASE
 
@@ -23,9 +23,12 @@ def ja3_text(offer: Offer) -> str:
 
     The version is the hello's own one, which TLS 1.3 leaves at 771.
     """
+    extensions = offer.extensions  # which browsers shuffle: of these nothing is kept
+    if not GREASE.isdisjoint(extensions):
+        extensions = tuple([kind for kind in extensions if kind not in GREASE])
     return (
-        f"{offer.version},{_dashed(offer.ciphers)},{_dashed_anew(offer.extensions)},"
-        f"{_dashed(offer.groups)},{_dashed(offer.point_formats)}"
+        f"{offer.version},{_dashed(offer.ciphers)},{'-'.join(map(str, extensions))},"
+        f"{_dashed(offer.groups)},{'-'.join(map(str, offer.point_formats))}"
     )
 
 
@@ -39,11 +42,9 @@ def ja3s_text(choice: Choice) -> str:
     return f"{choice.version},{choice.cipher},{'-'.join(map(str, choice.extensions))}"
 
 
-def _dashed_anew(numbers: tuple[int, ...]) -> str:
-    return "-".join([str(number) for number in numbers if number not in GREASE])
-
-
-_dashed = kept(_dashed_anew)  # all but the extensions, which browsers shuffle
+@kept
+def _dashed(listed: bytes) -> str:
+    return "-".join([str(number) for number in numbers(listed) if number not in GREASE])
 
 
 def _md5(text: str) -> str:

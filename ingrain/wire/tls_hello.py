@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from ingrain.text import safe
 from ingrain.wire import hello_fields
-from ingrain.wire.hello_fields import Choice, Offer
+from ingrain.wire.hello_fields import Choice, Offer, Parts, numbers, protocols
 from ingrain.wire.ja3 import ja3, ja3s
 from ingrain.wire.ja4 import TCP, ja4
-from ingrain.wire.kept import kept
+from ingrain.wire.kept import Kept, kept
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.tls_registry import cipher_name, group_name, highest_version, version_name
 
@@ -33,8 +33,9 @@ _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a sing
 _TLS_1_2 = 0x0303
 _SESSION_ID = 34  # where its length is
 _ALIKE = 8  # bytes, of three cipher suites behind their length: clients pad their hellos to the same length
-_KEPT = 1024  # hellos, some 2 MB, and 15 MB at worst
-_KEPT_BYTES, _KEPT_PARTS = 1024, 16  # of one: bytes that tell anything, and how many pieces they are in
+_CACHE_BYTES = 3 << 20  # some 1,000 hellos
+_EMPTY = 2500  # bytes that a hello takes with its key in the cache, beside what stands in it
+_KEPT_PARTS = 16  # pieces in which those bytes of a hello are that tell anything, where it is kept
 _KEPT_EXTENSIONS = 32  # of a server's hello, which has few
 
 
@@ -43,8 +44,9 @@ class ClientHello(NamedTuple):
 
     sni: the host name, None where it gave none. alpn: protocols in its order, None where it offered none. version: the
     highest that it offers, e.g. `TLS 1.3`. ciphersuites: IANA names in its order, with signalling values and GREASE.
-    groups: of key exchange, likewise, None where it offered none. ja3: 32 hex digits. ja4: 36 characters. ech: whether
-    this is the outer hello of an encrypted one (RFC 9849), whose host name is in it, or pretends to be.
+    groups: of key exchange, likewise, None where it offered none. ech: whether this is the outer hello of an encrypted
+    one (RFC 9849), whose host name is in it, or pretends to be. transport, offer: what the fingerprints are made of,
+    when they are asked for.
     """
 
     sni: str | None
@@ -52,9 +54,19 @@ class ClientHello(NamedTuple):
     version: str
     ciphersuites: tuple[str, ...]
     groups: tuple[str, ...] | None
-    ja3: str
-    ja4: str
     ech: bool
+    transport: str
+    offer: Offer
+
+    @property
+    def ja3(self) -> str:
+        """32 hex digits."""
+        return ja3(self.offer)
+
+    @property
+    def ja4(self) -> str:
+        """36 characters."""
+        return ja4(self.offer, self.transport)
 
 
 class ServerHello(NamedTuple):
@@ -69,11 +81,21 @@ class ServerHello(NamedTuple):
 Hello = ClientHello | ServerHello
 
 Pick = Callable[[bytes], tuple[bytes, ...]]
-"""Gives the parts of a ClientHello that tell anything: `told` of its offer. The same one for each layout."""
+"""Gives the bytes of a ClientHello that tell anything: its `Parts`. The same one for each layout."""
 
-_layouts: dict[tuple[int, bytes], Pick] = {}
+
+def size_of(hello: Hello) -> int:
+    """About how many bytes the hello takes, beside names that all hellos share."""
+    if isinstance(hello, ServerHello):
+        return _EMPTY
+    offer = hello.offer
+    lists = (offer.host or b"", offer.ciphers, offer.groups, offer.signature_algorithms, offer.protocols)
+    return _EMPTY + 8 * sum(map(len, lists)) + 40 * len(offer.extensions)
+
+
+_layouts: Kept[tuple[int, bytes], Pick] = Kept(1 << 20, lambda _pick: 1000)
 """Length and first cipher suites -> what tells anything in the latest ClientHello that was alike in that."""
-_repeated: dict[tuple[Pick, str, tuple[bytes, ...]], ClientHello] = {}
+_repeated: Kept[tuple[Pick, str, tuple[bytes, ...]], ClientHello] = Kept(_CACHE_BYTES, size_of)
 """ClientHellos by what they say.
 
 All lengths that lead to where those parts are stand in them. So a hello that is found here has that layout, though it
@@ -87,8 +109,10 @@ def decode(payload: bytes) -> Hello:
     Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the
     hello, and Malformed where what is there breaks the format.
     """
+    if payload[:1] != _CHANGES[0][:1]:
+        return _decode(payload)
     if not payload.startswith(_CHANGES):
-        if payload and any(change.startswith(payload) for change in _CHANGES):
+        if any(change.startswith(payload) for change in _CHANGES):
             raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
         return _decode(payload)
     try:
@@ -148,23 +172,18 @@ def _client(body: bytes, transport: str) -> ClientHello:
         known = _repeated.get((pick, transport, pick(body)))
         if known is not None:
             return known
-    offer = hello_fields.offer(body)
+    offer, parts = hello_fields.offer(body)
     hello = _hello(offer, transport)
-    if len(offer.told) <= _KEPT_PARTS:
-        pick = _pick(offer.told)
-        said = pick(body)
-        if sum(map(len, said)) <= _KEPT_BYTES:
-            for cache in (_layouts, _repeated):
-                if len(cache) >= _KEPT:
-                    cache.clear()
-            _layouts[alike] = pick
-            _repeated[pick, transport, said] = hello
+    if len(parts) <= _KEPT_PARTS:
+        pick = _pick(parts)
+        _layouts.put(alike, pick)
+        _repeated.put((pick, transport, pick(body)), hello)
     return hello
 
 
-@lru_cache(maxsize=_KEPT)
-def _pick(told: tuple[tuple[int, int], ...]) -> Pick:
-    return itemgetter(*(slice(start, stop) for start, stop in told))
+@lru_cache(maxsize=1024)
+def _pick(parts: Parts) -> Pick:
+    return itemgetter(*(slice(start, stop) for start, stop in parts))
 
 
 def _hello(offer: Offer, transport: str) -> ClientHello:
@@ -172,28 +191,33 @@ def _hello(offer: Offer, transport: str) -> ClientHello:
         None if offer.host is None else safe(offer.host),
         _protocols(offer.protocols) or None,
         # RFC 8446 4.2.1: without the extension it is TLS 1.2 at the most, whatever else the hello says
-        highest_version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
+        _version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
         _suites(offer.ciphers),
         _groups(offer.groups) or None,
-        ja3(offer),
-        ja4(offer, transport),
         offer.ech,
+        transport,
+        offer,
     )
 
 
 @kept
-def _protocols(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    return tuple(map(safe, names))
+def _protocols(listed: bytes) -> tuple[str, ...]:
+    return tuple(map(safe, protocols(listed)))
 
 
 @kept
-def _suites(numbers: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(map(cipher_name, numbers))
+def _version(listed: bytes) -> str:
+    return highest_version(numbers(listed))
 
 
 @kept
-def _groups(numbers: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(map(group_name, numbers))
+def _suites(listed: bytes) -> tuple[str, ...]:
+    return tuple(map(cipher_name, numbers(listed)))
+
+
+@kept
+def _groups(listed: bytes) -> tuple[str, ...]:
+    return tuple(map(group_name, numbers(listed)))
 
 
 def _choice(choice: Choice) -> ServerHello:
@@ -201,4 +225,4 @@ def _choice(choice: Choice) -> ServerHello:
     return ServerHello(version_name(version), cipher_name(choice.cipher), ja3s(choice), choice.retry)
 
 
-_kept_choice = lru_cache(maxsize=_KEPT)(_choice)
+_kept_choice = lru_cache(maxsize=1024)(_choice)

@@ -74,7 +74,7 @@ def numbered(text: str) -> list[int]:
     ],
 )  # fmt: skip
 def test_ja3_is_that_of_its_definitions_examples(body: bytes, text: str, ja3: str) -> None:
-    assert ja3_text(hello_fields.offer(body)) == text
+    assert ja3_text(hello_fields.offer(body)[0]) == text
     assert offered(body).ja3 == ja3
 
 
@@ -299,7 +299,7 @@ def test_ja3_and_ja3s_are_those_that_tshark_tells(all_connections: list[Connecti
     clients = told(all_connections, client=True)
     assert len(theirs) > 300
     assert theirs == [
-        (str(port), ja3_text(hello_fields.offer(body)), hello.ja3)
+        (str(port), ja3_text(hello_fields.offer(body)[0]), hello.ja3)
         for port, body, hello in clients if isinstance(hello, ClientHello)
     ]  # fmt: skip
     names = ("tcp.dstport", "tls.handshake.ja3s_full", "tls.handshake.ja3s")
@@ -333,7 +333,7 @@ def test_ja3_ja3s_and_ja4_are_those_that_suricata_tells(
 
 
 def offer_has_algorithms(body: bytes) -> bool:
-    return bool(set(hello_fields.offer(body).signature_algorithms) - GREASE)
+    return bool(set(hello_fields.numbers(hello_fields.offer(body)[0].signature_algorithms)) - GREASE)
 
 
 def with_underscore(body: bytes, ja4: str) -> str:
@@ -341,6 +341,6 @@ def with_underscore(body: bytes, ja4: str) -> str:
 
     JA4.md: "If there are no signature algorithms in the hello packet, then the string ends without an underscore".
     """
-    kinds = sorted(set(hello_fields.offer(body).extensions) - GREASE - {0, 16})
+    kinds = sorted(set(hello_fields.offer(body)[0].extensions) - GREASE - {0, 16})
     text = ",".join(f"{kind:04x}" for kind in kinds) + "_"
     return ja4[:-12] + hashlib.sha256(text.encode()).hexdigest()[:12]
