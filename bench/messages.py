@@ -34,11 +34,11 @@ _ANSWERS = (
 )
 
 
-def dns_kind() -> Kind:
+def dns_kind(messages: int = MESSAGES) -> Kind:
     """Queries on their way out, answers on their way in, half of each."""
     chance = random.Random(1)
     frames = []
-    for _ in range(MESSAGES // 2):
+    for _ in range(messages // 2):
         number = int(NAMES ** chance.random())
         draw = chance.random()
         kind, data = next((kind, data) for share, kind, data in _ANSWERS if draw <= share)
@@ -62,13 +62,13 @@ def _answer(query: dns.message.QueryMessage, kind: str, data: tuple[str, ...], n
     return answer.to_wire()
 
 
-def tls_kind(folder: Path) -> Kind:
+def tls_kind(folder: Path, handshakes: int = HANDSHAKES) -> Kind:
     """The first segments of both sides of handshakes, a third of them of TLS 1.2."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(_certificate(folder))
     server.set_alpn_protocols(["h2", "http/1.1"])
     frames = []
-    for number in range(HANDSHAKES):
+    for number in range(handshakes):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         client.set_alpn_protocols(["h2", "http/1.1"])

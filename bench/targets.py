@@ -21,7 +21,7 @@ S3_SERVER = Path(__file__).parents[1] / ".cache/bin/versitygw"
 """Versity's gateway, where the tests have fetched it (tests/servers/install.sh)."""
 
 _BUCKET = "bench"
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
