@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import group, namespace, start, watch
+from conftest import group, namespace, replay_apart, start, watch
 
 from guest.containers import podman
 from guest.plugin import names
 
-__all__ = ["group", "namespace", "podman", "start", "watch"]
+__all__ = ["group", "namespace", "podman", "replay_apart", "start", "watch"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,6 @@ from test_live_streams import (
     test_dns_over_tcp_has_its_process,
 )
 from test_replay import (
-    replay,
     test_a_conversation_is_told_with_its_own_times_and_without_what_only_sockets_know,
 )
 

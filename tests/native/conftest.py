@@ -161,3 +161,19 @@ def watch(group: Path, tmp_path: Path) -> Callable[..., Watch]:
         return Watch(toml, tmp_path)
 
     return _watch
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Callable[..., Any]:
+    """A capture's replay in this process: replaying.py."""
+    import replaying  # noqa: PLC0415 it needs this module
+
+    return replaying.replaying(tmp_path, replaying.here)
+
+
+@pytest.fixture
+def replay_apart(tmp_path: Path) -> Callable[..., Any]:
+    """The same as an operator has it, in a process of its own."""
+    import replaying  # noqa: PLC0415 it needs this module
+
+    return replaying.replaying(tmp_path, replaying.apart)
