@@ -187,7 +187,7 @@ class Pipeline:
             post.tell(Relieve())
 
     def finish(self, deadline: float) -> bool:
-        """Wait for the `flush` to end, until `deadline` (`time.monotonic`), then have each stage stop; whether all have.
+        """Wait for the `flush` to end, until `deadline` (`time.monotonic`), then have each stage stop; whether all did.
 
         A stage that hangs goes on, stops behind what waits for it, and is not replaced any more; `ended` and the
         account follow it. `abandon` is for when there is no time for that.

@@ -9,7 +9,6 @@ links. What else lies there is never read, removed or waited for.
 from __future__ import annotations
 
 import errno
-import heapq
 import itertools
 import logging
 import os
@@ -182,10 +181,6 @@ class Spool:
         """It need not be kept any longer. Raises OSError, but not when it is gone already."""
         with suppress(FileNotFoundError):
             os.unlink(one.name, dir_fd=self._folder)
-
-    def after(self, stamp: int, count: int) -> list[Spooled]:
-        """Of the objects with a later stamp the `count` oldest, the oldest first."""
-        return heapq.nsmallest(count, (one for one in self if one.stamp > stamp))
 
     def __iter__(self) -> Iterator[Spooled]:
         """All objects, in no order."""

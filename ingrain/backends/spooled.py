@@ -195,12 +195,11 @@ class Sent(Objects):
         except BaseException:
             spool.close()
             raise
-        objects, rows, size = self._uploader.found
-        self.station.resumed += rows
-        self._hold(rows, size)
-        if objects:
+        found = self._uploader.found
+        self._resume(found.rows, found.bytes)
+        if found.objects:
             what = "%s: the spool %s has %d records in %d objects of an earlier run; they are sent now"
-            log.info(what, self.station.name, self._folder, rows, objects)
+            log.info(what, self.station.name, self._folder, found.rows, found.objects)
         if spool.unfinished:
             self.station.detail["objects cut off"] += spool.unfinished
             what = "%s: removed %d objects (%d bytes) that a crash left incomplete; their records are lost"
@@ -249,8 +248,18 @@ class Sent(Objects):
         self.station.spooled_bytes += size
         self.station.gauges["spool.bytes"] = self.station.spooled_bytes
 
+    def _resume(self, rows: int, size: int) -> None:
+        """Count what is in the spool and was put there by somebody else."""
+        self.station.resumed += rows
+        self._hold(rows, size)
+
     def _settle(self, uploader: Uploader) -> None:
-        """Count what came of the tries."""
+        """Count what came of the tries, and what somebody else did to the spool."""
+        removed = uploader.removed()
+        if removed.rows > 0:
+            self._lost(removed.rows, removed.bytes, "gone from the spool", "objects were removed from its folder")
+        else:
+            self._resume(-removed.rows, -removed.bytes)
         for result in uploader.results():
             one = result.one
             if result.error is None:

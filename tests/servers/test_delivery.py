@@ -22,7 +22,7 @@ from faulty import Faulty, faulty
 from serving import Gateway, batch_of, end, free_port, pipeline, refusing, until, versitygw
 
 from ingrain.account import Station
-from ingrain.backends import backoff
+from ingrain.backends import backlog, backoff
 from ingrain.backends.s3 import S3
 from ingrain.batch import TIMESTAMP, Batch
 from ingrain.grains.network import CONNECTION, VOLUME
@@ -365,6 +365,35 @@ def test_a_folder_that_is_taken_away_costs_what_was_in_it_and_is_made_again(
     with pipeline("S3", settings(server.url)) as made:
         assert end(made)
     assert arrived(server) == sent
+
+
+def test_objects_that_somebody_removes_are_counted_and_the_others_arrive(
+    server: Gateway, nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    with pipeline("S3", settings(nobody)) as made:
+        for first in range(0, 400, 40):
+            offer(made, first, 40)
+            flush(made)
+        assert end(made)
+    objects = spooled(tmp_path)
+    assert len(objects) == 40
+    with faulty(int(server.url.rpartition(":")[2])) as proxy:
+        proxy.answer = 503
+        with pipeline("S3", settings(proxy.url)) as made:
+            station = made.stations[-1]
+            until("it to be tried", lambda: station.failing)
+            for one in objects[::2]:
+                one.unlink()
+            proxy.mend()
+            until("all to be sent or counted", lambda: station.delivered + station.lost == 400)
+            assert end(made)
+    assert (station.resumed, station.spooled) == (400, 0)
+    assert 180 <= station.lost <= 200, "those that were open when they were removed are sent"
+    assert station.detail["damaged in the spool"] + station.detail["gone from the spool"] == station.lost
+    assert station.detail["gone from the spool"] > 0
+    assert adds_up(station)
+    assert arrived(server).total() == station.delivered
 
 
 def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path, nobody: str) -> None:

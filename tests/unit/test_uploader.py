@@ -12,7 +12,8 @@ from typing import BinaryIO
 import pytest
 from spooling import KEY, names, put, spool
 
-from ingrain.backends import backoff
+from ingrain.backends import backlog, backoff
+from ingrain.backends.backlog import Total
 from ingrain.backends.backoff import Backoff
 from ingrain.backends.spool import Spool
 from ingrain.backends.uploader import LaterError, Result, Uploader
@@ -91,7 +92,7 @@ def test_what_is_sent_is_removed_and_told(tmp_path: Path) -> None:
         for number in range(3):
             put(made, number, content=b"%d" % number)
         with uploader(made, server) as it:
-            assert it.found == (3, 3, 3)
+            assert it.found == Total(3, 3, 3)
             it.add(put(made, 3, content=b"3"))
             results = until(it, 4)
             assert [(one.one.key, one.error, one.kept) for one in results] == [
@@ -162,6 +163,55 @@ def test_an_object_that_is_refused_alone_holds_up_no_other(tmp_path: Path, quick
     assert len(server.got) == 51
 
 
+def test_however_many_objects_are_refused_alone_all_others_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    monkeypatch.setattr(backoff, "LEAST_S", 0.001)
+    monkeypatch.setattr(backoff, "MOST_S", 0.002)
+    server = Server()
+    server.refused = {KEY.format(number) for number in range(12)}
+    with spool(tmp_path) as made:
+        for number in range(40):
+            put(made, number)
+        with uploader(made, server, threads=2) as it:
+            until(it, 28)
+            for number in range(40, 60):
+                it.add(put(made, number))
+            until(it, 20)
+            assert set(server.got) == {KEY.format(number) for number in range(12, 60)}
+            server.refused = set()
+            until(it, 12)
+    assert len(server.got) == 60
+
+
+def test_what_somebody_else_removes_is_told_and_nobody_turns_round_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    server = Server()
+    server.gate.clear()
+    with spool(tmp_path) as made:
+        ones = [put(made, number, rows=10) for number in range(20)]
+        with uploader(made, server) as it:
+            while not server.at_once:
+                time.sleep(0.005)
+            for one in ones[6:]:
+                (tmp_path / one.name).unlink()
+            server.gate.set()
+            results = until(it, 4)
+            removed = it.removed()
+            while removed.objects + len([one for one in results if not one.kept]) < 20:
+                results += it.results()
+                removed = removed.plus(it.removed())
+                time.sleep(0.005)
+            assert len(server.got) == 6
+            assert removed.rows + 10 * len([one for one in results if one.error]) == 140
+            assert it._pause() is None, "there is nothing to do until something is added"
+            it.add(put(made, 20))
+            until(it, 1)
+
+
 def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +256,7 @@ def test_what_is_damaged_or_gone_is_given_up_and_the_others_are_sent(tmp_path: P
         (tmp_path / ones[2].name).write_bytes(b"cut")
         put(made, 5)
         late = Uploader(made, server.put, 1, lambda: None)
-        assert late.found[0] == 4
+        assert late.found.objects == 4
         results = until(late, 4)
         late.close()
     assert [one.one for one in results if one.error] == [ones[2]]
