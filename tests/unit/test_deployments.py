@@ -195,6 +195,9 @@ def test_what_compose_tells_prometheus_and_grafana_fits_together(compose: dict[s
     told = dict(configurations(compose))
     (scraped,) = told["prometheus"]["scrape_configs"]
     assert scraped["static_configs"] == [{"targets": ["statsd:9102"]}]
+    (rules,) = compose["services"]["prometheus"]["volumes"]
+    assert told["prometheus"]["rule_files"] == [rules["target"]]
+    assert Path(rules["source"]) == ROOT / "config/grafana/prometheus-rules.yaml"
     assert told["datasources"]["datasources"][0]["url"] == "http://prometheus:9090"
     (provider,) = told["dashboards"]["providers"]
     (dashboard,) = compose["services"]["grafana"]["volumes"]
