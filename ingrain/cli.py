@@ -127,6 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"where to ask; else {SOCKET}")
     status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument(
+        "--alive",
+        action="store_true",
+        help="exit code 0 unless the agent hangs or does not answer, whatever else is wrong: for a liveness probe",
+    )
     top = commands.add_parser(
         "top",
         help="show what is seen, as it is seen",
@@ -226,7 +231,7 @@ def _status(options: argparse.Namespace) -> int:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
     print(report.as_json(status) if options.json else report.state(status))
-    return 1 if status.problems else 0
+    return 1 if (status.hung if options.alive else status.problems) else 0
 
 
 def _top(options: argparse.Namespace) -> int:

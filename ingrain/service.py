@@ -81,6 +81,7 @@ class Service:
             self._looked,
             self._problems,
             self._agent.account(),
+            self._agent.stalled(),
         )
 
     def _work(self) -> None:

@@ -75,7 +75,7 @@ def test_a_running_agent_says_what_it_is_and_that_all_is_well(tmp_path: Path) ->
         code, told = running.status()
         people = ingrain("status", "--socket", running.socket)
         assert stat.S_IMODE(running.socket.stat().st_mode) == 0o600
-    assert (code, told["healthy"], told["problems"]) == (0, True, [])
+    assert (code, told["healthy"], told["problems"], told["hung"]) == (0, True, [], "")
     assert (told["pid"], told["file"]) == (running.process.pid, str(tmp_path / "config.toml"))
     (station,) = told["account"]["pipelines"]["out"]
     assert station.keys() >= running.account["pipelines"]["out"][0].keys()
@@ -209,6 +209,26 @@ def test_an_agent_that_does_not_look_at_itself_any_more_is_not_healthy(served: C
     status = status_of([])
     path = served(replace(status, at=1.0))
     assert "has not looked at itself" in ask(path).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "alive"),
+    [
+        ({"problems": ["pipeline out: S3: a server failed"]}, True),
+        ({"hung": "the thread that reads has ended"}, False),
+        ({"at": 1.0}, False),
+    ],
+    ids=["a server that is away", "buffers that are not read", "a main thread that hangs"],
+)
+def test_an_agent_is_alive_until_it_hangs_whatever_is_wrong_elsewhere(
+    served: Callable[[Status], str], wrong: dict[str, Any], *, alive: bool
+) -> None:
+    path = served(replace(status_of([]), **wrong))
+    assert (ingrain("status", "--alive", "--socket", path).returncode == 0) is alive
+
+
+def test_an_agent_that_does_not_answer_is_not_alive(tmp_path: Path) -> None:
+    assert ingrain("status", "--alive", "--socket", tmp_path / "none.sock").returncode == 1
 
 
 def test_what_a_killed_agent_left_is_replaced_and_a_living_ones_is_not(tmp_path: Path) -> None:
