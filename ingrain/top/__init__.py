@@ -5,30 +5,36 @@ In: records and the account of a running agent, or of probes of its own. Out: a 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from ingrain.grains import GRAINS
 from ingrain.live.source import Live
 from ingrain.local import LocalError
+from ingrain.status import SOCKET
 from ingrain.top.app import Top
 from ingrain.top.sources import Own, Seen, Source
 
 
-def show(socket: str, kinds: Sequence[str] | None, cgroup: str | None) -> int:
-    """Show it until the user ends it; the command's exit code.
+def show(socket: str | None, kinds: Sequence[str] | None, cgroup: str | None) -> int:
+    """Show it until the user ends it; the command's exit code: 1 where there is nothing to watch, which is said.
 
-    socket: the agent's, where it is asked. kinds, cgroup: of probes of its own; None, None: those of the agent, if one
-    answers.
+    socket: that of the agent; None: the usual one, if an agent is there. kinds, cgroup: of probes of its own; with
+    neither, the agent is watched.
     """
 
     def connect(seen: Seen, ended: Callable[[str], None]) -> Source:
         if kinds is None and cgroup is None:
             try:
-                return Live(socket, seen, ended)
-            except LocalError:  # then it looks for itself
-                pass
+                return Live(socket or SOCKET, seen, ended)
+            except LocalError as error:
+                nobody = isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError)
+                if socket is not None or not nobody:
+                    raise
         return Own(kinds or list(GRAINS), cgroup, seen)
 
     app = Top(connect)
     app.run()
+    if app.failed:
+        sys.stderr.write(f"ingrain: {app.failed}\n")
     return app.return_code or 0
