@@ -10,10 +10,10 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,12 +27,17 @@ _KEY = re.compile(
     r"measurement=([0-9A-Za-z._-]+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/"
     r"[0-9A-Za-z._-]+-[0-9]{1,19}-[0-9a-f]{8}-[0-9]+\.(parquet|jsonl\.gz)"
 )
-_HOUR = timedelta(hours=1)
-_DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 _AT_ONCE = 16  # listings; a bucket answers each in some 50 ms
 
 Window = tuple[datetime | None, datetime | None]
 """From when (with it) to when (without it), UTC; None: as far as there is something."""
+
+Hours = Callable[[datetime], bool]
+"""Whether an hour, told by its beginning (UTC), may have a record that is wanted."""
+
+FOREIGN = "not part of an archive"
+JSON_LINES = "of JSON lines, which cannot be queried"
 
 
 class Store(Protocol):
@@ -111,38 +116,46 @@ class Archive:
         found = (name.partition("=") for name in self.store.folders(""))
         return sorted(name for word, _, name in found if word == "measurement" and re.fullmatch(r"[\w.-]+", name))
 
-    def find(self, wanted: Sequence[tuple[str, Window]]) -> dict[str, Found]:
-        """The objects of these measurements that may have records of their window, by measurement. Raises OSError."""
+    def find(self, wanted: Sequence[tuple[str, Hours]]) -> dict[str, Found]:
+        """The objects of these measurements and hours, by measurement. Raises OSError."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = pool.map(lambda one: self._find(*one), wanted)
             return dict(zip((name for name, _ in wanted), found, strict=True))
 
-    def _find(self, measurement: str, window: Window) -> Found:
-        since, until = window
+    def _find(self, measurement: str, hours: Hours) -> Found:
         found = Found()
         root = f"measurement={measurement}/"
         for name in self.store.folders(root):
             day = _date(name)
             if day is None:
-                found.passed["no object of an archive"] += 1
-            elif (not since or day >= since.date()) and (not until or day <= until.date()):
+                found.passed[FOREIGN] += 1
+            elif any(hours(day + n * HOUR) for n in range(24)):
                 for key, size in self.store.keys(f"{root}{name}/"):
-                    self._take(found, key, size, window)
+                    self._take(found, key, size, hours)
         return found
 
     @staticmethod
-    def _take(found: Found, key: str, size: int, window: Window) -> None:
+    def _take(found: Found, key: str, size: int, hours: Hours) -> None:
         told = _KEY.fullmatch(key)
         hour = _hour(told[2], told[3]) if told else None
         if told is None or hour is None:
             if not key.rpartition("/")[2].startswith("."):
-                found.passed["no object of an archive"] += 1
-        elif (window[0] and hour + _HOUR <= window[0]) or (window[1] and hour >= window[1]):
+                found.passed[FOREIGN] += 1
+        elif not hours(hour):
             pass
         elif told[4] != "parquet":
-            found.passed["JSON lines, which are not looked into"] += 1
+            found.passed[JSON_LINES] += 1
         else:
             found.objects[key] = size
+
+
+def within(window: Window) -> Hours:
+    """The hours that have a part of the window."""
+    since, until = window
+    return lambda hour: (
+        (since is None or hour.replace(minute=59, second=59, microsecond=999_999) >= since)
+        and (until is None or hour < until)
+    )
 
 
 def open_archive(place: str | None, config: Path | None, region: str | None, endpoint_url: str | None) -> Archive:
@@ -186,11 +199,9 @@ def _bucket(place: str, what: dict[str, Any]) -> Archive:
     return Archive(Bucket(**what), place)
 
 
-def _date(folder: str) -> date | None:
-    try:
-        return date.fromisoformat(folder.removeprefix("date=")) if folder.startswith("date=") else None
-    except ValueError:
-        return None
+def _date(folder: str) -> datetime | None:
+    """The beginning of the day that a folder is named after."""
+    return _hour(folder.removeprefix("date="), "00") if folder.startswith("date=") else None
 
 
 def _hour(day: str, hour: str) -> datetime | None:

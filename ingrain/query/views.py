@@ -12,9 +12,14 @@ import duckdb
 
 from ingrain.query.archive import Window
 from ingrain.query.files import SCHEME
-from ingrain.query.schema import duckdb_columns, literal, quoted, table_name
+from ingrain.query.schema import DATE, HOST, HOST_OF_NAME, HOUR, duckdb_columns, literal, quoted, table_name, where
 
-_HOST = literal(r"([^/]*)-[0-9]+-[0-9a-f]+-[0-9]+\.parquet$")
+_BY_NAME = {
+    HOST.name: f"coalesce(host, regexp_extract(filename, {literal(HOST_OF_NAME)}, 1))",
+    DATE.name: "CAST(regexp_extract(filename, '/date=([0-9-]+)/', 1) AS DATE)",
+    HOUR.name: "CAST(regexp_extract(filename, '/hour=([0-9]+)/', 1) AS INTEGER)",
+}
+"""Columns that are made of the object's name, or may be."""
 
 
 def create(
@@ -34,11 +39,9 @@ def create(
             known = {name.casefold() for name in columns}
             found = _of(connection, objects)
             columns |= {name: kind for name, kind in found.items() if name.casefold() not in known}
-        wanted = ", ".join(_column(name, kind) for name, kind in columns.items())
-        host = f"coalesce(host, regexp_extract(filename, {_HOST}, 1))"
-        source = (
-            f"SELECT * REPLACE ({host} AS host) FROM read_parquet({objects}, schema = map {{{wanted}}}){_where(window)}"  # noqa: S608 - made of what is here, quoted
-        )
+        wanted = ", ".join(_column(name, kind) for name, kind in columns.items() if name not in (DATE.name, HOUR.name))
+        selected = ", ".join(f"{_BY_NAME[name]} AS {name}" if name in _BY_NAME else quoted(name) for name in columns)
+        source = f"SELECT {selected} FROM read_parquet({objects}, schema = map {{{wanted}}}){where(window)}"  # noqa: S608 - made of what is here, quoted
     for name in dict.fromkeys((measurement, table_name(measurement))):
         connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {source}")
 
@@ -53,12 +56,3 @@ def _of(connection: duckdb.DuckDBPyConnection, objects: str) -> dict[str, str]:
 
 def _column(name: str, kind: str) -> str:
     return f"{literal(name)}: {{name: {literal(name)}, type: {literal(kind)}, default_value: NULL}}"
-
-
-def _where(window: Window) -> str:
-    bounds = [
-        f"timestamp {sign} TIMESTAMPTZ {literal(when.isoformat(sep=' '))}"
-        for sign, when in zip((">=", "<"), window, strict=True)
-        if when is not None
-    ]
-    return f" WHERE {' AND '.join(bounds)}" if bounds else ""

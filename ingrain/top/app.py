@@ -68,6 +68,9 @@ class Top(App[None]):
         self._paused = False
         self._left_out = 0
         self._ended = ""
+        self.failed = ""
+        """Why nothing can be watched."""
+
         self._before: tuple[float, dict[str, tuple[int, int]]] = (0.0, {})
         self._lock = threading.Lock()  # frames come in a thread of their own
 
@@ -159,8 +162,9 @@ class Top(App[None]):
         """Probes take seconds to load."""
         try:
             self._source = self._connect(self._seen, self._end)
-        except Exception as error:  # noqa: BLE001 the thread's edge: it is shown
-            self._ended = str(error)
+        except Exception as error:  # noqa: BLE001 the thread's edge: it is told when the screen is gone
+            self.failed = str(error)
+            self._show(self.exit, None, 1)
 
     def _seen(self, frame: Frame) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+_BINARY = {".pyc", ".png", ".o", ".so", ".1"}
 BAD = """\
 [[probe]]
 pipelines = ["nowhere"]
@@ -66,12 +68,57 @@ def ingrain(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("check", "--help"), ("doctor", "--help")])
-def test_help_teaches_and_is_no_failure(arguments: tuple[str, ...]) -> None:
+COMMANDS = ("run", "check", "replay", "status", "top", "doctor", "query", "ask", "report", "schema")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_an_example(command: str) -> None:
+    done = ingrain(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: ingrain {command} ")
+    assert re.search(rf"^  (.*\| )?ingrain {command}\b", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("help",)])
+def test_help_lists_all_commands(arguments: tuple[str, ...]) -> None:
     done = ingrain(*arguments)
-    assert done.returncode == 0
-    assert "usage: ingrain" in done.stdout
-    assert not done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ingrain [-h]")
+    assert {*COMMANDS, "help"} == set(re.findall(r"^    (\w+) ", done.stdout, re.MULTILINE))
+
+
+def test_help_explains_a_command_by_its_name() -> None:
+    assert ingrain("help", "ask").stdout == ingrain("ask", "--help").stdout
+    assert ingrain("help", "fly").returncode == 2
+
+
+def test_an_until_has_the_default_that_its_help_says() -> None:
+    assert "default: to the last" in " ".join(ingrain("query", "--help").stdout.split())
+    assert "--until WHEN only records before then; default: now" in " ".join(ingrain("ask", "--help").stdout.split())
+
+
+TEXTS = ("README.md", "docs", "ingrain", "config", "docker", "bench", "probes", "Makefile", "pyproject.toml", ".ci")
+
+
+def test_nobody_is_told_to_install_ingrain_from_an_index() -> None:
+    paths = [path for name in TEXTS for path in (ROOT / name, *(ROOT / name).rglob("*"))]
+    texts = {path: path.read_text(errors="replace") for path in paths if path.is_file() and path.suffix not in _BINARY}
+    assert len(texts) > 200
+    installs = re.compile(r"""\bpip[3x]?\b[^\n]*\binstall\b[^\n]*[\s'"]ingrain(?![-/*.\w])""")
+    assert not {str(path): found[0] for path, text in texts.items() if (found := installs.search(text))}
+    assert installs.search("pip install --user 'ingrain[top]'")
+    assert installs.search("pip3 install ingrain")
+    assert not installs.search("pip install './ingrain-0.1.whl[query]'")
+
+
+@pytest.mark.parametrize(("command", "package", "extra"), [("query", "duckdb", "query"), ("top", "textual", "top")])
+def test_what_lacks_a_package_says_how_ours_is_installed_with_it(command: str, package: str, extra: str) -> None:
+    words = {"query": ["query", "SELECT 1", "--archive", "/"], "top": ["top"]}[command]
+    code = f"import sys; sys.modules[{package!r}] = None; from ingrain import cli; sys.exit(cli.main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{package} is not installed. Install ingrain with its extra `{extra}`, from the wheel" in done.stderr
+    assert f"pip install './ingrain-VERSION-PLATFORM.whl[{extra}]'" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("fly",), ("check",), ("run", "a", "b")])

@@ -1,6 +1,6 @@
 """Which processes touched a file, how and when: the question of ingraind's announcement."""
 
-from ingrain.query.question import Question, like
+from ingrain.query.question import Question, like, matches
 
 _FILES = ("open", "read", "write", "mmap", "truncate", "create", "rename", "link", "delete", "chmod", "chown")
 _MOVED = ("rename", "link")
@@ -24,9 +24,9 @@ WHO_ACCESSED = Question(
         )
         for action in sorted(_FILES, key=lambda one: one not in (*_MOVED, *_COUNTED))
     )
-    + """
+    + f"""
 )
-WHERE path LIKE $path ESCAPE '!' OR new_path LIKE $path ESCAPE '!'
+WHERE {matches("path", "path")} OR {matches("new_path", "path")}
 ORDER BY timestamp, process_id, action, path""",
-    parameters=lambda said: {"path": like(said.what)},
+    parameters=lambda said: like("path", said.what),
 )
