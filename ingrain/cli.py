@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"the agent's socket; default: {SOCKET}")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument(
-        "--alive", action="store_true", help="exit with 0 unless the agent hangs or does not answer; for liveness probes"
+        "--alive", action="store_true", help="exit with 0 unless it hangs or does not answer; for liveness probes"
     )
     top = add("top", "watch live what the agent sees", _TOP)
     top.add_argument("--socket", metavar="PATH", help=f"the agent's socket; default: {SOCKET}, if an agent is there")
