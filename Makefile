@@ -46,6 +46,7 @@ test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the 
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	tests/native/install.sh
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	$(BIN)/pytest --whole -m faults
 
 test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes
