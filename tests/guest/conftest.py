@@ -21,8 +21,9 @@ def kernel(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient() -> Iterator[None]:
-    """An emulated processor takes long to find names, and to deliver what is left at the end."""
+    """An emulated processor takes long to end what runs, to find names, and to deliver what is left at the end."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ingrain.kernel.cgroup._REMOVE_S", 60.0)
         patched.setattr("ingrain.containers.waiting.HOLD_S", 60.0)
         patched.setattr("ingrain.probe.LAST_WAIT_S", 60.0)
         patched.setattr("ingrain.backends.spooled.FLUSH_S", 280.0)

@@ -41,6 +41,14 @@ def _rights() -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """A busy machine takes long to end what runs in a cgroup."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cgroup, "_REMOVE_S", 60.0)
+        yield
+
+
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A cgroup that holds only what a test puts in; whatever still runs in it is ended with the test."""
