@@ -40,12 +40,13 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest --whole --durations=40 -m "not matrix and not faults and not image and not dist and not engines"
+	INGRAIN_LINES=10000 $(BIN)/pytest --whole --durations=40 -m "not matrix and not faults and not image and not dist and not engines"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	tests/native/install.sh
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	$(BIN)/pytest --whole -m faults
 
 test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes

@@ -28,10 +28,14 @@ interval_s = 1
 """The probe that needs no rights; a pipeline `out` has to follow. With the socket's path."""
 
 
-PATIENT = (
-    "-c",
-    "from ingrain.containers import waiting; waiting.HOLD_S = 60.0; from ingrain.__main__ import main; main()",
-)
+_PATIENT = """
+from ingrain import probe
+from ingrain.containers import waiting
+from ingrain.__main__ import main
+probe.LAST_WAIT_S = waiting.HOLD_S = 60.0
+main()
+"""
+PATIENT = "-c", _PATIENT
 """An agent whose records wait long enough for the names of their containers also where the machine is busy."""
 
 

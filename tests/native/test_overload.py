@@ -22,6 +22,7 @@ def overloaded(*options: str, patience_s: float) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.loud
 @pytest.mark.parametrize("target", ["s3", "statsd"])
 def test_in_a_flood_the_limit_is_kept_and_fresh_records_flow(target: str) -> None:
     limit = {"s3": 172, "statsd": 128}[target]

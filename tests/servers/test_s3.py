@@ -233,7 +233,7 @@ def test_a_server_that_never_answers_holds_up_neither_the_stop_nor_the_other_pip
     monkeypatch.setattr("ingrain.backends.spooled.FLUSH_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts for it; nobody reads
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(url), 15)
+        remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(url), 60)
     assert in_time
     assert (remote.received, remote.delivered, remote.lost, remote.spooled) == (2000, 0, 0, 2000)
     assert archived(tmp_path / "archive") == local.delivered == 2000

@@ -75,7 +75,7 @@ def said(pilot: Pilot[None], widget: str) -> str:
 
 async def drawn(pilot: Pilot[None], what: Callable[[], object]) -> None:
     """Wait until it is shown."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not what():
         assert time.monotonic() < deadline, "it was never shown"
         await pilot.pause(0.1)
