@@ -299,10 +299,10 @@ def test_the_tags_that_conditions_and_a_command_name_are_judged_too(tmp_path: Pa
 def test_a_command_that_a_value_could_change_is_a_mistake_on_its_line(tmp_path: Path) -> None:
     ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = ["sh", "-c", "{ process }"]'))
     assert (line, key) == (9, "pipeline.s3.steps[0].command")
-    assert "is a script" in message
+    assert "sh could run a value as a command" in message
     ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = "kill -9"'))
     assert (line, key) == (9, "pipeline.s3.steps[0].command")
-    assert message == 'expected a list that is not empty, each item text, found "kill -9"'
+    assert message == "expected a list that is not empty, each item text"
 
 
 def test_later_spellings_of_tags_are_no_warning(tmp_path: Path) -> None:
