@@ -289,8 +289,8 @@ def _start_logging(log: LogConfig) -> None:
             missing = error
     handler.setFormatter(Lines())
     # What libraries say in detail is theirs to know: boto3 tells tokens and signatures.
-    logging.basicConfig(level=max(_LEVELS[log.log_level], logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger("ingrain").setLevel(_LEVELS[log.log_level])
+    logging.basicConfig(level=max(_LEVELS[log.level], logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("ingrain").setLevel(_LEVELS[log.level])
     if missing:
         what = "the log goes to stderr: %s cannot be used: %s. In a container, mount the host's there"
         logging.getLogger(__name__).warning(what, DEV_LOG, missing.strerror)

@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import pykka
 
@@ -20,7 +20,7 @@ from ingrain.inbox import BETWEEN_BYTES, BETWEEN_RECORDS, INBOX_BYTES, INBOX_REC
 from ingrain.post import Post
 from ingrain.registry import find_class
 from ingrain.room import Room
-from ingrain.stage import Flush, Relieve, Stage, Stop
+from ingrain.stage import Flush, Relieve, Stage, Step, Stop
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)
@@ -77,10 +77,13 @@ class Pipeline:
         backend = find_class(BACKENDS[config.backend])
         self._add(label + config.backend, partial(backend, config.settings), None)
         names = _numbered([kind for kind, _ in config.steps])
+        carried: frozenset[str] = frozenset()
         for (kind, settings), name in reversed(list(zip(config.steps, names, strict=True))):
             step = find_class(STEPS[kind])
-            self.wants = step.wants(settings, self.wants)
-            self._add(label + name, partial(step, settings), self._posts[0])
+            self._add(label + name, partial(_step, step, settings, carried), self._posts[0])
+            carried |= step.needs(settings, self.wants)
+            wants = step.wants(settings, self.wants)
+            self.wants = None if wants is None else wants | carried
         self._posts[0].inbox = self.door = door or Inbox(INBOX_RECORDS, INBOX_BYTES)
 
     def _add(self, name: str, stage: Callable[..., Stage], onward: Post | None) -> None:
@@ -251,6 +254,12 @@ class Pipeline:
         """Close the account of a post where nobody works any more, and pass on the stop that waits there."""
         if self._posts[number].settle() and number + 1 < self._alive:
             self._posts[number + 1].tell(Stop())
+
+
+def _step(kind: type[Any], settings: Any, carried: frozenset[str], station: Station, onward: Post) -> Step:
+    made: Step = kind(settings, station, onward)
+    made.carried = carried
+    return made
 
 
 def _numbered(kinds: Sequence[str]) -> list[str]:

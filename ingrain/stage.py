@@ -177,9 +177,21 @@ class Step(Stage):
     a tick and at a flush.
     """
 
+    carried: frozenset[str] = frozenset()
+    """Tags that steps behind it need, also where it does not let them through; set by its pipeline."""
+
     def __init__(self, station: Station, downstream: Downstream) -> None:
         super().__init__(station)
         self._downstream = downstream
+
+    @classmethod
+    def needs(cls, settings: Any, after: frozenset[str] | None) -> frozenset[str]:
+        """The tags that it makes those of that are wanted `after` it, where they come to it past any Whitelist.
+
+        One that a Whitelist does not let through comes as `ingrain.tags.aside` names it, and ends here.
+        """
+        del settings, after
+        return frozenset()
 
     @classmethod
     def wants(cls, settings: Any, after: frozenset[str] | None) -> frozenset[str] | None:

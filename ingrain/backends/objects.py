@@ -130,7 +130,7 @@ class Objects(Backend):
     def relieve(self) -> None:
         """Write most of what is held; the newest records stay, which may not be in order yet."""
         for key, partition in list(self._partitions.items()):
-            self._write(key, partition.rows // _KEPT)
+            self._guarded("tight memory", 0, self._write, key, partition.rows // _KEPT)
 
     def flush(self) -> None:
         """Complete all objects."""
@@ -140,6 +140,13 @@ class Objects(Backend):
         finally:
             if self._partitions:  # one failed, and is gone; the others must not stay behind for it
                 self.flush()
+
+    def close(self) -> None:
+        """Do away with objects that were not completed: their records are counted as lost."""
+        while self._open:
+            _, made = self._open.popitem()
+            made.writer.abandon()
+            self.discard(made.key, made.file)
 
     def lose(self, records: int, why: str, told: str = "") -> None:
         """Count records as lost; `why` in few words, `told` as the operator should read it."""
@@ -164,8 +171,7 @@ class Objects(Backend):
     def _roll(self, key: _Key) -> None:
         """Write all that is held, and complete the object."""
         try:
-            if self._partitions[key].rows:
-                self._write(key, 0)
+            self._write(key, 0)
         finally:
             if key in self._open:
                 self._complete(key)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 FLUSH_S = 10.0
 """How long a flush waits for uploads: less than the agent waits for a pipeline when it stops. The rest stays."""
 
+_FOLDER_BYTES = 255  # of a folder's name, of every usual file system (NAME_MAX)
+
 _SAID = 300  # of what a server tells, in characters
 
 
@@ -74,7 +76,7 @@ class SpoolSettings(ObjectSettings, frozen=True):
         """With the folder that a pipeline of this name has. Raises ValueError where there is no place for it."""
         if self.spool is not None:
             return self
-        folder = _state_folder() / "spool" / layout.path_part(name)
+        folder = _state_folder() / "spool" / layout.folder_part(name, _FOLDER_BYTES)
         return msgspec.structs.replace(self, spool=str(folder))
 
 
@@ -158,6 +160,7 @@ class Sent(Objects):
 
     def close(self) -> None:
         """End, and tell what stays in the spool for the next start."""
+        super().close()
         if self._uploader is None:
             return
         self._let_go(self._uploader)

@@ -67,8 +67,12 @@ class Uploader:
         self._closed = False
         self._results: deque[Result] = deque()
         self._changed = threading.Condition()
-        for _ in range(threads):
-            threading.Thread(target=self._run, name="uploader", daemon=True).start()
+        try:
+            for _ in range(threads):
+                threading.Thread(target=self._run, name="uploader", daemon=True).start()
+        except BaseException:  # the limit of threads: those that were begun must not send beside others
+            self.close()
+            raise
 
     def add(self, one: Spooled) -> None:
         """The spool has one more."""

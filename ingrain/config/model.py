@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ingrain.config.positions import Path
-from ingrain.config.problems import Problem, Problems
+from ingrain.config.problems import Problem, Problems, near, quoted
 from ingrain.kernel.loaders import Loader
 from ingrain.room import bytes_of, is_size
 from ingrain.settings import Settings
@@ -64,6 +64,18 @@ class PipelineConfig:
         return problems.mistakes
 
 
+LEVELS = ("OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE")
+"""What `log_level` may say, in any case, as in ingraind."""
+
+
+def is_level(level: str) -> None:
+    """Raise ValueError for what is none of LEVELS."""
+    if level.upper() not in LEVELS:
+        raise ValueError(
+            f"expected one of {', '.join(LEVELS)}, found {quoted(level)}.{near(level, LEVELS)}".rstrip(".")
+        )
+
+
 class LogConfig(Settings, frozen=True):
     """`[log]`.
 
@@ -72,7 +84,12 @@ class LogConfig(Settings, frozen=True):
     """
 
     type: Literal["EnvLogger", "Syslog"] = "EnvLogger"
-    log_level: Literal["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"] = "INFO"
+    log_level: Annotated[str, msgspec.Meta(extra={"check": is_level})] = "INFO"
+
+    @property
+    def level(self) -> str:
+        """One of LEVELS."""
+        return self.log_level.upper()
 
 
 class AgentConfig(Settings, frozen=True):

@@ -17,6 +17,7 @@ from ingrain.batch import Batch
 from ingrain.columns import as_text
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Step
+from ingrain.tags import aside
 
 _OF: dict[str | None, dict[str, tuple[str, ...]]] = {
     None: {"docker_id": ("container_id",)},
@@ -58,20 +59,27 @@ class Container(Step):
         return (after - adds.keys()).union(*(sources for tag, sources in adds.items() if tag in after))
 
     @classmethod
+    def needs(cls, settings: ContainerSettings, after: frozenset[str] | None) -> frozenset[str]:
+        """All columns that it looks at."""
+        adds = _OF[settings.system]
+        return frozenset().union(*(sources for tag, sources in adds.items() if after is None or tag in after))
+
+    @classmethod
     def leaves(cls, settings: ContainerSettings, before: frozenset[str]) -> frozenset[str]:
         """What it adds, too."""
         return before | {tag for tag, sources in _OF[settings.system].items() if before.issuperset(sources)}
 
     def process(self, batch: Batch) -> Iterable[Batch]:
-        """The batch with these tags, too."""
-        tags = set(batch.tags)
-        yield batch.with_tags(
-            {
-                tag: _without(*(batch.records.column(source) for source in sources))
-                for tag, sources in self._adds.items()
-                if tags.issuperset(sources)
-            }
-        )
+        """The batch with these tags, too, and without what came for them alone."""
+        hidden = aside("")
+        found = {name.removeprefix(hidden): batch.records.column(name) for name in batch.tags}
+        added = {
+            tag: _without(*(found[source] for source in sources))
+            for tag, sources in self._adds.items()
+            if found.keys() >= set(sources)
+        }
+        ended = [name for name in batch.tags if name.startswith(hidden) and name[len(hidden) :] not in self.carried]
+        yield batch.with_records(batch.records.drop_columns(ended)).with_tags(added)
 
 
 def _without(column: pa.Array, those: pa.Array | None = None) -> pa.DictionaryArray:

@@ -24,7 +24,7 @@ from ingrain.settings import Settings
 from ingrain.stage import Downstream, Place, Step
 from ingrain.steps.commands import Commands, Rate, find, rights
 from ingrain.steps.regex import re2
-from ingrain.steps.template import Template, is_command, named
+from ingrain.steps.template import Template, is_command, named, only_program
 from ingrain.tags import canonical
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ExecSettings(Settings, frozen=True):
     timeout_s: seconds that a command may take before it is ended
     """
 
-    command: Annotated[list[str], msgspec.Meta(min_length=1, extra={"check": is_command})]
+    command: Annotated[list[str], msgspec.Meta(min_length=1, extra={"check": is_command, "shown": only_program})]
     only_if: list[Condition] = msgspec.field(default_factory=list)
     max_per_s: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     max_running: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4

@@ -141,6 +141,30 @@ def test_a_library_that_panics_costs_its_events_and_not_the_reader(watch: Callab
     assert (probe.received, probe.failed) == (30, 20)
 
 
+@pytest.mark.parametrize("part", ["finish", "poll", "detach"])
+def test_a_fault_of_one_probe_at_the_end_keeps_nothing_else_from_being_delivered(
+    watch: Callable[..., Watch], start: Start, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: object) -> Any:
+        raise ValueError("of this probe")
+
+    one, other = Talker(start, "one"), Talker(start, "other")
+    there = other("bind", "u", family=4, proto="udp")
+    watched = watch("DNS", "Network", "TLS")
+    with watched() as agent:
+        one("storm", count=10, to=there)
+        until("events", lambda: [p.account().received for p in agent.probes if p.name == "Network"] == [20])
+        for probe in agent.probes:
+            if part == "detach":
+                probe.program.detach = fault  # type: ignore[method-assign]
+            elif probe.name == "DNS":
+                setattr(probe.grain, part, fault)
+    assert "of this probe" in caplog.text
+    (archive,) = watched.account.pipelines["archive"]
+    assert archive.delivered == archive.received == sum(probe.records for probe in watched.account.probes) > 0
+    assert len(watched.rows("connection.out")) == len(watched.rows("connection.in")) == 10
+
+
 def test_a_reader_that_hangs_is_noticed_and_the_agent_ends_nevertheless(
     watch: Callable[..., Watch], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pytest
-from chain import LOAD, VOLUME, Chain, batch_of, chain, tagged
+from chain import LOAD, VOLUME, Chain, Sink, batch_of, chain, tagged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.steps import buffer
 from ingrain.steps.buffer import Buffer, BufferSettings
@@ -138,6 +141,28 @@ def test_more_bytes_than_the_bound_leave_early(monkeypatch: pytest.MonkeyPatch) 
         steps.flush()
         assert [len(batch) for batch in steps.batches] == [10, 1]
         assert steps.stations[0].detail["early"] == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"enable_histograms": True}])
+def test_what_is_held_is_bounded_by_bytes_whatever_records_and_measurements_come(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(buffer, "HELD_BYTES", 1 << 20)
+    station = Station("buffer")
+    made = Buffer(BufferSettings(interval_s=3600, **more), station, Sink.start([], Event()))
+    before, sent = pa.total_allocated_bytes(), 0
+    for number in range(0, 4000, 10):
+        batch = tagged("q_name", pa.array([f"{n}" * 1000 for n in range(number, number + 10)], TEXT))
+        measurement = replace(batch.measurement, name=f"m{number % 70}")
+        station.received += len(batch)
+        sent += sum(map(len, made.process(Batch(measurement, batch.records))))
+        size = batch.records.get_total_buffer_size()
+        del batch
+        assert pa.total_allocated_bytes() - before <= (1 << 20) + 2 * size
+    assert station.detail["early"] > 0
+    sent += sum(map(len, made.release()))
+    assert sent == 4000 - station.merged + station.made
+    assert pa.total_allocated_bytes() <= before
 
 
 def test_repeating_tag_sets_never_leave_early_and_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

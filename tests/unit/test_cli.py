@@ -181,6 +181,20 @@ def test_what_this_host_lacks_is_a_warning_of_check_and_ends_the_start_of_run_an
     assert sorted(one.name for one in tmp_path.iterdir()) == ["empty.pcap", "spool", "whole.toml"]
 
 
+def test_a_fault_of_the_agent_is_not_reported_as_one_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    console = '[pipeline.out.config]\nbackend = "Console"\n'
+    file.write_text(f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Agent"\n{console}')
+    code = (
+        "import sys\nfrom ingrain import cli, service\n"
+        "def fault(*_): raise ValueError('of the agent')\nservice.Service._work = fault\n"
+        f"sys.exit(cli.main(['run', {str(file)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ValueError: of the agent"
+
+
 def test_a_file_that_is_not_there_is_a_mistake_too(tmp_path: Path) -> None:
     done = ingrain("check", tmp_path / "none.toml")
     assert done.returncode == 2

@@ -12,9 +12,12 @@ from typing import BinaryIO
 import pytest
 from spooling import KEY, names, put, spool
 
+from ingrain.account import Station
 from ingrain.backends import backlog, backoff
+from ingrain.backends import uploader as uploader_module
 from ingrain.backends.backlog import Total
 from ingrain.backends.backoff import Backoff
+from ingrain.backends.http import HTTP, HTTPSettings
 from ingrain.backends.spool import Spool
 from ingrain.backends.uploader import LaterError, Result, Uploader
 
@@ -246,6 +249,33 @@ def test_what_is_under_way_at_the_end_stays_in_the_spool_and_is_not_told(tmp_pat
                 time.sleep(0.005)
             assert it.results() == []
     assert names(tmp_path) == [one.name]
+
+
+@pytest.mark.parametrize("fault", ["Thread.start", "Backlog"])
+def test_a_spool_whose_upload_cannot_begin_is_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun:
+            fail()
+        begun.append(thread)
+        start(thread)
+
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    if fault == "Backlog":
+        monkeypatch.setattr(uploader_module, "Backlog", fail)
+    with pytest.raises(RuntimeError):
+        HTTP(HTTPSettings(uri="http://127.0.0.1:9/", spool=str(tmp_path)), Station("http"))
+    for thread in begun:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    with spool(tmp_path):
+        """It is not locked."""
 
 
 def test_what_is_damaged_or_gone_is_given_up_and_the_others_are_sent(tmp_path: Path) -> None:
