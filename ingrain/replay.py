@@ -25,6 +25,7 @@ from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.testrun import TestRun
 from ingrain.pipeline import Pipeline, build, finish
 from ingrain.probe import Probe
+from ingrain.progress import bar
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,9 @@ class Replay:
         self._drain()
         for probe in self._probes:
             probe.finish()
-        finish(self._pipelines, FINISH_SECONDS)
+        left = max(1, self._left())
+        with bar(lambda: 1 - self._left() / left, "delivering"):
+            finish(self._pipelines, FINISH_SECONDS)
         told = capture.counts.document() | {"not_taken": self._not_taken}
         account = Account(
             [probe.account() for probe in self._probes],
@@ -94,6 +97,11 @@ class Replay:
         for probe in self._probes:
             probe.close()
         return account, error
+
+    def _left(self) -> int:
+        """Records that are not delivered yet."""
+        stations = [one for pipeline in self._pipelines.values() for one in pipeline.account()]
+        return sum(one.in_flight + one.gauges["inbox.depth"] for one in stations)
 
     def _load(self, kind: str, settings: object, loader: Loader, pipelines: list[Pipeline]) -> None:
         settings = type(settings)(buffer_kb=max(settings.buffer_kb, _BUFFER_KB))  # type: ignore[attr-defined, call-arg] # NetworkSettings

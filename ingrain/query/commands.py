@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from ingrain.config.problems import near
+from ingrain.progress import bar
 from ingrain.query import damage, output, plan, when
 from ingrain.query.archive import Archive, Window, open_archive, within
 from ingrain.query.engine import Answer, Asked, Engine, Limits
 from ingrain.query.errors import QueryError, UsageError
 from ingrain.query.follow import asked, follow
-from ingrain.query.progress import bar
 from ingrain.query.question import Question, Said, standalone
 from ingrain.query.questions import QUESTIONS
 from ingrain.query.schema import measurements
