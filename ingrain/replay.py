@@ -27,6 +27,7 @@ from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.testrun import TestRun
 from ingrain.pipeline import Pipeline, build, finish
 from ingrain.probe import Probe
+from ingrain.progress import bar
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,13 @@ class Replay:
         self._drain()
         for probe in self._probes:
             probe.finish()
+        left = max(1, self._left())
+        with bar(lambda: 1 - self._left() / left, "delivering"):
+            self._flush()
+            finish(self._pipelines.values(), ENDED_SECONDS)
+
+    def _flush(self) -> None:
+        """Wait until all pipelines are flushed, or a signal has come, or FINISH_SECONDS are over."""
         waiting = list(self._pipelines.values())
         for pipeline in waiting:
             pipeline.flush()
@@ -137,7 +145,11 @@ class Replay:
                 waiting.pop(0)
             for pipeline in waiting:
                 pipeline.mend()
-        finish(self._pipelines.values(), ENDED_SECONDS)
+
+    def _left(self) -> int:
+        """Records that are not delivered yet."""
+        stations = [one for pipeline in self._pipelines.values() for one in pipeline.account()]
+        return sum(one.in_flight + one.gauges["inbox.depth"] for one in stations)
 
     def _load(self, kind: str, settings: object, loader: Loader, pipelines: list[Pipeline]) -> None:
         settings = type(settings)(buffer_kb=max(settings.buffer_kb, _BUFFER_KB))  # type: ignore[attr-defined, call-arg] # NetworkSettings

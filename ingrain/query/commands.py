@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from ingrain.config.problems import near
+from ingrain.progress import bar
 from ingrain.query import damage, output, plan, when
 from ingrain.query.archive import Archive, Window, open_archive, within
 from ingrain.query.engine import Answer, Asked, Engine, Limits
 from ingrain.query.errors import QueryError, UsageError
 from ingrain.query.follow import asked, follow
-from ingrain.query.progress import bar
 from ingrain.query.question import Question, Said, standalone
 from ingrain.query.questions import QUESTIONS
 from ingrain.query.schema import measurements
@@ -38,8 +38,8 @@ def query(options: argparse.Namespace) -> int:
     since = moment_of("--since", options.since, now, zone) if options.since else None
     window = window_of(since, moment_of("--until", options.until, now, zone) if options.until else None)
     zone = zone or UTC
-    with engine_of(options, zone.key if isinstance(zone, ZoneInfo) else "UTC") as (_, engine):
-        answer = engine.ask(Asked(sql, window))
+    with engine_of(options, zone.key if isinstance(zone, ZoneInfo) else "UTC") as (archive, engine):
+        answer = _answer(archive, engine, Asked(sql, window))
         _give(answer, options, form, zone)
         return _tell(answer)
 
@@ -61,6 +61,7 @@ def ask(options: argparse.Namespace) -> int:
     form = _form(options, "lines" if question.lines else "table")
     with engine_of(options) as (archive, engine):
         if options.follow:
+            _is_one(archive)
 
             def tell(answer: Answer, count: int | None) -> None:
                 _tell_left_out(answer)
@@ -70,7 +71,7 @@ def ask(options: argparse.Namespace) -> int:
 
             follow(engine, question, said, tell, zone)
             return 0
-        answer = engine.ask(asked(question, said))
+        answer = _answer(archive, engine, asked(question, said))
         count = _give(answer, options, form, zone)
         code = _tell(answer)
         _tell_baseline(archive, question, said, answer)
@@ -121,6 +122,23 @@ def _form(options: argparse.Namespace, default: str) -> str:
     if form == "parquet" and options.output is None:
         raise UsageError("Parquet goes to a file: name it by --output FILE")
     return form
+
+
+def _answer(archive: Archive, engine: Engine, what: Asked) -> Answer:
+    answer = engine.ask(what)
+    if answer.missing and not answer.objects:
+        _is_one(archive)
+    return answer
+
+
+def _is_one(archive: Archive) -> None:
+    """Raise QueryError where nothing was ever archived: it may be elsewhere, so no rows would be no answer."""
+    try:
+        if archive.measurements():
+            return
+    except OSError as error:
+        raise QueryError(f"the archive {archive.place} cannot be read: {harmless(str(error))}") from error
+    raise QueryError(f"there is no archive at {archive.place}: it has no folder measurement=NAME")
 
 
 def _give(answer: Answer, options: argparse.Namespace, form: str, zone: tzinfo | None) -> int:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import duckdb
 
+from ingrain.progress import Watch
 from ingrain.query import views
 from ingrain.query.archive import Store
 from ingrain.query.files import SCHEME
-from ingrain.query.progress import Watch
 from ingrain.query.schema import quoted
 from ingrain.text import harmless
 

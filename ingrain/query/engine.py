@@ -19,12 +19,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from ingrain.progress import Steps, Watch, unwatched
 from ingrain.query import damage, database, plan, views
 from ingrain.query.archive import JSON_LINES, Archive, Window
 from ingrain.query.database import Prepare
 from ingrain.query.errors import QueryError, UnreadableError, UsageError
 from ingrain.query.files import SCHEME, Objects
-from ingrain.query.progress import Steps, Watch, unwatched
 from ingrain.query.schema import measurements, table_name
 from ingrain.text import harmless
 

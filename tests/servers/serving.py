@@ -241,17 +241,25 @@ class Gateway:
     access: str = "ingrain-test"
     secret: str = "not-a-secret-anywhere-else"
 
+    def add_user(self, access: str) -> None:
+        """Another who has the same secret, and no rights yet."""
+        command = [str(CACHE / "bin/versitygw"), "admin", "--access", self.access, "--secret", self.secret]
+        command += ["--endpoint-url", self.url, "create-user", "--access", access, "--secret", self.secret]
+        subprocess.run([*command, "--role", "user"], check=True, capture_output=True)
+
 
 @contextmanager
 def versitygw(folder: Path, port: int | None = None) -> Iterator[Gateway]:
     """An S3 server over a folder, with the bucket `logs`."""
     port = port or free_port()
-    buckets, sidecar = folder / "buckets", folder / "sidecar"
+    buckets, sidecar, users = folder / "buckets", folder / "sidecar", folder / "users"
     (buckets / "logs").mkdir(parents=True, exist_ok=True)
     sidecar.mkdir(exist_ok=True)
+    users.mkdir(exist_ok=True)
     gateway = Gateway(f"http://127.0.0.1:{port}", buckets)
     command = [str(CACHE / "bin/versitygw"), "--access", gateway.access, "--secret", gateway.secret]
-    command += ["--port", f"127.0.0.1:{port}", "--quiet", "posix", "--sidecar", str(sidecar), str(buckets)]
+    command += ["--port", f"127.0.0.1:{port}", "--quiet", "--iam-dir", str(users)]
+    command += ["posix", "--sidecar", str(sidecar), str(buckets)]
     with running("versitygw", command, port):
         yield gateway
 

@@ -288,10 +288,22 @@ def test_what_is_new_is_told_of_who_was_first_as_a_whole(capsys: pytest.CaptureF
 def test_measurements_that_are_not_there_are_said_and_no_mistake(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    write(tmp_path, {"dns.query": [{**CURL, "timestamp": NOON, "q_name": "x.test"}]})
     said = Said(capsys, "ask", "who-accessed", "/x", "--archive", tmp_path)
     assert said.code == 0
     assert said.out.endswith("(0 rows)\n")
-    assert "nothing of file.chmod, file.chown" in said.err.replace("file.create, ", "") or "file.chown" in said.err
+    assert "in that time the archive has nothing of file.chmod, file.chown, " in said.err
+
+
+@pytest.mark.parametrize(
+    "words", [("ask", "who-accessed", "/x"), ("ask", "logs", "web1", "--follow"), ("query", "FROM dns_query")]
+)
+def test_a_place_without_anything_archived_is_no_archive_without_accesses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    said = Said(capsys, *words, "--archive", tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == f"ingrain: there is no archive at {tmp_path}: it has no folder measurement=NAME\n"
 
 
 def test_asking_nothing_lists_all_questions_with_examples() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ingrain.query import progress
+from ingrain import progress
 from ingrain.query.archive import Archive, Folder
 from ingrain.query.engine import Asked, Engine, Limits
 

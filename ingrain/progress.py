@@ -1,4 +1,4 @@
-"""A bar for what takes long: on stderr, only where that is a terminal, and gone when it is over."""
+"""A bar for what takes long, on stderr: only where that is a terminal, and gone when it is over."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def unwatched(share: Share) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def bar(share: Share) -> Iterator[None]:
-    """Show how much is done until the context ends."""
+def bar(share: Share, what: str = "") -> Iterator[None]:
+    """Show how much is done, and of what, until the context ends."""
     to = sys.stderr
     if not to.isatty():
         yield
         return
     over = threading.Event()
-    thread = threading.Thread(target=_show, args=(share, to, over), name="progress", daemon=True)
+    thread = threading.Thread(target=_show, args=(share, what, to, over), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -68,14 +68,14 @@ class Steps:
         self._done += 1
 
 
-def _show(share: Share, to: TextIO, over: threading.Event) -> None:
+def _show(share: Share, what: str, to: TextIO, over: threading.Event) -> None:
     if over.wait(_PATIENCE_S):
         return
     done = 0.0
     while not over.wait(_EVERY_S):
         done = min(1.0, max(done, share()))  # between two statements nothing is known: it never goes back
         full = int(done * _WIDTH)
-        to.write(f"\r[{'#' * full}{' ' * (_WIDTH - full)}] {done:4.0%}")
+        to.write(f"\r[{'#' * full}{' ' * (_WIDTH - full)}] {done:4.0%} {what}".rstrip())
         to.flush()
     to.write("\r\x1b[K")
     to.flush()
