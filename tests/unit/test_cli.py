@@ -31,6 +31,7 @@ pipeline statsd
   step     Regex      patterns = [
                         { key = "process", regex = "^kworker/", replace_with = "kworker" },
                         { key = "process", regex = "^postgres", replace_with = "postgres" },
+                        { key = "d_port", regex = "^\\\\d{5}$", replace_with = "10000_and_up" },
                       ]
   step     Buffer     interval_s = 10
   backend  StatsD     address = "127.0.0.1:8125"

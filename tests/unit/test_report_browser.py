@@ -12,7 +12,7 @@ from pictures import picture
 
 from ingrain import cli
 
-PNG_MOST = 200_000
+PNG_MOST = 300_000
 READABLE = 4.5
 """The least contrast of text that WCAG 2.2 asks for (1.4.3)."""
 
