@@ -107,11 +107,11 @@ def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]
     _say("the kernel's cost of a packet")
     rows, most = [], 0.0
     for kind, costs in per_packet.measure(folder, seconds).items():
-        for hook, way in (("cgroup_skb/egress", "out"), ("cgroup_skb/ingress", "in")):
-            total, of_measuring = per_packet.total(costs, hook), per_packet.of_measuring(costs, hook)
+        for way in per_packet.WAYS:
+            total, of_measuring = per_packet.total(costs, way), per_packet.of_measuring(costs, way)
             most = max(most, total)
             figure = f"{total:.0f} ns, {of_measuring:.0f} of them for the measurement"
-            rows.append((f"a {kind.upper()} data packet going {way}, in the kernel, all three probes", figure))
+            rows.append((f"a {per_packet.KINDS[kind]} going {way}, in the kernel, all three probes", figure))
     return rows, {"packet_ns": round(most, 1)}
 
 

@@ -21,6 +21,7 @@ class Owners:
 
     def __init__(self, loader: Loader) -> None:
         self._program = by_trial(loader, load_owners)
+        self._accepts = trace_accepts(self._program)
         self._watched: dict[object, int] = {}  # by who needs it: the id of a cgroup
         self._lock = threading.Lock()  # a probe begins in one thread, and looks for its cgroup in another
 
@@ -79,11 +80,34 @@ class Owners:
 
     def detach(self) -> None:
         """Note nothing any more."""
-        self._program.detach()
+        for program in self._programs:
+            program.detach()
 
     def close(self) -> None:
         """Unload."""
-        self._program.close()
+        for program in self._programs:
+            program.close()
+
+    @property
+    def _programs(self) -> list[Program]:
+        return [self._program, *([self._accepts] if self._accepts else [])]
+
+
+def trace_accepts(owners: Program) -> Program | None:
+    """The program that notes who accepts a connection, attached; None where this kernel does not let it be traced.
+
+    Then it is known only of who asks for the peer's address, as nearly all do. owners: the owners' program.
+    """
+    program = None
+    try:
+        program = Program("accept", {}, {"owners": owners.maps["owners"]}, loader=owners.loader)
+        program.attach()
+    except KernelError as error:
+        log.info("accept(2) is not traced: who does not ask for the peer's address is not known to accept (%s)", error)
+        if program:
+            program.close()
+        return None
+    return program
 
 
 def load_owners(loader: Loader = "core") -> Program:

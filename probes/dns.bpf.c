@@ -138,8 +138,10 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	__u8 first_label = 0;
 
 	if (tcp) { /* asked before anything of the packet is read, as most packets of TCP are of no use */
+		if (is_late(tcp, direction))
+			return 1;
 		s.stream = stream_at_socket(skb, 0, 0);
-		if (is_late(tcp, direction) || is_over(tcp, s.stream, direction))
+		if (is_over(tcp, s.stream, direction))
 			return 1;
 	}
 	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))

@@ -16,11 +16,17 @@ enum direction {
 	UNKNOWN = 2, /* of a packet in a capture */
 };
 
+enum owner_flags {
+	ACCEPTED = 1, /* it is the process that accepted the connection, or one that used it since: no longer the listener's */
+};
+
 struct owner {
 	__u32 pid; /* 0: unknown */
 	__u32 uid;
 	char comm[16];
-	__u64 start; /* when the process began, in ticks of 10 ms since boot; 0: unknown */
+	__u64 start; /* when the process began, in ns since boot; 0: unknown */
+	__u32 flags;
+	__u32 unused;
 };
 
 struct {
@@ -34,7 +40,7 @@ struct {
 struct flow {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
 	__u64 cgroup_id;
-	__u64 start; /* of the process */
+	__u64 start; /* of the process, in ticks since boot */
 	__u32 pid;
 	__u32 uid;
 	char comm[16];
@@ -69,24 +75,46 @@ static __always_inline int on_interface(struct __sk_buff *skb, enum direction di
 }
 
 /*
- * Reads a part of the packet, of constant size: at once where it lies in one piece, as headers nearly always do. (In a
- * test run older kernels do not say where that ends.)
+ * Where a part of the packet, of constant size, lies in one piece, as headers nearly always do; else 0. (In a test run
+ * older kernels do not say where a piece ends.)
  */
-static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+static __always_inline const void *part_in_place(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
-	void *from;
+	const void *from;
 
 	if (!__builtin_constant_p(offset)) /* no header goes beyond; the compiler knows, the verifier has to be told */
 		asm volatile("%0 &= 0x3fff" : "+r"(offset));
-	from = (void *)(long)skb->data + offset;
-	if (from + size > (void *)(long)skb->data_end) {
-		/*
-		 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them
-		 * back to what wrote them, does not see that the helper did, and ends with EFAULT ("verifier bug").
-		 */
-		__builtin_memset(to, 0, size);
-		return !bpf_skb_load_bytes(skb, offset, to, size);
-	}
+	from = (const void *)(long)skb->data + offset;
+	return from + size <= (const void *)(long)skb->data_end ? from : 0;
+}
+
+static __always_inline int copy_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+{
+	/*
+	 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them back to what
+	 * wrote them, does not see that the helper did, and ends with EFAULT ("verifier bug").
+	 */
+	__builtin_memset(to, 0, size);
+	return !bpf_skb_load_bytes(skb, offset, to, size);
+}
+
+/* A part of the packet: where it lies, or copied to `room`; 0 where the packet ends before. */
+static __always_inline const void *part(struct __sk_buff *skb, __u32 offset, void *room, __u32 size)
+{
+	const void *from = part_in_place(skb, offset, size);
+
+	if (from)
+		return from;
+	return copy_part(skb, offset, room, size) ? room : 0;
+}
+
+/* The same, always copied. */
+static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+{
+	const void *from = part_in_place(skb, offset, size);
+
+	if (!from)
+		return copy_part(skb, offset, to, size);
 	/* By words and not by bytes: headers are aligned to four bytes in a packet, and the rest reads as well. */
 	__builtin_memcpy(to, __builtin_assume_aligned(from, 4), size);
 	return 1;
@@ -96,21 +124,23 @@ static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
 {
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr ip;
+		struct iphdr room;
+		const struct iphdr *ip = part(skb, 0, &room, sizeof(room));
 
-		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 4)
+		if (!ip || ip->version != 4)
 			return 0;
-		at->proto = ip.protocol;
-		at->transport = ip.ihl * 4;
+		at->proto = ip->protocol;
+		at->transport = ip->ihl * 4;
 		/* at a socket packets are whole: ingress is after reassembly, egress before fragmentation */
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr ip;
+		struct ipv6hdr room;
+		const struct ipv6hdr *ip = part(skb, 0, &room, sizeof(room));
 		__u8 option[2];
 
-		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 6)
+		if (!ip || ip->version != 6)
 			return 0;
-		at->proto = ip.nexthdr;
-		at->transport = sizeof(ip);
+		at->proto = ip->nexthdr;
+		at->transport = sizeof(*ip);
 		/* RFC 8200 4.1: these may stand before the transport header, each once or twice */
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
@@ -176,6 +206,14 @@ static __always_inline int read_ends(struct __sk_buff *skb, const struct layout 
 	return 1;
 }
 
+static __always_inline void copy_owner(const struct owner *owner, struct flow *flow)
+{
+	flow->start = owner->start / TICK;
+	flow->pid = owner->pid;
+	flow->uid = owner->uid;
+	__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
+}
+
 /* When, and whose. */
 static __always_inline void read_owner(struct __sk_buff *skb, const struct owner *owner, struct flow *flow)
 {
@@ -185,19 +223,14 @@ static __always_inline void read_owner(struct __sk_buff *skb, const struct owner
 	}
 	flow->time = bpf_ktime_get_ns();
 	flow->cgroup_id = bpf_skb_cgroup_id(skb);
-	if (owner) {
-		flow->start = owner->start;
-		flow->pid = owner->pid;
-		flow->uid = owner->uid;
-		__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
-	}
+	if (owner)
+		copy_owner(owner, flow);
 }
 
 static __always_inline struct owner *owner_of(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	sk = sk ? bpf_sk_fullsock(sk) : 0;
 	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
 }
 

@@ -55,7 +55,7 @@ struct {
 
 /* A UDP socket may have many. */
 struct pair {
-	__u64 peer[2], local[2];
+	__u64 peer[2], local[2]; /* addresses, as in struct flow */
 	__u16 peer_port;
 	__u16 unused[3];
 };
@@ -63,6 +63,7 @@ struct pair {
 enum known {
 	NEW,
 	LISTENS, /* a listener; or, copied from it by the kernel, an accepted connection of which no packet was seen yet */
+	WAITS,   /* an accepted connection whose event waits until it is known who accepts it */
 	KNOWN,   /* its connection event is out, or none is due */
 	OWN,     /* the agent's own */
 };
@@ -77,6 +78,7 @@ struct traffic {
 	__u32 fin_next;     /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u32 fin_seen;
 	__u64 received;     /* TCP: bytes that were counted */
+	__u64 since;        /* TCP: when the first packet was seen */
 	struct pair latest; /* UDP: the latest ends, whose connection event is out */
 };
 
@@ -135,14 +137,20 @@ static __always_inline int read_flow(struct __sk_buff *skb, const struct layout 
 	return 1;
 }
 
-/* A connection is told from the side that began it: `begun` is OUT where the socket's own process did. */
+/*
+ * A connection is told from the side that began it: `begun` is OUT where the socket's own process did. `since`: when it
+ * began, if that was not now.
+ */
 static __always_inline void announce(struct __sk_buff *skb, const struct layout *at, enum direction direction,
-				     enum direction begun)
+				     enum direction begun, __u64 since)
 {
 	struct flow flow;
 
-	if (read_flow(skb, at, direction, begun, &flow))
-		hand_over(skb, &flow);
+	if (!read_flow(skb, at, direction, begun, &flow))
+		return;
+	if (since)
+		flow.time = since;
+	hand_over(skb, &flow);
 }
 
 /* The volume at a place, if it is this socket's. */
@@ -173,22 +181,6 @@ static __always_inline struct volume *new_volume(struct __sk_buff *skb, const st
 		return 0;
 	volume->cookie = cookie;
 	return volume;
-}
-
-static __always_inline void add(struct __sk_buff *skb, enum direction direction, const struct bytes *bytes,
-				struct volume *volume)
-{
-	__u32 packets = skb->gso_segs ?: 1;
-
-	if (!volume) {
-		count_uncounted(packets, bytes->out + bytes->in);
-		return;
-	}
-	if (bytes->out)
-		__sync_fetch_and_add(&volume->bytes[OUT], bytes->out);
-	if (bytes->in)
-		__sync_fetch_and_add(&volume->bytes[IN], bytes->in);
-	__sync_fetch_and_add(&volume->packets[direction == IN], packets);
 }
 
 /* Bytes that TCP took in, from the two counters that it keeps of them. */
@@ -226,77 +218,125 @@ static __always_inline void forget(struct traffic *t, enum known known)
 	bpf_spin_unlock(&t->lock);
 }
 
-static __always_inline void see_tcp(struct __sk_buff *skb, struct bpf_sock *sk, struct layout *at,
-				    enum direction direction, struct traffic *t)
+#define PATIENCE 1000000000 /* ns */
+
+/*
+ * An accepted connection is told when it is known who accepted it: that is after its first packets. No longer does it wait
+ * where somebody uses it although that is not known (accept(2) was not asked for the peer's address, and is not traced).
+ */
+static __always_inline void announce_accepted(struct __sk_buff *skb, const struct layout *at, enum direction direction,
+					      struct traffic *t, struct volume *volume, int used)
 {
-	__u32 zero = 0, seq, end, rcv_nxt, snd_nxt, place;
+	const struct owner *owner = owner_of(skb);
+	int due;
+
+	if (owner && !(owner->flags & ACCEPTED) && !used && bpf_ktime_get_ns() - t->since < PATIENCE)
+		return;
+	bpf_spin_lock(&t->lock);
+	due = t->known == WAITS;
+	t->known = KNOWN;
+	bpf_spin_unlock(&t->lock);
+	if (!due)
+		return;
+	if (owner && volume)
+		copy_owner(owner, &volume->flow);
+	announce(skb, at, direction, IN, t->since);
+}
+
+static __always_inline void add_tcp(struct volume *volume, enum direction direction, const struct bytes *bytes,
+				    __u32 packets)
+{
+	volume->bytes[OUT] += bytes->out;
+	volume->bytes[IN] += bytes->in;
+	volume->packets[direction == IN] += packets;
+}
+
+/*
+ * What is counted as sent is written while TCP sends, which has its socket locked then: by one CPU. All else is written
+ * with the lock held. So no addition has to be atomic.
+ */
+static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, enum direction direction,
+				    struct traffic *t)
+{
+	__u32 zero = 0, packets = skb->gso_segs ?: 1, seq, end, rcv_nxt, snd_nxt, place;
+	struct bpf_sock *sk = skb->sk;
+	struct bpf_tcp_sock *tcp = sk ? bpf_tcp_sock(sk) : 0;
+	enum known known = KNOWN;
 	struct bytes bytes = {};
 	struct volume *volume;
-	struct bpf_tcp_sock *tcp;
-	int first = 0, accepted = 0, before = 0;
-	struct tcphdr h;
-	__u64 received;
+	const struct tcphdr *h;
+	struct tcphdr room;
+	__u64 received, now;
 	void *active;
+	int syn, fin, used, new = 0;
 
-	if (!read_part(skb, at->transport, &h, sizeof(h)) || !find_payload(skb, at, h.doff * 4))
-		return;
-	tcp = bpf_tcp_sock(sk);
-	if (!tcp)
+	h = part(skb, at->transport, &room, sizeof(room));
+	if (!tcp || !h || !find_payload(skb, at, h->doff * 4))
 		return;
 	if (!t) { /* a process can use up what its socket may have (net.core.optmem_max) */
-		count_uncounted(skb->gso_segs ?: 1, at->payload_len);
+		count_uncounted(packets, at->payload_len);
 		return;
 	}
 	/* In this order: tcp_rcv_nxt_update() writes them in it, so their sum is never too much. */
 	received = tcp->bytes_received;
 	rcv_nxt = tcp->rcv_nxt;
 	snd_nxt = tcp->snd_nxt;
-	seq = bpf_ntohl(h.seq) + h.syn;
+	syn = h->syn;
+	fin = h->fin;
+	used = fin || h->rst || (direction == OUT && at->payload_len);
+	seq = bpf_ntohl(h->seq) + syn;
 	end = seq + at->payload_len;
-	if (direction == OUT && h.syn && t->known == KNOWN && t->begun != seq)
+	if (direction == OUT && syn && t->known >= WAITS && t->begun != seq)
 		forget(t, NEW); /* it was disconnected (connect() to AF_UNSPEC), and connects again */
-
-	if (direction == OUT && t->known >= KNOWN && taken_in(t, received, rcv_nxt) == t->received) {
-		count_sent(t, end, h.fin, &bytes); /* TCP sends with its socket locked: only one CPU is here */
-	} else {
-		bpf_spin_lock(&t->lock);
-		first = t->known < KNOWN;
-		if (first) {
-			accepted = t->known == LISTENS;
-			before = !accepted && !h.syn;
-			t->known = KNOWN;
-			t->begun = seq;
-			/* What an accepted socket received with its first ACK went through its listener's hook. */
-			t->received = before ? received : 0;
-			t->sent_next = direction == OUT && (__s32)(seq - snd_nxt) >= 0 ? seq : snd_nxt;
-		}
-		received = taken_in(t, received, rcv_nxt);
-		if (direction == OUT) {
-			count_sent(t, end, h.fin, &bytes);
-		} else {
-			if (seq == rcv_nxt) /* TCP is about to take it; what came out of order is counted by a later one */
-				received += at->payload_len;
-			if (h.fin) {
-				t->fin_seen = 1;
-				t->fin_next = end + 1;
-			}
-		}
-		count_received(t, received, &bytes);
-		bpf_spin_unlock(&t->lock);
-	}
-	if (first && !before)
-		announce(skb, at, direction, accepted ? IN : OUT);
 
 	active = bpf_map_lookup_elem(&volumes, &zero);
 	volume = volume_at(active, t->place, t->cookie);
+	if (direction == OUT && volume && t->known == KNOWN && taken_in(t, received, rcv_nxt) == t->received) {
+		count_sent(t, end, fin, &bytes);
+		volume->bytes[OUT] += bytes.out;
+		volume->packets[OUT] += packets;
+		return;
+	}
 	if (!volume) {
 		volume = new_volume(skb, at, direction, active, t->cookie, &place);
 		if (volume)
 			t->place = place;
 	}
-	add(skb, direction, &bytes, volume);
-}
+	now = t->known < WAITS ? bpf_ktime_get_ns() : 0;
+	bpf_spin_lock(&t->lock);
+	if (t->known < WAITS) {
+		known = t->known;
+		new = known == LISTENS || syn;
+		t->known = known == LISTENS ? WAITS : KNOWN;
+		t->since = now;
+		t->begun = seq;
+		/* What an accepted socket received with its first ACK went through its listener's hook. */
+		t->received = new ? 0 : received;
+		t->sent_next = direction == OUT && (__s32)(seq - snd_nxt) >= 0 ? seq : snd_nxt;
+	}
+	received = taken_in(t, received, rcv_nxt);
+	if (direction == OUT) {
+		count_sent(t, end, fin, &bytes);
+	} else {
+		if (seq == rcv_nxt) /* TCP is about to take it; what came out of order is counted by a later one */
+			received += at->payload_len;
+		if (fin) {
+			t->fin_seen = 1;
+			t->fin_next = end + 1;
+		}
+	}
+	count_received(t, received, &bytes);
+	if (volume)
+		add_tcp(volume, direction, &bytes, packets);
+	bpf_spin_unlock(&t->lock);
 
+	if (!volume)
+		count_uncounted(packets, bytes.out + bytes.in);
+	if (new && known == NEW)
+		announce(skb, at, direction, OUT, 0);
+	else if (t->known == WAITS)
+		announce_accepted(skb, at, direction, t, volume, used);
+}
 static __always_inline int is_same(const struct pair *one, const struct pair *other)
 {
 	return one->peer_port == other->peer_port && one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&
@@ -328,7 +368,7 @@ static __always_inline struct volume *volume_of_peer(struct __sk_buff *skb, cons
 		bpf_spin_unlock(&t->lock);
 	}
 	if (!known && !same)
-		announce(skb, at, direction, direction);
+		announce(skb, at, direction, direction, 0);
 	if (!volume || !is_between(volume, &key->pair)) {
 		volume = new_volume(skb, at, direction, active, key->cookie, &place);
 		if (volume || !known)
@@ -339,30 +379,55 @@ static __always_inline struct volume *volume_of_peer(struct __sk_buff *skb, cons
 	return volume;
 }
 
+static __always_inline int read_pair(struct __sk_buff *skb, const struct layout *at, enum direction direction,
+				     struct pair *pair)
+{
+	__u64 *from = direction == OUT ? pair->local : pair->peer, *to = direction == OUT ? pair->peer : pair->local;
+	__be16 ports[2];
+
+	if (!read_part(skb, at->transport, ports, sizeof(ports)))
+		return 0;
+	pair->peer_port = bpf_ntohs(ports[direction == OUT]);
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		__be32 addresses[2];
+
+		if (!read_part(skb, offsetof(struct iphdr, saddr), addresses, sizeof(addresses)))
+			return 0;
+		mapped((__u8 *)from, &addresses[0]);
+		mapped((__u8 *)to, &addresses[1]);
+	} else {
+		__u64 addresses[4];
+
+		if (!read_part(skb, offsetof(struct ipv6hdr, saddr), addresses, sizeof(addresses)))
+			return 0;
+		__builtin_memcpy(from, &addresses[0], 16);
+		__builtin_memcpy(to, &addresses[2], 16);
+	}
+	return 1;
+}
+
 static __always_inline void see_udp(struct __sk_buff *skb, struct layout *at, enum direction direction,
 				    struct traffic *t)
 {
-	struct bytes bytes = {};
+	__u32 zero = 0, packets = skb->gso_segs ?: 1;
 	struct volume *volume;
 	struct peer key = {};
-	struct flow flow;
-	__u32 zero = 0;
 	void *active;
 
-	if (!find_payload(skb, at, sizeof(struct udphdr)) || !read_ends(skb, at, direction, &flow))
+	if (!find_payload(skb, at, sizeof(struct udphdr)) || !read_pair(skb, at, direction, &key.pair))
 		return;
-	__builtin_memcpy(key.pair.peer, direction == OUT ? flow.d_ip : flow.s_ip, sizeof(key.pair.peer));
-	__builtin_memcpy(key.pair.local, direction == OUT ? flow.s_ip : flow.d_ip, sizeof(key.pair.local));
-	key.pair.peer_port = direction == OUT ? flow.d_port : flow.s_port;
 	key.cookie = t ? t->cookie : bpf_get_socket_cookie(skb);
 
 	active = bpf_map_lookup_elem(&volumes, &zero);
 	volume = t ? volume_at(active, t->place, key.cookie) : 0;
 	if (!volume || !is_between(volume, &key.pair))
 		volume = volume_of_peer(skb, at, direction, active, t, &key);
-	bytes.out = direction == OUT ? at->payload_len : 0;
-	bytes.in = direction == IN ? at->payload_len : 0;
-	add(skb, direction, &bytes, volume);
+	if (!volume) {
+		count_uncounted(packets, at->payload_len);
+		return;
+	}
+	__sync_fetch_and_add(&volume->bytes[direction == IN], at->payload_len);
+	__sync_fetch_and_add(&volume->packets[direction == IN], packets);
 }
 
 /*
@@ -389,7 +454,6 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct traffic *t;
 	struct layout at;
 
-	sk = sk ? bpf_sk_fullsock(sk) : 0;
 	if (!sk || !on_interface(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
 	if (at.proto == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN) {
@@ -397,7 +461,9 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 		return 1;
 	}
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t || t->known < KNOWN) {
+	if (!t && !bpf_sk_fullsock(sk)) /* a handshake's, or one that waits for late packets */
+		return 1;
+	if (!t || t->known < WAITS) {
 		owner = owner_of(skb);
 		if (t) {
 			t->cookie = bpf_get_socket_cookie(skb);
@@ -410,7 +476,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (at.proto == IPPROTO_UDP)
 		see_udp(skb, &at, direction, t);
 	else
-		see_tcp(skb, sk, &at, direction, t);
+		see_tcp(skb, &at, direction, t);
 	return 1;
 }
 

@@ -68,19 +68,27 @@ static __always_inline __u8 in_order(const struct flow *flow, struct ends *key)
 	return turned;
 }
 
-/* The segment's stream in the table. Of a capture it is known only here which way the segment goes. */
-static __noinline struct stream *stream_apart(struct __sk_buff *skb, struct segment *s, int create)
+/* Which way a segment of a capture goes: only relative to others it is known. */
+static __noinline int is_turned(struct __sk_buff *skb, __u32 transport)
 {
+	struct layout at = { .transport = transport, .proto = IPPROTO_TCP };
+	struct ends key;
+	struct flow flow;
+
+	return read_ends(skb, &at, OUT, &flow) && in_order(&flow, &key);
+}
+
+/* The segment's stream in the table. */
+static __noinline struct stream *stream_apart(struct __sk_buff *skb, __u32 transport, int create)
+{
+	struct layout at = { .transport = transport, .proto = IPPROTO_TCP };
 	struct stream *found, new = {};
 	struct ends key = {};
 	struct flow flow;
-	__u8 turned;
 
-	if (!read_ends(skb, &s->at, OUT, &flow))
+	if (!read_ends(skb, &at, OUT, &flow))
 		return 0;
-	turned = in_order(&flow, &key);
-	if (replay)
-		s->way = turned;
+	in_order(&flow, &key);
 	found = bpf_map_lookup_elem(&apart, &key);
 	if (!found && create) {
 		bpf_map_update_elem(&apart, &key, &new, BPF_NOEXIST);
@@ -101,7 +109,7 @@ static __always_inline struct stream *keep_stream(struct __sk_buff *skb, struct 
 {
 	if (s->stream)
 		return s->stream;
-	return replay || s->at_listener ? stream_apart(skb, s, 1) :
+	return replay || s->at_listener ? stream_apart(skb, s->at.transport, 1) :
 					  stream_at_socket(skb, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
@@ -143,7 +151,7 @@ static __always_inline int may_be_apart(const struct bpf_tcp_sock *tcp)
 static __always_inline struct stream *take_in(struct __sk_buff *skb, const struct bpf_tcp_sock *tcp, struct segment *s)
 {
 	__u32 received = tcp->bytes_received, start = tcp->rcv_nxt - received;
-	struct stream *stream = stream_apart(skb, s, 0);
+	struct stream *stream = stream_apart(skb, s->at.transport, 0);
 
 	if (!stream || !stream->decided[IN] || stream->begin[IN] != start) /* it is another's, that had the same ends */
 		return 0;
@@ -167,11 +175,11 @@ static __always_inline void find_stream(struct __sk_buff *skb, const struct bpf_
 					struct segment *s)
 {
 	if (replay) {
-		s->stream = stream_apart(skb, s, syn);
+		s->stream = stream_apart(skb, s->at.transport, syn);
 		if (s->stream && syn) /* also where the ends were used before: a new connection begins */
 			begin_anew(s->stream, s->way & 1, s->seq);
 	} else if (s->at_listener) {
-		s->stream = stream_apart(skb, s, 0);
+		s->stream = stream_apart(skb, s->at.transport, 0);
 		if (s->stream && s->seq - s->stream->begin[IN] >= WINDOW) /* likewise */
 			begin_anew(s->stream, IN, s->seq);
 	} else if (syn && s->way == OUT && s->stream) { /* it was disconnected (connect() to AF_UNSPEC), and connects again */
@@ -187,16 +195,20 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 					const struct bpf_tcp_sock *tcp, struct segment *s)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct tcphdr h;
+	const struct tcphdr *h;
+	struct tcphdr room;
+	int syn;
 
-	if (!read_part(skb, s->at.transport, &h, sizeof(h)) || !find_payload(skb, &s->at, h.doff * 4))
+	h = part(skb, s->at.transport, &room, sizeof(room));
+	if (!h || !find_payload(skb, &s->at, h->doff * 4))
 		return 0;
-	s->seq = bpf_ntohl(h.seq) + h.syn;
-	s->ack = bpf_ntohl(h.ack_seq);
-	s->way = direction;
+	syn = h->syn;
+	s->seq = bpf_ntohl(h->seq) + syn;
+	s->ack = bpf_ntohl(h->ack_seq);
+	s->way = replay ? is_turned(skb, s->at.transport) : direction;
 	s->at_listener = !replay && sk && sk->state == BPF_TCP_LISTEN;
-	if (s->at.payload_len || h.syn)
-		find_stream(skb, tcp, h.syn, s);
+	if (s->at.payload_len || syn)
+		find_stream(skb, tcp, syn, s);
 	if (replay || !s->at.payload_len || !tcp)
 		return s->at.payload_len > 0;
 	if (s->at_listener) {
@@ -206,7 +218,7 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 		__u32 start = direction == IN ? tcp->rcv_nxt : tcp->snd_una;
 
 		barrier_var(start); /* loaded here: the verifier takes no pointer into the socket */
-		s->start = h.syn ? s->seq : start;
+		s->start = syn ? s->seq : start;
 		s->start_known = 1;
 	}
 	return 1;

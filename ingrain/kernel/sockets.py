@@ -20,6 +20,7 @@ from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
 
 _PIDFD_GETFD = 438  # the same on every architecture (asm-generic/unistd.h)
+_TICK = 10_000_000  # ns: the unit of the field (probes/portable.h)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,7 +55,7 @@ def _seed_process(pid: int, owners: int, dtype: np.dtype[np.void], seeding: Seed
         owner = np.zeros(1, dtype)
         owner["pid"] = pid
         owner["uid"] = Path(f"/proc/{pid}").stat().st_uid
-        owner["start"] = _start(pid)
+        owner["start"] = _start(pid) * _TICK
         owner["comm"] = Path(f"/proc/{pid}/comm").read_bytes().removesuffix(b"\n")[:15]
         handle = os.pidfd_open(pid)
     except OSError:

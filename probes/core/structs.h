@@ -120,6 +120,18 @@ struct thread_info {
 	__u32 status; /* of x86 */
 };
 
+struct kuid {
+	__u32 val;
+};
+
+struct cred {
+	struct kuid uid;
+};
+
+struct proto_accept_arg { /* since 6.10 */
+	int flags;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid;
@@ -134,6 +146,7 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct css_set *cgroups;
+	const struct cred *cred;
 };
 
 struct tty_struct {
