@@ -90,12 +90,24 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
 def _decoded(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
     _say("decoding")
     answers = decode.answers(messages.dns_kind(), seconds)
+    distinct = decode.answers(messages.distinct_kind(), seconds)
     hellos = decode.hellos(messages.tls_kind(folder), seconds)
+    shuffled = decode.hellos(messages.shuffled_kind(folder), seconds)
     rows = [
         (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
-        for what, peer, one in (("DNS answers", "dnspython", answers), ("ClientHellos", "dpkt", hellos))
+        for what, peer, one in (
+            ("DNS answers", "dnspython", answers),
+            ("DNS answers of which none repeats,", "dnspython", distinct),
+            ("ClientHellos", "dpkt", hellos),
+            ("ClientHellos in which nothing repeats,", "dpkt", shuffled),
+        )
     ]
-    return rows, {"dns_decode_per_s": round(answers.ours), "tls_decode_per_s": round(hellos.ours)}
+    return rows, {
+        "dns_decode_per_s": round(answers.ours),
+        "dns_distinct_decode_per_s": round(distinct.ours),
+        "tls_decode_per_s": round(hellos.ours),
+        "tls_shuffled_decode_per_s": round(shuffled.ours),
+    }
 
 
 def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
