@@ -63,7 +63,7 @@ def _measure(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, float]]
     dns = messages.dns_kind(1000 if quick else messages.MESSAGES)
     tls = messages.tls_kind(folder, 100 if quick else messages.HANDSHAKES)
     rows, told = _drained(folder, 1 if quick else 5, 0.2 if quick else 2.0)
-    decoding, decoded = _decoded(dns, tls, 0.1 if quick else 5.0)
+    decoding, decoded = _decoded(dns, tls, 0.1 if quick else 5.0, quick=quick)
     packets, costs = _packets(folder, 0.2 if quick else 3.0)
     piped, figures = _pipelines(folder, dns, tls, 0.5 if quick else 10.0, quick=quick)
     _say("the start, and an agent at rest")
@@ -92,15 +92,27 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
     ], told
 
 
-def _decoded(dns: Kind, tls: Kind, seconds: float) -> tuple[list[Row], dict[str, float]]:
+def _decoded(dns: Kind, tls: Kind, seconds: float, *, quick: bool) -> tuple[list[Row], dict[str, float]]:
     _say("decoding")
     answers = decode.answers(dns, seconds)
+    distinct = decode.answers(messages.distinct_kind(500 if quick else messages.DISTINCT), seconds)
     hellos = decode.hellos(tls, seconds)
+    shuffled = decode.hellos(messages.shuffled_kind(tls), seconds)
     rows = [
         (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
-        for what, peer, one in (("DNS answers", "dnspython", answers), ("ClientHellos", "dpkt", hellos))
+        for what, peer, one in (
+            ("DNS answers", "dnspython", answers),
+            ("DNS answers of which none repeats,", "dnspython", distinct),
+            ("ClientHellos", "dpkt", hellos),
+            ("ClientHellos in which nothing repeats,", "dpkt", shuffled),
+        )
     ]
-    return rows, {"dns_decode_per_s": round(answers.ours), "tls_decode_per_s": round(hellos.ours)}
+    return rows, {
+        "dns_decode_per_s": round(answers.ours),
+        "dns_distinct_decode_per_s": round(distinct.ours),
+        "tls_decode_per_s": round(hellos.ours),
+        "tls_shuffled_decode_per_s": round(shuffled.ours),
+    }
 
 
 def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:

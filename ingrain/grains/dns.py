@@ -98,7 +98,7 @@ class DNS(MessageGrain[Message, Latency]):
 
     def size(self, message: Message) -> int:
         """As the decoder has it."""
-        return dns_message.size_of(message)
+        return message.size
 
     def columns(self, messages: Sequence[Message]) -> Mapping[str, Callable[[], pa.Array]]:
         """The question, and for answers what they say."""

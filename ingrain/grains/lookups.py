@@ -19,8 +19,8 @@ NAME_BYTES = 256
 """Of a name at the most: a DNS name has no more, so a longer host name was never looked up."""
 
 Client = bytes
-"""Who asks, as `struct flow` has it: when the process began (8 bytes, ticks since boot) and its id (4 bytes), which tell
-it from all others; where the process is not known, its address (16 bytes)."""
+"""Who asks, as `struct flow` has it: when the process began (8 bytes, ticks since boot) and its id (4 bytes), since ids
+are used again; where the process is not known, its address (16 bytes)."""
 
 _START, _PROCESS = 8, 12  # bytes
 
@@ -93,13 +93,13 @@ class _Names:
         before = len(self._names)
         known = self._names.get(name)
         if known is None:
-            known = self._names[name] = {}
+            known = self._names[name] = dict.fromkeys(addresses, time)
             if before >= SHARE:
                 self.forget_one()
         else:
             self._names.move_to_end(name)
-        for address in addresses:
-            known[address] = min(known.pop(address, time), time)
+            for address in addresses:
+                known[address] = min(known.pop(address, time), time)
         while len(known) > ADDRESSES:
             del known[next(iter(known))]
             self.forgotten = True

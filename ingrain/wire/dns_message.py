@@ -6,6 +6,7 @@ that repeat are decoded once; every cache is bounded.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
@@ -25,7 +26,7 @@ _QUESTIONS_MAX = 64  # as in the kernel half: each is a record of its own, with 
 
 _CACHED_MAX = 512  # bytes of a message that is kept: longer ones hardly repeat
 _CACHE_BYTES = 8 << 20  # some 8,000 answers of a CNAME and an address
-_EMPTY, _ENTRY = 700, 260  # bytes that a message takes with its key in the cache, and each of its records, beside text
+_EMPTY, _ENTRY = 700, 260  # bytes of a message with its key in the cache, and of each of its records, beside text
 
 
 Answer = tuple[str, str, str, int]
@@ -40,7 +41,8 @@ class Message(NamedTuple):
     rcode: mnemonic, with EDNS's upper bits. truncated: the sender left out what did not fit (TC). questions: (name,
     type) of each; none in answers of multicast DNS. addresses: those among the answers, 16 bytes each, IPv4 mapped into
     IPv6. malformed: some of it breaks the format: a record's data, which then stands among the answers as RFC 3597 has
-    it, or something behind which nothing could be read. The id is left out: it tells messages apart that say the same.
+    it, or something behind which nothing could be read. size: about how many bytes it takes, most of them text. The id
+    is left out: it tells messages apart that say the same.
     """
 
     is_answer: bool
@@ -50,16 +52,7 @@ class Message(NamedTuple):
     answers: tuple[Answer, ...] = ()
     addresses: tuple[bytes, ...] = ()
     malformed: bool = False
-
-
-def size_of(message: Message) -> int:
-    """About how many bytes the message takes, most of them text."""
-    size = _EMPTY
-    for name, kind in message.questions:
-        size += len(name) + len(kind)
-    for name, _kind, data, _ttl in message.answers:
-        size += _ENTRY + len(name) + len(data)
-    return size
+    size: int = 0
 
 
 def decode(payload: bytes) -> Message:
@@ -87,7 +80,7 @@ def decode_cut(payload: bytes) -> Message:
     return _decode(payload, whole=False)
 
 
-_kept: Kept[bytes, Message] = Kept(_CACHE_BYTES, size_of)
+_kept: Kept[bytes, Message] = Kept(_CACHE_BYTES, attrgetter("size"))
 
 
 def _decode(message: bytes, *, whole: bool) -> Message:
@@ -96,11 +89,9 @@ def _decode(message: bytes, *, whole: bool) -> Message:
         _id, flags, asked, answered, authorities, additionals = _HEADER.unpack_from(message)
     except StructError:
         raise ended("the message ends within its header") from None
-    read = _Read()
+    read = _Read(message)
     try:
-        at = _questions(message, asked, read)
-        for number in range(answered + authorities + additionals):
-            at = _record(message, at, read, is_answer=number < answered)
+        _records(read, _questions(read, asked), answered, authorities + additionals)
     except (IndexError, StructError):
         if asked and not read.questions:
             raise ended("the message ends within its first question") from None
@@ -121,63 +112,75 @@ def _decode(message: bytes, *, whole: bool) -> Message:
         tuple(read.answers),
         tuple(read.addresses),
         read.malformed,
+        read.size,
     )
 
 
 class _Read:
     """What was read of a message so far. known: its names by offset. options: what each OPT record has for a ttl."""
 
-    __slots__ = ("addresses", "answers", "known", "malformed", "options", "questions")
+    __slots__ = ("addresses", "answers", "known", "malformed", "message", "options", "questions", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, message: bytes) -> None:
+        self.message = message
         self.known: dict[int, bytes] = {}
         self.questions: list[tuple[str, str]] = []
         self.answers: list[Answer] = []
         self.addresses: list[bytes] = []
         self.options: list[int] = []
         self.malformed = False
+        self.size = _EMPTY
 
 
-def _questions(message: bytes, count: int, read: _Read) -> int:
+def _questions(read: _Read, count: int) -> int:
     """Read name and type of each question; the offset behind them."""
-    at = dns_name.HEADER_SIZE
+    message, at = read.message, dns_name.HEADER_SIZE
     for _ in range(min(count, _QUESTIONS_MAX)):
         labels, at = dns_name.read(message, at, read.known)
         kind = _QUESTION.unpack_from(message, at)[0]
-        read.questions.append((dns_name.text(labels), TYPE_NAMES.get(kind) or type_name(kind)))
+        name = dns_name.text(labels)
+        read.questions.append((name, TYPE_NAMES.get(kind) or type_name(kind)))
+        read.size += len(name)
         at += _QUESTION.size
     if count > _QUESTIONS_MAX:
         raise Malformed(f"the message has {count} questions")
     return at
 
 
-def _record(message: bytes, at: int, read: _Read, *, is_answer: bool) -> int:
-    """Read the record at `at`, and tell it where it is an answer or OPT; the offset behind it."""
-    first = message[at]
-    if not first:  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
-        owner = b""
-        at += 1
-    elif first >= _POINTER and (target := (first - _POINTER) << 8 | message[at + 1]) < at and target in read.known:
-        owner = read.known[target]
-        at += 2
-    else:
-        owner, at = dns_name.read(message, at, read.known)
-    kind, record_class, ttl, length = _RECORD.unpack_from(message, at)
-    at += _RECORD.size
-    end: int = at + length
-    if end > len(message):
-        raise IndexError  # as if a byte of it had been read
-    if kind == _OPT:  # no record but this message's options; the class is the sender's buffer size
-        read.options.append(ttl)
-    elif is_answer:
-        try:
-            data = dns_rdata.text(message, at, end, kind, record_class, known=read.known)
-        except Malformed:  # where it ends is known even so: it hides nothing else
-            data = dns_rdata.unknown(message, at, end)
-            read.malformed = True
+def _records(read: _Read, at: int, answers: int, others: int) -> None:
+    """Read the records from `at` on: all of the answers, of the others only OPT."""
+    message, known, length = read.message, read.known, len(read.message)
+    for number in range(answers + others):
+        first = message[at]
+        if not first:  # the two usual owners, the root (of OPT) and a name that was there before, are not read again
+            owner = b""
+            at += 1
+        elif first >= _POINTER and (target := (first - _POINTER) << 8 | message[at + 1]) < at and target in known:
+            owner = known[target]
+            at += 2
         else:
-            address = dns_rdata.address(message, at, end, kind, record_class)
-            if address:
-                read.addresses.append(address)
-        read.answers.append((dns_name.text(owner), TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
-    return end
+            owner, at = dns_name.read(message, at, known)
+        kind, record_class, ttl, size = _RECORD.unpack_from(message, at)
+        at += _RECORD.size
+        if at + size > length:
+            raise IndexError  # as if a byte of it had been read
+        if kind == _OPT:  # no record but this message's options; the class is the sender's buffer size
+            read.options.append(ttl)
+        elif number < answers:
+            data = _data(read, at, at + size, kind, record_class)
+            name = dns_name.text(owner)
+            read.answers.append((name, TYPE_NAMES.get(kind) or type_name(kind), data, ttl))
+            read.size += _ENTRY + len(name) + len(data)
+        at += size
+
+
+def _data(read: _Read, at: int, end: int, kind: int, record_class: int) -> str:
+    """What an answer says; odd data as it is: the record's length still says where the next one begins."""
+    try:
+        data = dns_rdata.text(read.message, at, end, kind, record_class, known=read.known)
+    except Malformed:
+        read.malformed = True
+        return dns_rdata.unknown(read.message, at, end)
+    if kind in dns_rdata.ADDRESSES and (address := dns_rdata.address(read.message, at, end, record_class)):
+        read.addresses.append(address)
+    return data

@@ -19,7 +19,9 @@ _SRV = Struct("!HHH")  # priority, weight, port
 _SOA = Struct("!IIIII")  # serial, refresh, retry, expire, minimum
 _IN = 1
 _A, _AAAA = 1, 28
-_ADDRESSES = frozenset({_A, _AAAA})
+ADDRESSES = frozenset({_A, _AAAA})
+"""Types of records that hold an address."""
+_ADDRESS = 16  # bytes
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
 _CLASS = 0x7FFF  # the top bit is multicast DNS's "flush the cache": RFC 6762 10.2
 _IN_QUOTES = tuple(
@@ -53,11 +55,11 @@ def unknown(message: bytes, at: int, end: int) -> str:
     return f"\\# {end - at} {message[at:end].hex()}" if end > at else "\\# 0"
 
 
-def address(message: bytes, at: int, end: int, kind: int, record_class: int) -> bytes:
-    """The address that a record holds for which `text` was told: 16 bytes, IPv4 mapped; none where it holds none."""
-    if kind not in _ADDRESSES or record_class & _CLASS != _IN:
+def address(message: bytes, at: int, end: int, record_class: int) -> bytes:
+    """What a record of one of ADDRESSES says that `text` took: 16 bytes, IPv4 mapped; none in a class without any."""
+    if record_class & _CLASS != _IN:
         return b""
-    return _MAPPED + message[at:end] if kind == _A else message[at:end]
+    return _MAPPED[: _ADDRESS - (end - at)] + message[at:end]
 
 
 _ipv4 = lru_cache(maxsize=4096)(socket.inet_ntoa)

@@ -1,7 +1,8 @@
-"""The fields of whole TLS hellos as numbers and bytes, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
+"""The fields of whole TLS hellos, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
 
-In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`. Lists stay the bytes that
-they are: what is made of one is kept by these, and most hellos have lists that were there before.
+In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`. A client's lists stay
+bytes until somebody asks what is in them: most hellos have lists that others had before, and what was made of those is
+kept.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from struct import Struct, unpack
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
 
+from ingrain.wire.kept import kept
 from ingrain.wire.malformed import Malformed
 
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURE_ALGORITHMS, ALPN, VERSIONS = 0, 10, 11, 13, 16, 43
@@ -31,24 +33,21 @@ _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2
 
 
 class Offer(NamedTuple):
-    """What a client offers: lists as they stand on the wire, without their length, GREASE (RFC 8701) among their items.
+    """What a client offers, GREASE (RFC 8701) included.
 
-    version: the hello's own ("legacy") one. ciphers, groups, signature_algorithms, versions (of supported_versions):
-    `numbers` of two bytes each; point_formats: of one byte; protocols (of ALPN): see `protocols`. All but ciphers are
-    empty where the extension is missing. extensions: their types. host: the name in server_name, None without one.
-    ech: whether this is the outer hello of an encrypted one, or pretends to be (only the server knows: RFC 9849 6.2).
+    version: the hello's own ("legacy") one. ciphers: the list of suites, two bytes each. extensions: their types, in
+    its order. contents: by type, of those whose contents matter, as `host_name` and the functions beside it read them.
     """
 
     version: int
     ciphers: bytes
     extensions: tuple[int, ...]
-    host: bytes | None
-    groups: bytes
-    point_formats: bytes
-    signature_algorithms: bytes
-    protocols: bytes
-    versions: bytes
-    ech: bool
+    contents: dict[int, bytes]
+
+    @property
+    def ech(self) -> bool:
+        """Whether this is the outer hello of an encrypted one, or pretends to be (only servers know: RFC 9849 6.2)."""
+        return self.contents.get(ECH) == _OUTER
 
 
 Parts = tuple[tuple[int, int], ...]
@@ -76,43 +75,30 @@ def offer(body: bytes) -> tuple[Offer, Parts]:
         begin = at = _behind_session_id(body)
         (size,) = _U16.unpack_from(body, at)
         at += 2
-        if not size:
-            raise Malformed("the client offers no cipher suite")
         ciphers = body[at : at + size]
         at += size
         compressions = body[at]
-        if not compressions:
-            raise Malformed("the client offers no compression method, not even none")
         kinds, places = _extensions(body, at + 1 + compressions)
     except (IndexError, StructError):
         raise Malformed(f"the ClientHello ends within a part of it, at offset {len(body)}") from None
-    read: dict[int, bytes] = {}
+    if not size or size % 2 or not compressions:
+        raise Malformed("the client's cipher suites are none, or of an odd length; or it has no compression method")
     parts = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
+    contents: dict[int, bytes] = {}
     for kind, start, end in places:
-        if kind not in _FRESH:
-            if kind in read:
-                raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
-            read[kind] = body[start:end]
-        if kind in _FRESH or kind == ECH:  # of which only the type, its first byte, is told
-            parts.append((begin, start + (kind == ECH)))
+        if kind in contents:
+            raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
+        if kind in _FRESH:
+            parts.append((begin, start))
             begin = end
+        elif kind == ECH:  # only its type, its first byte, says anything
+            contents[kind] = body[start:end][:1]
+            parts.append((begin, start + 1))
+            begin = end
+        else:
+            contents[kind] = body[start:end]
     parts.append((begin, len(body)))
-    if size % 2:
-        raise Malformed(f"{size} bytes are no list of cipher suites")
-    names = read.get(SERVER_NAME)
-    found = Offer(
-        int.from_bytes(body[:2]),
-        ciphers,
-        kinds,
-        None if names is None else _host_name(_list(SERVER_NAME, names, items=1)),
-        _list(GROUPS, read.get(GROUPS)),
-        _list(POINT_FORMATS, read.get(POINT_FORMATS), width=1, items=1),
-        _list(SIGNATURE_ALGORITHMS, read.get(SIGNATURE_ALGORITHMS)),
-        _list(ALPN, read.get(ALPN), items=1),
-        _list(VERSIONS, read.get(VERSIONS), width=1),
-        read.get(ECH, b"")[:1] == _OUTER,
-    )
-    return found, tuple(parts)
+    return Offer(int.from_bytes(body[:2]), ciphers, kinds, contents), tuple(parts)
 
 
 def choice(body: bytes) -> Choice:
@@ -123,10 +109,12 @@ def choice(body: bytes) -> Choice:
         kinds, places = _extensions(body, at + _CHOICE.size)
     except (IndexError, StructError):
         raise Malformed(f"the ServerHello ends within a part of it, at offset {len(body)}") from None
-    chosen = [body[start:end] for kind, start, end in places if kind == VERSIONS]
-    if len(chosen) > 1 or any(len(version) != 2 for version in chosen):  # noqa: PLR2004 - bytes of a version
-        raise Malformed("the server's supported version stands there twice, or is not 2 bytes long")
-    supported = int.from_bytes(chosen[0]) if chosen else None
+    supported = None
+    for kind, start, end in places:
+        if kind == VERSIONS:
+            if supported is not None or end - start != 2:  # noqa: PLR2004 - bytes of a version
+                raise Malformed("the server's supported version stands there twice, or is not 2 bytes long")
+            supported = int.from_bytes(body[start:end])
     return Choice(int.from_bytes(body[:2]), cipher, kinds, supported, body[_RANDOM] == _RETRY)
 
 
@@ -160,34 +148,47 @@ def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], list[tuple[int, 
     return tuple(kinds), places
 
 
-def _list(kind: int, extension: bytes | None, *, width: int = 2, items: int = 2) -> bytes:
-    """What stands behind the length (of `width` bytes) of a list that fills its extension; nothing only without one.
-
-    items: bytes of which each of its items has a multiple.
-    """
-    if extension is None:
-        return b""
-    size = len(extension) - width
-    if size <= 0 or int.from_bytes(extension[:width]) != size or size % items:
-        raise Malformed(f"extension {kind} of {len(extension)} bytes is not the list that it should be, or has no item")
-    return extension[width:]
-
-
 def numbers(listed: bytes) -> tuple[int, ...]:
-    """The numbers of 16 bits in a list of an offer."""
+    """The numbers of 16 bits in a list without its length: an offer's ciphers."""
     return unpack(f"!{len(listed) // 2}H", listed)
 
 
-def _host_name(names: bytes) -> bytes | None:
-    """The host name of server_name (RFC 6066 3), None where it has only names of other types."""
+@kept
+def groups(extension: bytes) -> tuple[int, ...]:
+    """Of supported_groups (RFC 8446 4.2.7), and this like the others raises Malformed for what is no such list."""
+    return numbers(_list(extension))
+
+
+@kept
+def signature_algorithms(extension: bytes) -> tuple[int, ...]:
+    """Of signature_algorithms (RFC 8446 4.2.3)."""
+    return numbers(_list(extension))
+
+
+@kept
+def versions(extension: bytes) -> tuple[int, ...]:
+    """Of supported_versions (RFC 8446 4.2.1)."""
+    return numbers(_list(extension, width=1))
+
+
+@kept
+def point_formats(extension: bytes) -> tuple[int, ...]:
+    """Of ec_point_formats (RFC 8422 5.1.2)."""
+    return tuple(_list(extension, width=1, items=1))
+
+
+@kept
+def host_name(extension: bytes) -> bytes | None:
+    """Of server_name (RFC 6066 3), None where it has only names of other types."""
+    listed = _list(extension, items=1)
     host = None
     at = 0
-    while at < len(names):
-        size = int.from_bytes(names[at + 1 : at + 3])
-        name = names[at + 3 : at + 3 + size]
+    while at < len(listed):
+        size = int.from_bytes(listed[at + 1 : at + 3])
+        name = listed[at + 3 : at + 3 + size]
         if not name or len(name) < size:
             raise Malformed(f"the server name at offset {at} of its list is empty or longer than the list")
-        if names[at] == _HOST_NAME:
+        if listed[at] == _HOST_NAME:
             if host is not None:
                 raise Malformed("there is more than one host name")
             host = name
@@ -195,8 +196,10 @@ def _host_name(names: bytes) -> bytes | None:
     return host
 
 
-def protocols(listed: bytes) -> tuple[bytes, ...]:
-    """The names in an offer's list of protocols (RFC 7301 3.1). Raises Malformed."""
+@kept
+def protocols(extension: bytes) -> tuple[bytes, ...]:
+    """Of application_layer_protocol_negotiation (RFC 7301 3.1)."""
+    listed = _list(extension, items=1)
     names = []
     at = 0
     while at < len(listed):
@@ -207,3 +210,14 @@ def protocols(listed: bytes) -> tuple[bytes, ...]:
         names.append(name)
         at = behind
     return tuple(names)
+
+
+def _list(extension: bytes, *, width: int = 2, items: int = 2) -> bytes:
+    """What stands behind the length (of `width` bytes) of a list that fills its extension, and is not empty.
+
+    items: bytes of which each of its items has a multiple.
+    """
+    size = len(extension) - width
+    if size <= 0 or int.from_bytes(extension[:width]) != size or size % items:
+        raise Malformed(f"an extension of {len(extension)} bytes is not the list that it should be, or has no item")
+    return extension[width:]

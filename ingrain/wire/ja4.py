@@ -6,10 +6,21 @@ under the BSD licence; the other fingerprints of that family (JA4S, JA4H, JA4X .
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 
-from ingrain.wire.hello_fields import ALPN, SERVER_NAME, Offer, numbers, protocols
+from ingrain.wire.hello_fields import (
+    ALPN,
+    SERVER_NAME,
+    SIGNATURE_ALGORITHMS,
+    VERSIONS,
+    Offer,
+    numbers,
+    protocols,
+    signature_algorithms,
+    versions,
+)
 from ingrain.wire.kept import kept
 from ingrain.wire.tls_registry import GREASE
 
@@ -28,28 +39,27 @@ _IN_FIRST_PART = frozenset({SERVER_NAME, ALPN})
 
 def ja4(offer: Offer, transport: str) -> str:
     """The client's fingerprint, 36 characters; the first is the transport that the hello came over, TCP or QUIC."""
+    get = offer.contents.get
     ciphers_count, ciphers_hash = _ciphers(offer.ciphers)
     kinds = tuple(sorted([kind for kind in offer.extensions if kind not in GREASE]))
-    algorithms = offer.signature_algorithms
+    algorithms = get(SIGNATURE_ALGORITHMS, b"")
     few = len(kinds) + len(algorithms) <= _KEPT_ITEMS
-    extensions_count, extensions_hash = (_kept_extensions if few else _extensions)(kinds, algorithms)
-    version = _VERSIONS.get(_highest(offer.versions) or offer.version, _UNKNOWN)
-    first = (
-        f"{transport}{version}{extensions_count[0]}{ciphers_count}{extensions_count[1:]}{_protocol(offer.protocols)}"
-    )
+    host, count, extensions_hash = (_kept_extensions if few else _extensions)(kinds, algorithms)
+    version = _VERSIONS.get(_highest(get(VERSIONS, b"")) or offer.version, _UNKNOWN)
+    first = f"{transport}{version}{host}{ciphers_count}{count}{_protocol(get(ALPN, b''))}"
     return f"{first}_{ciphers_hash}_{extensions_hash}"
 
 
 @kept
-def _highest(versions: bytes) -> int:
+def _highest(extension: bytes) -> int:
     """The highest number in supported_versions; 0 without it, where the hello's own one counts."""
-    return max(_real(versions), default=0)
+    return max(_real(versions(extension)), default=0) if extension else 0
 
 
 @kept
-def _protocol(listed: bytes) -> str:
+def _protocol(extension: bytes) -> str:
     """First and last character of ALPN's first protocol; of its hex digits where one of them is no letter or digit."""
-    names = protocols(listed)
+    names = protocols(extension) if extension else ()
     first = next((one for one in names if len(one) != 2 or int.from_bytes(one) not in GREASE), None)  # noqa: PLR2004
     if first is None:
         return _UNKNOWN
@@ -60,23 +70,23 @@ def _protocol(listed: bytes) -> str:
 @kept
 def _ciphers(listed: bytes) -> tuple[str, str]:
     """How many there are, and the hash of them sorted."""
-    real = sorted(_real(listed))
+    real = sorted(_real(numbers(listed)))
     return _count(len(real)), _hash(_hex(real))
 
 
-def _extensions(kinds: tuple[int, ...], algorithms: bytes) -> tuple[str, str]:
-    """Whether there is a host name, and how many there are; and the hash of the sorted and of the algorithms."""
-    count = ("d" if SERVER_NAME in kinds else "i") + _count(len(kinds))
+def _extensions(kinds: tuple[int, ...], algorithms: bytes) -> tuple[str, str, str]:
+    """Whether there is a host name; how many there are; the hash of the sorted, and of the signature algorithms."""
     hashed = _hex([kind for kind in kinds if kind not in _IN_FIRST_PART])
-    listed = _hex(_real(algorithms))
-    return count, _hash(f"{hashed}_{listed}" if hashed and listed else hashed)
+    listed = _hex(_real(signature_algorithms(algorithms))) if algorithms else ""
+    text = f"{hashed}_{listed}" if hashed and listed else hashed
+    return "d" if SERVER_NAME in kinds else "i", _count(len(kinds)), _hash(text)
 
 
 _kept_extensions = lru_cache(maxsize=256)(_extensions)  # a client may shuffle them, but they are the same sorted
 
 
-def _real(listed: bytes) -> list[int]:
-    return [number for number in numbers(listed) if number not in GREASE]
+def _real(items: Iterable[int]) -> list[int]:
+    return [number for number in items if number not in GREASE]
 
 
 def _count(items: int) -> str:

@@ -7,14 +7,24 @@ printable text with its fingerprints, or `Malformed`, or `Cut`. The same object 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 
 from ingrain.text import safe
 from ingrain.wire import hello_fields
-from ingrain.wire.hello_fields import Choice, Offer, Parts, numbers, protocols
+from ingrain.wire.hello_fields import (
+    ALPN,
+    GROUPS,
+    POINT_FORMATS,
+    SERVER_NAME,
+    SIGNATURE_ALGORITHMS,
+    VERSIONS,
+    Choice,
+    Offer,
+    Parts,
+)
 from ingrain.wire.ja3 import ja3, ja3s
 from ingrain.wire.ja4 import TCP, ja4
 from ingrain.wire.kept import Kept, kept
@@ -32,23 +42,17 @@ _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
 _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
 _TLS_1_2 = 0x0303
 _SESSION_ID = 34  # where its length is
-_ALIKE = 8  # bytes, of three cipher suites behind their length: clients pad their hellos to the same length
+_ALIKE_SUITES = 8  # bytes: three cipher suites behind their length
+_ALIKE_EXTENSIONS = (
+    20  # bytes: some extensions' lengths; clients pad their hellos to one length, whatever the host name's
+)
 _CACHE_BYTES = 3 << 20  # some 1,000 hellos
 _EMPTY = 2500  # bytes that a hello takes with its key in the cache, beside what stands in it
 _KEPT_PARTS = 16  # pieces in which those bytes of a hello are that tell anything, where it is kept
 _KEPT_EXTENSIONS = 32  # of a server's hello, which has few
 
 
-class ClientHello(NamedTuple):
-    """What a client offers.
-
-    sni: the host name, None where it gave none. alpn: protocols in its order, None where it offered none. version: the
-    highest that it offers, e.g. `TLS 1.3`. ciphersuites: IANA names in its order, with signalling values and GREASE.
-    groups: of key exchange, likewise, None where it offered none. ech: whether this is the outer hello of an encrypted
-    one (RFC 9849), whose host name is in it, or pretends to be. transport, offer: what the fingerprints are made of,
-    when they are asked for.
-    """
-
+class _Offered(NamedTuple):
     sni: str | None
     alpn: tuple[str, ...] | None
     version: str
@@ -58,12 +62,22 @@ class ClientHello(NamedTuple):
     transport: str
     offer: Offer
 
-    @property
+
+class ClientHello(_Offered):
+    """What a client offers.
+
+    sni: the host name, None where it gave none. alpn: protocols in its order, None where it offered none. version: the
+    highest that it offers, e.g. `TLS 1.3`. ciphersuites: IANA names in its order, with signalling values and GREASE.
+    groups: of key exchange, likewise, None where it offered none. ech: whether this is the outer hello of an encrypted
+    one (RFC 9849), whose host name is in it, or pretends to be. transport, offer: what fingerprints are made of.
+    """
+
+    @cached_property
     def ja3(self) -> str:
         """32 hex digits."""
         return ja3(self.offer)
 
-    @property
+    @cached_property
     def ja4(self) -> str:
         """36 characters."""
         return ja4(self.offer, self.transport)
@@ -81,7 +95,7 @@ class ServerHello(NamedTuple):
 Hello = ClientHello | ServerHello
 
 Pick = Callable[[bytes], tuple[bytes, ...]]
-"""Gives the bytes of a ClientHello that tell anything: its `Parts`. The same one for each layout."""
+"""Gives the bytes of a ClientHello that tell anything: those of its `Parts`. The same one for each layout."""
 
 
 def size_of(hello: Hello) -> int:
@@ -89,12 +103,15 @@ def size_of(hello: Hello) -> int:
     if isinstance(hello, ServerHello):
         return _EMPTY
     offer = hello.offer
-    lists = (offer.host or b"", offer.ciphers, offer.groups, offer.signature_algorithms, offer.protocols)
-    return _EMPTY + 8 * sum(map(len, lists)) + 40 * len(offer.extensions)
+    return _EMPTY + 8 * (len(offer.ciphers) + sum(map(len, offer.contents.values()))) + 40 * len(offer.extensions)
 
 
-_layouts: Kept[tuple[int, bytes], Pick] = Kept(1 << 20, lambda _pick: 1000)
-"""Length and first cipher suites -> what tells anything in the latest ClientHello that was alike in that."""
+_layouts: Kept[tuple[int, bytes, bytes], tuple[Parts, Pick | None]] = Kept(1 << 20, lambda _layout: 1000)
+"""Length, first cipher suites, first extensions -> the layout of the latest ClientHello that was alike in that.
+
+It can be picked from once two that followed each other had it: browsers shuffle their extensions, and to remember what
+they send would cost more than it saves.
+"""
 _repeated: Kept[tuple[Pick, str, tuple[bytes, ...]], ClientHello] = Kept(_CACHE_BYTES, size_of)
 """ClientHellos by what they say.
 
@@ -166,34 +183,44 @@ def _gather(payload: bytes) -> tuple[int, bytes]:
 
 def _client(body: bytes, transport: str) -> ClientHello:
     at = _SESSION_ID + 1 + (body[_SESSION_ID] if len(body) > _SESSION_ID else 0)
-    alike = len(body), body[at : at + _ALIKE]
-    pick = _layouts.get(alike)
+    behind = at + 2 + int.from_bytes(body[at : at + 2])
+    alike = len(body), body[at : at + _ALIKE_SUITES], body[behind : behind + _ALIKE_EXTENSIONS]
+    layout, pick = _layouts.get(alike) or ((), None)
     if pick is not None:
         known = _repeated.get((pick, transport, pick(body)))
         if known is not None:
             return known
     offer, parts = hello_fields.offer(body)
     hello = _hello(offer, transport)
-    if len(parts) <= _KEPT_PARTS:
-        pick = _pick(parts)
-        _layouts.put(alike, pick)
+    if parts != layout:
+        _layouts.put(alike, (parts, None))
+    elif len(parts) <= _KEPT_PARTS:
+        if pick is None:
+            pick = _pick(parts)
+            _layouts.put(alike, (parts, pick))
         _repeated.put((pick, transport, pick(body)), hello)
     return hello
 
 
 @lru_cache(maxsize=1024)
 def _pick(parts: Parts) -> Pick:
-    return itemgetter(*(slice(start, stop) for start, stop in parts))
+    return itemgetter(*(slice(start, end) for start, end in parts))
 
 
 def _hello(offer: Offer, transport: str) -> ClientHello:
+    get = offer.contents.get
+    host, protocols, versions, groups = get(SERVER_NAME), get(ALPN), get(VERSIONS), get(GROUPS)
+    if POINT_FORMATS in offer.contents:
+        hello_fields.point_formats(offer.contents[POINT_FORMATS])  # only fingerprints tell it, but it is malformed now
+    if SIGNATURE_ALGORITHMS in offer.contents:
+        hello_fields.signature_algorithms(offer.contents[SIGNATURE_ALGORITHMS])
     return ClientHello(
-        None if offer.host is None else safe(offer.host),
-        _protocols(offer.protocols) or None,
+        None if host is None else _host(host),
+        None if protocols is None else _protocols(protocols),
         # RFC 8446 4.2.1: without the extension it is TLS 1.2 at the most, whatever else the hello says
-        _version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
+        version_name(min(offer.version, _TLS_1_2)) if versions is None else _version(versions),
         _suites(offer.ciphers),
-        _groups(offer.groups) or None,
+        None if groups is None else _groups(groups),
         offer.ech,
         transport,
         offer,
@@ -201,23 +228,29 @@ def _hello(offer: Offer, transport: str) -> ClientHello:
 
 
 @kept
-def _protocols(listed: bytes) -> tuple[str, ...]:
-    return tuple(map(safe, protocols(listed)))
+def _host(extension: bytes) -> str | None:
+    host = hello_fields.host_name(extension)
+    return None if host is None else safe(host)
 
 
 @kept
-def _version(listed: bytes) -> str:
-    return highest_version(numbers(listed))
+def _protocols(extension: bytes) -> tuple[str, ...]:
+    return tuple(map(safe, hello_fields.protocols(extension)))
+
+
+@kept
+def _version(extension: bytes) -> str:
+    return highest_version(hello_fields.versions(extension))
 
 
 @kept
 def _suites(listed: bytes) -> tuple[str, ...]:
-    return tuple(map(cipher_name, numbers(listed)))
+    return tuple(map(cipher_name, hello_fields.numbers(listed)))
 
 
 @kept
-def _groups(listed: bytes) -> tuple[str, ...]:
-    return tuple(map(group_name, numbers(listed)))
+def _groups(extension: bytes) -> tuple[str, ...]:
+    return tuple(map(group_name, hello_fields.groups(extension)))
 
 
 def _choice(choice: Choice) -> ServerHello:

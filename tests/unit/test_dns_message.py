@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import struct
 import tracemalloc
+from operator import attrgetter
 
 import dns.flags
 import dns.message
@@ -19,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingrain.wire import dns_message, dns_registry
-from ingrain.wire.dns_message import Message, decode, decode_cut, size_of
+from ingrain.wire.dns_message import Message, decode, decode_cut
 from ingrain.wire.kept import Kept
 from ingrain.wire.malformed import Cut, Malformed
 
-IN = dns.rdataclass.IN
+IN, A, AAAA = dns.rdataclass.IN, dns.rdatatype.A, dns.rdatatype.AAAA
 MAPPED = bytes(10) + b"\xff\xff"
 PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
@@ -133,6 +135,11 @@ def test_a_message_says_what_dnspython_reads_in_it(wire: bytes) -> None:
     assert [(name, kind, ttl) for name, kind, _data, ttl in ours.answers] == [
         (one.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(one.rdtype), one.ttl) for one in theirs.answer
     ]
+    assert ours.addresses == tuple(
+        socket.inet_pton(socket.AF_INET6, f"::ffff:{one[0].address}" if one.rdtype == A else one[0].address)
+        for one in theirs.answer
+        if one.rdtype in {A, AAAA}
+    )
     for (_name, kind, data, _ttl), one in zip(ours.answers, theirs.answer, strict=True):
         read_back = dns.rdata.from_text(IN, dns.rdatatype.from_text(kind), data, dns.name.root, relativize=False)
         assert read_back.to_wire() == one[0].to_wire(), data
@@ -166,8 +173,12 @@ ANSWER = (
 )
 
 
+def said(message: Message) -> Message:
+    return message._replace(size=0)
+
+
 def test_an_answer_is_told_as_in_a_master_file() -> None:
-    assert decode(ANSWER) == Message(
+    assert said(decode(ANSWER)) == Message(
         is_answer=True,
         rcode="NOERROR",
         truncated=False,
@@ -205,7 +216,7 @@ def test_a_message_that_was_captured_in_part_has_its_whole_answers_and_no_other(
     else:
         whole = sum(size >= end for end in ends[1:])
         answers, addresses = decode(ANSWER).answers[:whole], decode(ANSWER).addresses[: whole > 1]
-        assert decode_cut(ANSWER[:size]) == decode(ANSWER)._replace(answers=answers, addresses=addresses)
+        assert said(decode_cut(ANSWER[:size])) == said(decode(ANSWER))._replace(answers=answers, addresses=addresses)
 
 
 def test_what_a_sender_cut_to_fit_has_the_answers_that_are_whole() -> None:
@@ -303,7 +314,7 @@ def test_of_very_many_questions_as_many_are_told_as_the_kernel_half_lets_through
 
 
 def test_what_is_kept_is_bounded_by_bytes_and_long_messages_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept[bytes, Message](1 << 20, size_of)
+    kept = Kept[bytes, Message](1 << 20, attrgetter("size"))
     monkeypatch.setattr(dns_message, "_kept", kept)
     name = b"\x3f" + bytes(63) + b"\x3f" + bytes(63) + b"\x00"  # 128 bytes on the wire, 513 as text
     tracemalloc.start()

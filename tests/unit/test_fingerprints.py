@@ -333,7 +333,8 @@ def test_ja3_ja3s_and_ja4_are_those_that_suricata_tells(
 
 
 def offer_has_algorithms(body: bytes) -> bool:
-    return bool(set(hello_fields.numbers(hello_fields.offer(body)[0].signature_algorithms)) - GREASE)
+    extension = hello_fields.offer(body)[0].contents.get(hello_fields.SIGNATURE_ALGORITHMS)
+    return extension is not None and bool(set(hello_fields.signature_algorithms(extension)) - GREASE)
 
 
 def with_underscore(body: bytes, ja4: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import ssl
 import subprocess
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ from ingrain.text import harmless, safe
 from ingrain.wire import tls_hello
 from ingrain.wire.iana_ciphers import NAMES
 from ingrain.wire.iana_groups import NAMES as GROUP_NAMES
+from ingrain.wire.kept import Kept
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello, decode
 from ingrain.wire.tls_registry import GREASE, cipher_name, group_name
@@ -450,14 +453,40 @@ def test_a_broken_hello_is_malformed(payload: bytes) -> None:
         decode(payload)
 
 
-def test_offers_that_repeat_are_one_object_and_others_are_not() -> None:
+def test_offers_that_repeat_are_one_object_from_the_second_on_and_others_are_not() -> None:
     said = (server_name(b"a.test"), alpn(b"h2"))
-    first = decode(client_hello(client_body(*said, key_share(b"1" * 32), random=b"1" * 32, session_id=b"1" * 32)))
-    again = decode(client_hello(client_body(*said, key_share(b"2" * 32), random=b"2" * 32, session_id=b"2" * 32)))
+    hellos = [
+        decode(client_hello(client_body(*said, key_share(fresh * 32), random=fresh * 32, session_id=fresh * 32)))
+        for fresh in (b"1", b"2", b"3", b"4")
+    ]
     other = decode(client_hello(client_body(server_name(b"b.test"), said[1], key_share(b"2" * 32))))
-    assert again is first
+    assert hellos[0] == hellos[1]
+    assert hellos[1] is hellos[2] is hellos[3]
     assert isinstance(other, ClientHello)
     assert other.sni == "b.test"
+
+
+def test_hellos_whose_extensions_are_shuffled_are_not_kept() -> None:
+    chance = random.Random(4)
+    parts = [server_name(b"a.test"), alpn(b"h2"), supported_versions(0x0304), key_share(bytes(32)), numbers(10, 29)]
+    parts += [extension(kind, bytes(kind)) for kind in (5, 18, 23, 27, 35, 45)]
+    orders = [chance.sample(parts, len(parts)) for _ in range(200)]
+    told = [decode(client_hello(client_body(*order))) for order in orders]
+    assert all(isinstance(hello, ClientHello) and hello.sni == "a.test" for hello in told)
+    assert len(tls_hello._repeated) < len(told) // 10
+
+
+def test_what_is_kept_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_hello, "_repeated", Kept(1 << 20, tls_hello.size_of))
+    monkeypatch.setattr(tls_hello, "_layouts", Kept(1 << 17, lambda _layout: 1000))
+    tracemalloc.start()
+    for number in range(1000):
+        offer = client_body(server_name(b"%0200d" % number), key_share(bytes(32)), suites=range(number, number + 900))
+        assert [decode(client_hello(offer)).sni for _ in range(3)] == [f"{number:0200}"] * 3  # type: ignore[union-attr] # ClientHellos
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0 < len(tls_hello._repeated) < 100
+    assert held < 3 << 20
 
 
 def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
@@ -469,7 +498,12 @@ def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
     fill = bytes(len(share) - 4 - 11 - 4)
     posing = known[:at] + server_name(b"c.test")[4:] + extension(5, fill + behind)[:4] + fill + behind
     assert len(posing) == len(known) == len(elsewhere)
-    assert [decode(client_hello(body)).sni for body in (known, elsewhere, posing)] == ["a.test", "b.test", "c.test"]  # type: ignore[union-attr] # ClientHellos
+    assert [decode(client_hello(known)).sni for _ in range(3)] == ["a.test"] * 3  # type: ignore[union-attr] # ClientHellos
+    assert len(tls_hello._repeated) == 1
+    assert [decode(client_hello(body)).sni for body in (elsewhere, posing)] == ["b.test", "c.test"]  # type: ignore[union-attr]
+    for known_now in (elsewhere, posing):
+        assert len({decode(client_hello(known_now)).sni for _ in range(3)}) == 1  # type: ignore[union-attr]
+        assert [decode(client_hello(body)).sni for body in (known, elsewhere, posing)] == ["a.test", "b.test", "c.test"]  # type: ignore[union-attr]
 
 
 @given(offers(), offers(), st.data())
@@ -482,9 +516,10 @@ def test_what_was_seen_before_never_changes_what_a_hello_says(
     spliced = bytes(damaged)
     at = data.draw(st.integers(0, min(len(spliced), len(other[0]))))
     payloads = [client_hello(body) for body in (one[0], other[0], spliced, spliced[:at] + other[0][at:])]
-    warm = [outcome(payload) for payload in payloads + payloads]
+    payloads = [payload for payload in payloads for _ in range(3)] + payloads
+    warm = [outcome(payload) for payload in payloads]
     cold = []
-    for payload in payloads + payloads:
+    for payload in payloads:
         forget()
         cold.append(outcome(payload))
     assert warm == cold
