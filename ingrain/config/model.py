@@ -80,7 +80,7 @@ class LogConfig(Settings, frozen=True):
     """`[log]`.
 
     type: `EnvLogger` writes to stderr, `Syslog` to /dev/log
-    log_level: nothing below it is written; `TRACE` is the same as `DEBUG`
+    log_level: `OFF`, `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE` (the same), in any case: nothing below is written
     """
 
     type: Literal["EnvLogger", "Syslog"] = "EnvLogger"
