@@ -86,7 +86,7 @@ class Post:
             return
         try:
             self.fill()
-        except Exception as error:  # the edge of what is constructed: the reason is reported until it works
+        except BaseException as error:  # a library's panic, too: the reason is reported until it works
             if _STARTING not in self.station.failing:
                 log.exception("%s cannot be started; it is tried again, and what comes waits for it", self.station.name)
             self.station.failing[_STARTING] = str(error) or type(error).__name__
