@@ -130,12 +130,12 @@ class Pipeline:
         for post in reversed(self._posts):
             try:
                 post.fill()
-            except Exception as error:
-                self.leave()
-                raise PipelineError(f"{post.station.name}: {error}") from error
-            except BaseException:
+            except KeyboardInterrupt:
                 self.leave()
                 raise
+            except BaseException as error:  # what a library's panic raises is no Exception
+                self.leave()
+                raise PipelineError(f"{post.station.name}: {error}") from error
 
     def leave(self) -> None:
         """Do without the stages that were constructed and not begun."""

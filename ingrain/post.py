@@ -32,7 +32,7 @@ class Post:
         self._stage: Stage | None = None
         self._begun = False
         self._cut = 0  # records taken out of its inbox, which its stage, being alive, cannot count
-        self._closed = False
+        self._settled = False
         self._backoff, self._retry_at = Backoff(), 0.0
         self.station = station
         self.inbox = inbox
@@ -86,7 +86,7 @@ class Post:
             return
         try:
             self.fill()
-        except Exception as error:  # the edge of what is constructed: the reason is reported until it works
+        except BaseException as error:  # a library's panic, too: the reason is reported until it works
             if _STARTING not in self.station.failing:
                 log.exception("%s cannot be started; it is tried again, and what comes waits for it", self.station.name)
             self.station.failing[_STARTING] = str(error) or type(error).__name__
@@ -103,9 +103,9 @@ class Post:
 
     def settle(self) -> bool:
         """Nobody will work here again: count what is left here as lost. True the first time that nobody does."""
-        if self._closed or not self.vacant:
+        if self._settled or not self.vacant:
             return False
-        self._closed = True
+        self._settled = True
         if self.died:
             self.bury()
         self.station.failing.pop(_STARTING, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Literal
 
@@ -110,36 +111,30 @@ class Objects(Backend):
             key = (batch.measurement.name, records.schema, hour, False)
             partition = self._add(key, batch.measurement, records)
             if partition.rows >= GROUP_ROWS + KEEP_ROWS:
-                self._write(key, KEEP_ROWS)
+                self._try(self._write, key, KEEP_ROWS)
         while sum(one.bytes for one in self._partitions.values()) > HELD_BYTES:
             key = max(self._partitions, key=lambda one: self._partitions[one].bytes)
-            self._write(key, self._partitions[key].rows // _KEPT)
+            self._try(self._write, key, self._partitions[key].rows // _KEPT)
         while len(self._partitions) > PARTITIONS:
-            self._roll(min(self._partitions, key=lambda one: self._partitions[one].since))
+            self._try(self._roll, min(self._partitions, key=lambda one: self._partitions[one].since))
 
     def tick(self) -> None:
         """Complete the objects that are old enough."""
         now = time.monotonic()
-        try:
-            for key in [key for key, one in self._partitions.items() if now - one.since >= self._roll_s]:
-                self._roll(key)
-        finally:
-            if self._partitions:
-                self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
+        for key in [key for key, one in self._partitions.items() if now - one.since >= self._roll_s]:
+            self._try(self._roll, key)
+        if self._partitions:
+            self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
 
     def relieve(self) -> None:
         """Write most of what is held; the newest records stay, which may not be in order yet."""
         for key, partition in list(self._partitions.items()):
-            self._guarded("tight memory", 0, self._write, key, partition.rows // _KEPT)
+            self._try(self._write, key, partition.rows // _KEPT)
 
     def flush(self) -> None:
         """Complete all objects."""
-        try:
-            while self._partitions:
-                self._roll(next(iter(self._partitions)))
-        finally:
-            if self._partitions:  # one failed, and is gone; the others must not stay behind for it
-                self.flush()
+        while self._partitions:
+            self._try(self._roll, next(iter(self._partitions)))
 
     def close(self) -> None:
         """Do away with objects that were not completed: their records are counted as lost."""
@@ -159,6 +154,10 @@ class Objects(Backend):
         self.delivered(records, first)
         self.station.detail["objects"] += 1
         self.station.detail["bytes"] += size
+
+    def _try(self, step: Callable[..., None], *arguments: object) -> None:
+        """Each part by itself: what goes wrong with one, which is counted there, is no other's and no batch's fault."""
+        self._guarded("an object", 0, step, *arguments)
 
     def _add(self, key: _Key, measurement: Measurement, records: pa.RecordBatch) -> Partition:
         partition = self._partitions.get(key)

@@ -264,21 +264,28 @@ class Sent(Objects):
         else:
             self._resume(-removed.rows, -removed.bytes)
         for result in uploader.results():
-            one = result.one
-            if result.error is None:
-                self._hold(-one.rows, -one.size)
-                self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
-                self.station.lost += result.unfit
-                self.station.detail["too large"] += result.unfit
-                self._worked(result, uploader.spool.limit)
-            elif not result.kept:
-                self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")
-            elif result.alone:
-                what = f"{one.key} is refused, while others are taken: {self._why(result.error)}"
-                self._some.fails(what, "They wait, and are tried again")
-            else:
-                waits = f"Everything waits in the spool {self._folder}, and is tried again until it works"
-                self._server.fails(self._why(result.error), waits)
+            self._count(result)
+            self._guarded("what came of an upload", 0, self._report, result, uploader.spool.limit)
+
+    def _count(self, result: Result) -> None:
+        one = result.one
+        if result.error is None:
+            self._hold(-one.rows, -one.size)
+            self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
+            self.station.lost += result.unfit
+            self.station.detail["too large"] += result.unfit
+        elif not result.kept:
+            self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")
+
+    def _report(self, result: Result, limit: int) -> None:
+        if result.error is None:
+            self._worked(result, limit)
+        elif result.alone:
+            what = f"{result.one.key} is refused, while others are taken: {self._why(result.error)}"
+            self._some.fails(what, "They wait, and are tried again")
+        elif result.kept:
+            waits = f"Everything waits in the spool {self._folder}, and is tried again until it works"
+            self._server.fails(self._why(result.error), waits)
 
     def _why(self, error: Exception) -> str:
         return harmless(self.why(error))[:_SAID]

@@ -137,6 +137,8 @@ class Uploader:
                     unfit = self._put(one.key, file)
             except Exception as error:  # noqa: BLE001 - the thread's edge: it goes to the one who counts
                 failed = error
+            except BaseException as error:  # noqa: BLE001 - what a library's panic raises
+                failed = RuntimeError(repr(error))
             self._end(one, mark, failed, unfit)
 
     def _begin(self) -> tuple[Spooled, int | None, BinaryIO] | None:

@@ -139,7 +139,7 @@ class Buffer(Step):
         held.add(batch.records)
         if self._due():
             for one in [one for one, held in self._held.items() if held.fresh]:
-                self._sum_up(one)
+                self._guarded("what is held", 0, self._sum_up, one)
             if self._too_much():
                 self.station.detail["early"] += 1
                 yield from self.release()

@@ -198,6 +198,16 @@ def test_records_that_cannot_be_summed_up_are_lost_counted_and_the_others_go_on(
         assert (station.lost, station.delivered, station.in_flight, station.detail["errors"]) == (2, 1, 0, 1)
 
 
+def test_what_cannot_be_summed_up_is_lost_alone_whatever_batch_it_was_due_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "FRESH_RECORDS", 10)
+    bad = Batch(VOLUME, pa.record_batch({"timestamp": [0, 1], "value": ["no", "number"], "process": ["a", "a"]}))
+    with chain(HOUR) as steps:
+        steps.tell(bad, many(0, 20))
+        steps.flush()
+        station = steps.stations[0]
+        assert (station.received, station.lost, station.delivered, station.in_flight) == (22, 2, 20, 0)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [

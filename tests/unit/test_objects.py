@@ -314,6 +314,23 @@ def test_what_cannot_be_put_into_an_object_is_lost_and_the_others_are_written(tm
     assert all(path.suffix == ".parquet" for path in objects(tmp_path))
 
 
+def test_what_cannot_be_written_is_lost_alone_whatever_batch_it_was_due_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PARTITIONS", 1)
+    station = Station("archive")
+    actor = Archive.start(ArchiveSettings(path=str(tmp_path)), station)
+    try:
+        actor.tell(tagged("tag", interval()))
+        actor.tell(batch_of(VOLUME, [volume(NOON + number) for number in range(20)]))
+        actor.tell(flush := Flush())
+        assert flush.done.wait(60)
+    finally:
+        actor.stop()
+    assert (station.received, station.delivered, station.lost, station.in_flight) == (21, 20, 1, 0)
+    assert station.detail["errors"] == 1
+
+
 def interval() -> pa.Array:
     """A column of a type that Parquet does not have."""
     return pa.array([None], pa.month_day_nano_interval())
