@@ -11,7 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ Act = Callable[[Scene], Any]
 class Told:
     """What an act gave back, and the records of what was done in its cgroup. Raises what the act raised."""
 
-    _watch: Watch
+    _read: Callable[[str], list[Row]]
     _cgroup_id: int
     _result: Any = None
     _error: Exception | None = None
@@ -76,7 +76,7 @@ class Told:
         """Its records of a measurement, in the archive's order."""
         if self._error:
             raise self._error
-        return [row for row in self._watch.rows(measurement) if row["cgroup_id"] == self._cgroup_id]
+        return [row for row in self._read(measurement) if row["cgroup_id"] == self._cgroup_id]
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Played:
     def __getitem__(self, act: Hashable) -> Told:
         return self._told[act]
 
-    @cached_property
+    @property
     def probe(self) -> ProbeAccount:
         """The account of the probe."""
         (probe,) = self._watch.account.probes
@@ -119,17 +119,18 @@ class Acts:
         told: dict[Hashable, Told] = {}
         with cgroup.temporary(f"ingrain-acts-{os.getpid()}-{next(_numbers)}") as group:
             watch = watching(group.name, folder, probe, extra=extra)
+            read = cache(watch.rows)
             with watch() as agent:
                 for number, (key, (act, name)) in enumerate(self._acts.items()):
                     if key in only or not only:
-                        told[key] = _play(act, group / f"act-{number}", folder / "acts" / name, watch, agent)
+                        told[key] = _play(act, group / f"act-{number}", folder / "acts" / name, read, agent)
         return Played(watch, told)
 
 
-def _play(act: Act, group: Path, folder: Path, watch: Watch, agent: Agent) -> Told:
+def _play(act: Act, group: Path, folder: Path, read: Callable[[str], list[Row]], agent: Agent) -> Told:
     group.mkdir()
     folder.mkdir(parents=True, exist_ok=True)
-    told = Told(watch, cgroup.identifier(group))
+    told = Told(read, cgroup.identifier(group))
     with starting(group) as start:
         try:
             told._result = act(Scene(start, group, folder, agent))
