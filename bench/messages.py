@@ -37,18 +37,18 @@ _ANSWERS = (
 )
 
 
-def dns_kind() -> Kind:
+def dns_kind(messages: int = MESSAGES) -> Kind:
     """Queries on their way out, answers on their way in, half of each."""
     chance = random.Random(1)
     return _dns_kind(
-        [frame for _ in range(MESSAGES // 2) for frame in _exchange(chance, int(NAMES ** chance.random()))]
+        [frame for _ in range(messages // 2) for frame in _exchange(chance, int(NAMES ** chance.random()))]
     )
 
 
-def distinct_kind() -> Kind:
+def distinct_kind(answers: int = DISTINCT) -> Kind:
     """Answers of which no two are about the same name."""
     chance = random.Random(2)
-    return _dns_kind([_exchange(chance, NAMES + number)[1] for number in range(DISTINCT)])
+    return _dns_kind([_exchange(chance, NAMES + number)[1] for number in range(answers)])
 
 
 def _dns_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:
@@ -78,13 +78,13 @@ def _answer(query: dns.message.QueryMessage, kind: str, data: tuple[str, ...], n
     return answer.to_wire()
 
 
-def tls_kind(folder: Path) -> Kind:
+def tls_kind(folder: Path, handshakes: int = HANDSHAKES) -> Kind:
     """The first segments of both sides of handshakes, a third of them of TLS 1.2."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(_certificate(folder))
     server.set_alpn_protocols(["h2", "http/1.1"])
     frames = []
-    for number in range(HANDSHAKES):
+    for number in range(handshakes):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         client.set_alpn_protocols(["h2", "http/1.1"])
@@ -95,12 +95,11 @@ def tls_kind(folder: Path) -> Kind:
     return _tls_kind(frames)
 
 
-def shuffled_kind(folder: Path) -> Kind:
-    """The same ClientHellos as a browser sends them: with GREASE (RFC 8701), and extensions in any order."""
+def shuffled_kind(hellos: Kind) -> Kind:
+    """These ClientHellos as a browser sends them: with GREASE (RFC 8701), and extensions in any order; four of each."""
     chance = random.Random(3)
-    frames = [(_EGRESS, frame) for program, frame in tls_kind(folder).frames if program == _EGRESS]
-    hellos = [frame[len(_ETHERNET) + 40 :] for _program, frame in frames]
-    return _tls_kind([(_EGRESS, _tcp(_as_a_browser(hello, chance), 443)) for hello in hellos for _ in range(4)])
+    sent = [frame[len(_ETHERNET) + 40 :] for program, frame in hellos.frames if program == _EGRESS]
+    return _tls_kind([(_EGRESS, _tcp(_as_a_browser(hello, chance), 443)) for hello in sent for _ in range(4)])
 
 
 def _tls_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:

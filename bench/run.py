@@ -89,10 +89,11 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
 
 def _decoded(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
     _say("decoding")
+    tls = messages.tls_kind(folder)
     answers = decode.answers(messages.dns_kind(), seconds)
     distinct = decode.answers(messages.distinct_kind(), seconds)
-    hellos = decode.hellos(messages.tls_kind(folder), seconds)
-    shuffled = decode.hellos(messages.shuffled_kind(folder), seconds)
+    hellos = decode.hellos(tls, seconds)
+    shuffled = decode.hellos(messages.shuffled_kind(tls), seconds)
     rows = [
         (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
         for what, peer, one in (
