@@ -45,10 +45,10 @@ def dns_kind(messages: int = MESSAGES) -> Kind:
     )
 
 
-def distinct_kind(messages: int = DISTINCT) -> Kind:
+def distinct_kind(answers: int = DISTINCT) -> Kind:
     """Answers of which no two are about the same name."""
     chance = random.Random(2)
-    return _dns_kind([_exchange(chance, NAMES + number)[1] for number in range(messages)])
+    return _dns_kind([_exchange(chance, NAMES + number)[1] for number in range(answers)])
 
 
 def _dns_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:
@@ -95,12 +95,11 @@ def tls_kind(folder: Path, handshakes: int = HANDSHAKES) -> Kind:
     return _tls_kind(frames)
 
 
-def shuffled_kind(tls: Kind) -> Kind:
-    """The ClientHellos of `tls` as a browser sends them: with GREASE (RFC 8701), and extensions in any order."""
+def shuffled_kind(hellos: Kind) -> Kind:
+    """These ClientHellos as a browser sends them: with GREASE (RFC 8701), and extensions in any order; four of each."""
     chance = random.Random(3)
-    frames = [(_EGRESS, frame) for program, frame in tls.frames if program == _EGRESS]
-    hellos = [frame[len(_ETHERNET) + 40 :] for _program, frame in frames]
-    return _tls_kind([(_EGRESS, _tcp(_as_a_browser(hello, chance), 443)) for hello in hellos for _ in range(4)])
+    sent = [frame[len(_ETHERNET) + 40 :] for program, frame in hellos.frames if program == _EGRESS]
+    return _tls_kind([(_EGRESS, _tcp(_as_a_browser(hello, chance), 443)) for hello in sent for _ in range(4)])
 
 
 def _tls_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -108,13 +108,8 @@ class Probe:
         self._account.received += len(drained.events)
         self._account.corrupt += drained.corrupt
         self.grain.seen_until = self.buffers.begun
-        try:
-            batches = list(self.grain.decode(drained))
-        except BaseException:
-            self._account.failed += len(drained.events)
-            raise
-        self._account.told += sum(map(len, batches))
-        self._offer(*batches)
+        for batch in self._decoded(drained):
+            self._offer(batch)
 
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
@@ -136,6 +131,18 @@ class Probe:
         if self._waiting and self.grain.containers:
             self.grain.containers.wait(LAST_WAIT_S)
             self._give_all(self._waiting.release_all())
+
+    def _decoded(self, drained: Drained) -> Iterator[Batch]:
+        """The records, one batch at a time: all those of full buffers at once may be much."""
+        try:
+            for batch in self.grain.decode(drained):
+                self._account.told += len(batch)
+                yield batch
+        except BaseException:
+            account, grain = self._account, self.grain
+            read = account.told + grain.malformed + grain.cut + grain.parts
+            account.failed = account.received + grain.further - read  # all of which nothing else became
+            raise
 
     def _poll(self) -> None:
         try:

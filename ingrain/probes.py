@@ -73,7 +73,7 @@ class Probes:
             else:
                 leaving.remove(same)
                 stay.append((same, self._outlets(config, pipelines)))
-        if not any(config.type == "DNS" for config in configs):
+        if not {"DNS", "TLS"} <= {config.type for config in configs}:
             self._lookups = None
         elif self._lookups is None:
             self._lookups = Lookups()

@@ -60,7 +60,7 @@ class Replay:
         for kind in sorted(kinds.difference(REPLAYED)):
             log.warning("probe %s is left out: it does not see packets by what they hold", kind)
         memory.frugal()
-        self._lookups = Lookups() if "DNS" in kinds else None
+        self._lookups = Lookups() if {"DNS", "TLS"} <= kinds else None
         self._pipelines = build(config, REPLAYED)
         self._probes: list[Probe] = []
         self._runs: list[Callable[[bytes, int], bool]] = []

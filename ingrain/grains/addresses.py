@@ -6,8 +6,8 @@ array operations for all of them together; IPv6 one by one, remembered.
 
 from __future__ import annotations
 
-import ipaddress
-from functools import lru_cache
+import socket
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,4 @@ def _dotted(octets: npt.NDArray[np.uint8]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(octets), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-@lru_cache(maxsize=16384)
-def _ipv6(raw: bytes) -> str:
-    return str(ipaddress.IPv6Address(raw))
+_ipv6 = lru_cache(maxsize=16384)(partial(socket.inet_ntop, socket.AF_INET6))

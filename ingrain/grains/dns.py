@@ -100,18 +100,18 @@ class DNS(MessageGrain[Message, Latency]):
         """As the decoder has it."""
         return message.size
 
-    def columns(self, messages: Sequence[Message]) -> Mapping[str, Callable[[], pa.Array]]:
+    def columns(self, messages: Sequence[Message], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
         """The question, and for answers what they say."""
         nothing = (None, None)
         questions = [message.questions[0] if message.questions else nothing for message in messages]
         columns: dict[str, Callable[[], pa.Array]] = {
-            "q_name": lambda: texts([name for name, _kind in questions]),
-            "q_type": lambda: texts([kind for _name, kind in questions]),
+            "q_name": lambda: texts([name for name, _kind in questions]).take(rows),
+            "q_type": lambda: texts([kind for _name, kind in questions]).take(rows),
         }
         if messages[0].is_answer:
-            columns["rcode"] = lambda: texts([message.rcode for message in messages])
-            columns["truncated"] = lambda: pa.array([message.truncated for message in messages])
-            columns["answers"] = lambda: _answers(messages)
+            columns["rcode"] = lambda: texts([message.rcode for message in messages]).take(rows)
+            columns["truncated"] = lambda: pa.array([message.truncated for message in messages]).take(rows)
+            columns["answers"] = lambda: _answers(messages).take(rows)
         return columns
 
     def beside(self, kind: int, values: Sequence[Latency]) -> Mapping[str, Made]:

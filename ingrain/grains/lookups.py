@@ -59,7 +59,7 @@ class Lookups:
             return False
         known = self._clients.get(client)
         if known is None:
-            return None if _start(client) <= self._gone_until else False
+            return None if self._gone_until >= 0 and _start(client) <= self._gone_until else False
         self._clients.move_to_end(client)
         told = known.when(name.lower().removesuffix("."), address)
         if told is not None and told < time:

@@ -10,7 +10,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -68,8 +67,8 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         """About how many bytes its text takes."""
 
     @abstractmethod
-    def columns(self, messages: Sequence[Message]) -> Mapping[str, Callable[[], pa.Array]]:
-        """The columns that messages of one kind tell, by their names."""
+    def columns(self, messages: Sequence[Message], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
+        """What makes the columns that messages of one kind tell, by their names. rows: each one's message (int64)."""
 
     @abstractmethod
     def beside(self, kind: int, values: Sequence[Beside]) -> Mapping[str, Made]:
@@ -140,15 +139,9 @@ class MessageGrain(Grain, Generic[Message, Beside]):
             "value": ones(len(flows)),
             **common(flows, self.containers),
         }
-        numbers = pa.array(records.numbers, pa.int64())
-        for name, column in self.columns(records.messages).items():
-            columns[name] = partial(_of_rows, column, numbers)
+        columns |= self.columns(records.messages, pa.array(records.numbers, pa.int64()))
         columns |= self.beside(kind, records.values)
         return self.batch(measurement, columns)
-
-
-def _of_rows(column: Callable[[], pa.Array], numbers: pa.Array) -> pa.Array:
-    return column().take(numbers)
 
 
 @dataclass(slots=True)

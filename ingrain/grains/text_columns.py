@@ -31,11 +31,13 @@ def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), pa.array(list(distinct), pa.string()))
 
 
-def text_lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:
-    """The lists of strings as a `TEXTS` column. Of the same object in several places a list is made once."""
-    distinct = {id(value): value for value in values}
-    numbers = {key: number for number, key in enumerate(distinct)}
-    return _lists(list(distinct.values())).take(pa.array([numbers[id(value)] for value in values], pa.int64()))
+def text_lists(values: Sequence[Sequence[str] | None], rows: pa.Array | None = None) -> pa.ListArray:
+    """The lists of strings as a `TEXTS` column; rows: of these (int64) and no others. An object is made a list once."""
+    keys = list(map(id, values))
+    distinct = dict(zip(keys, values, strict=True))
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    places = pa.array(np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)))
+    return _lists(list(distinct.values())).take(places if rows is None else places.take(rows))
 
 
 def _lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:

@@ -82,6 +82,12 @@ class TLS(MessageGrain[Hello, Beside]):
         super().__init__()
         self._streams: Streams[None] = Streams()
         self._quic: Quic | None = None
+        self._matches = True
+
+    def want(self, tags: frozenset[str] | None) -> None:
+        """As for every grain; where nobody asks whether names were looked up, it is not looked for."""
+        super().want(tags)
+        self._matches = tags is None or "sni_matches_dns" in tags
 
     def told(self, packet: Packet, at: Layout) -> Sequence[_Told]:
         """The hellos that the segment or datagram completes."""
@@ -108,27 +114,27 @@ class TLS(MessageGrain[Hello, Beside]):
         """As the decoder has it."""
         return tls_hello.size_of(message)
 
-    def columns(self, messages: Sequence[Hello]) -> Mapping[str, Callable[[], pa.Array]]:
+    def columns(self, messages: Sequence[Hello], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
             return {
-                "sni": lambda: texts([offer.sni for offer in offers]),
-                "alpn": lambda: text_lists([offer.alpn for offer in offers]),
-                "client_version": lambda: texts([offer.version for offer in offers]),
-                "ciphersuites": lambda: text_lists([offer.ciphersuites for offer in offers]),
-                "groups": lambda: text_lists([offer.groups for offer in offers]),
-                "ja3": lambda: texts([offer.ja3 for offer in offers]),
-                "ja4": lambda: texts([offer.ja4 for offer in offers]),
-                "ech": lambda: pa.array([offer.ech for offer in offers]),
-                "encrypted_dns": lambda: texts([encrypted_dns.kind(offer.sni, offer.alpn) for offer in offers]),
+                "sni": lambda: texts([offer.sni for offer in offers]).take(rows),
+                "alpn": lambda: text_lists([offer.alpn for offer in offers], rows),
+                "client_version": lambda: texts([offer.version for offer in offers]).take(rows),
+                "ciphersuites": lambda: text_lists([offer.ciphersuites for offer in offers], rows),
+                "groups": lambda: text_lists([offer.groups for offer in offers], rows),
+                "ja3": lambda: texts([offer.ja3 for offer in offers]).take(rows),
+                "ja4": lambda: texts([offer.ja4 for offer in offers]).take(rows),
+                "ech": lambda: pa.array([offer.ech for offer in offers]).take(rows),
+                "encrypted_dns": lambda: texts([_encrypted_dns(offer) for offer in offers]).take(rows),
             }
         choices = [message for message in messages if isinstance(message, ServerHello)]
         return {
-            "tls_version": lambda: texts([choice.version for choice in choices]),
-            "ciphersuite": lambda: texts([choice.ciphersuite for choice in choices]),
-            "ja3s": lambda: texts([choice.ja3s for choice in choices]),
-            "retry": lambda: pa.array([choice.retry for choice in choices]),
+            "tls_version": lambda: texts([choice.version for choice in choices]).take(rows),
+            "ciphersuite": lambda: texts([choice.ciphersuite for choice in choices]).take(rows),
+            "ja3s": lambda: texts([choice.ja3s for choice in choices]).take(rows),
+            "retry": lambda: pa.array([choice.retry for choice in choices]).take(rows),
         }
 
     def beside(self, kind: int, values: Sequence[Beside]) -> Mapping[str, Made]:
@@ -207,9 +213,13 @@ class TLS(MessageGrain[Hello, Beside]):
         return hellos
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
-        if self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
+        if not self._matches or self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
             return None
         if not at.of_client(packet.row, receives=False):
             return None
         client = at.client(packet.row, receives=False)
         return self.lookups.has(client, hello.sni, at.destination(packet.row), packet.time)
+
+
+def _encrypted_dns(offer: ClientHello) -> str | None:
+    return encrypted_dns.kind(offer.sni, offer.alpn)

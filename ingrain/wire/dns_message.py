@@ -64,10 +64,10 @@ def decode(payload: bytes) -> Message:
     if len(payload) > _CACHED_MAX:
         return _decode(payload, whole=True)
     key = b"\0\0" + payload[2:]
-    message = _kept.get(key)
+    message = _kept[key]
     if message is None:
         message = _decode(key, whole=True)
-        _kept.put(key, message)
+        _kept.keep(key, message)
     return message
 
 

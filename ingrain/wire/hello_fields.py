@@ -69,6 +69,15 @@ class Choice(NamedTuple):
     retry: bool
 
 
+def suites_end(body: bytes) -> int:
+    """Where the ClientHello's cipher suites end. Raises Malformed where it ends before."""
+    try:
+        at = _SESSION_ID + 1 + body[_SESSION_ID]
+        return at + 2 + (body[at] << 8 | body[at + 1])
+    except IndexError:
+        raise Malformed(f"the ClientHello ends before its cipher suites, at offset {len(body)}") from None
+
+
 def offer(body: bytes) -> tuple[Offer, Parts]:
     """What the ClientHello offers, and where that stands. Raises Malformed."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -20,47 +20,48 @@ _LISTS, _LENGTH = (
 _LARGEST = 16  # one part of so many is the most that one value may take
 
 
-class Kept(Generic[Key, Value]):
-    """Values by key, of `limit` bytes at the most. size: about how many bytes a value takes, with its key.
+class Kept(dict[Key, Value | None]):
+    """Values by key, of `limit` bytes at the most; None for a key of which none is kept.
 
-    There are two generations: a value that is found in the elder moves to the younger, and when that holds half of the
-    limit, the elder is forgotten. A lookup so costs no more than that of a dict.
+    size: about how many bytes a value takes, with its key. There are two generations: a value that is found in the
+    elder moves to the younger, and when that holds half of the limit, the elder is forgotten. The younger is the dict
+    itself, so that a look-up there, which is what this is for, costs as little as can be.
     """
 
-    __slots__ = ("_elder", "_held", "_limit", "_size", "_younger")
-
     def __init__(self, limit: int, size: Callable[[Value], int]) -> None:
+        super().__init__()
         self._limit = limit
         self._size = size
         self._held = 0
-        self._younger: dict[Key, Value] = {}
-        self._elder: dict[Key, Value] = {}
+        self._elder: dict[Key, Value | None] = {}
 
-    def __len__(self) -> int:
-        return len(self._younger.keys() | self._elder.keys())
-
-    def get(self, key: Key) -> Value | None:
-        """The value, or None where none is kept."""
-        value = self._younger.get(key)
-        if value is None:
-            value = self._elder.get(key)
-            if value is not None:
-                self.put(key, value)
+    def __missing__(self, key: Key) -> Value | None:
+        value = self._elder.get(key)
+        if value is not None:
+            self.keep(key, value)
         return value
 
-    def put(self, key: Key, value: Value) -> None:
+    def keep(self, key: Key, value: Value) -> None:
         """Keep the value, unless it is so large that few would fit."""
         size = self._size(value)
         if size > self._limit // _LARGEST:
             return
         self._held += size
         if self._held > self._limit // 2:
-            self._younger, self._elder, self._held = {}, self._younger, size
-        self._younger[key] = value
+            self._elder = dict(self)
+            self._held = size
+            super().clear()
+        self[key] = value
 
     def clear(self) -> None:
         """Forget everything."""
-        self._younger, self._elder, self._held = {}, {}, 0
+        super().clear()
+        self._elder, self._held = {}, 0
+
+    @property
+    def count(self) -> int:
+        """How many values are kept, of both generations."""
+        return len(self.keys() | self._elder.keys())
 
 
 def kept(function: Callable[[bytes], Value]) -> Callable[[bytes], Value]:

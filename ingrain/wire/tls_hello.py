@@ -42,10 +42,7 @@ _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
 _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
 _TLS_1_2 = 0x0303
 _SESSION_ID = 34  # where its length is
-_ALIKE_SUITES = 8  # bytes: three cipher suites behind their length
-_ALIKE_EXTENSIONS = (
-    20  # bytes: some extensions' lengths; clients pad their hellos to one length, whatever the host name's
-)
+_ALIKE = 24  # bytes of extensions: clients pad their hellos to one length, whatever that of the host's name is
 _CACHE_BYTES = 3 << 20  # some 1,000 hellos
 _EMPTY = 2500  # bytes that a hello takes with its key in the cache, beside what stands in it
 _KEPT_PARTS = 16  # pieces in which those bytes of a hello are that tell anything, where it is kept
@@ -106,8 +103,8 @@ def size_of(hello: Hello) -> int:
     return _EMPTY + 8 * (len(offer.ciphers) + sum(map(len, offer.contents.values()))) + 40 * len(offer.extensions)
 
 
-_layouts: Kept[tuple[int, bytes, bytes], tuple[Parts, Pick | None]] = Kept(1 << 20, lambda _layout: 1000)
-"""Length, first cipher suites, first extensions -> the layout of the latest ClientHello that was alike in that.
+_layouts: Kept[tuple[int, int, bytes], tuple[Parts, Pick | None]] = Kept(1 << 20, lambda _layout: 1000)
+"""Length, where the cipher suites end, first extensions -> the layout of the latest ClientHello that was alike in that.
 
 It can be picked from once two that followed each other had it: browsers shuffle their extensions, and to remember what
 they send would cost more than it saves.
@@ -182,23 +179,21 @@ def _gather(payload: bytes) -> tuple[int, bytes]:
 
 
 def _client(body: bytes, transport: str) -> ClientHello:
-    at = _SESSION_ID + 1 + (body[_SESSION_ID] if len(body) > _SESSION_ID else 0)
-    behind = at + 2 + int.from_bytes(body[at : at + 2])
-    alike = len(body), body[at : at + _ALIKE_SUITES], body[behind : behind + _ALIKE_EXTENSIONS]
-    layout, pick = _layouts.get(alike) or ((), None)
-    if pick is not None:
-        known = _repeated.get((pick, transport, pick(body)))
+    behind = hello_fields.suites_end(body)
+    alike = len(body), behind, body[behind : behind + _ALIKE]
+    layout = _layouts[alike]
+    if layout is not None and (pick := layout[1]) is not None:
+        known = _repeated[pick, transport, pick(body)]
         if known is not None:
             return known
     offer, parts = hello_fields.offer(body)
     hello = _hello(offer, transport)
-    if parts != layout:
-        _layouts.put(alike, (parts, None))
+    if layout is None or layout[0] != parts:
+        _layouts.keep(alike, (parts, None))
     elif len(parts) <= _KEPT_PARTS:
-        if pick is None:
-            pick = _pick(parts)
-            _layouts.put(alike, (parts, pick))
-        _repeated.put((pick, transport, pick(body)), hello)
+        pick = _pick(parts)
+        _layouts.keep(alike, (parts, pick))
+        _repeated.keep((pick, transport, pick(body)), hello)
     return hello
 
 
