@@ -6,7 +6,6 @@ them; what else lies there is passed over, and counted.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ingrain.query.errors import UsageError
+from ingrain.query.ranges import Ranges
 from ingrain.text import harmless
 
 VARIABLE = "INGRAIN_ARCHIVE"
@@ -54,8 +54,8 @@ class Store(Protocol):
     def keys(self, below: str) -> Iterator[tuple[str, int]]:
         """Every object at any depth below it, with its size in bytes."""
 
-    def open(self, key: str, size: int) -> io.RawIOBase:
-        """An object, to be read from anywhere; reads may come from several threads, each with an object of its own."""
+    def open(self, key: str, size: int) -> Ranges:
+        """An object, of which several threads may read."""
 
 
 class Folder:
@@ -82,11 +82,14 @@ class Folder:
             elif one.is_file(follow_symlinks=False):
                 yield below + one.name, one.stat(follow_symlinks=False).st_size
 
-    def open(self, key: str, size: int) -> io.RawIOBase:
+    def open(self, key: str, size: int) -> Ranges:
         """As the protocol says."""
-        del size
         descriptor = os.open(self.root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        return io.FileIO(descriptor)
+        return Ranges(
+            size,
+            lambda start, end: os.pread(descriptor, end - start, start),
+            lambda: os.close(descriptor),
+        )
 
     def _scan(self, below: str) -> list[os.DirEntry[str]]:
         try:

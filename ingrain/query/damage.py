@@ -61,7 +61,7 @@ def footer(store: Store, key: str, size: int) -> str | None:
     try:
         with store.open(key, size) as opened:
             opened.seek(max(0, size - _TAIL))
-            tail = opened.read(_TAIL) or b""
+            tail = opened.read(_TAIL)
     except OSError as error:
         return harmless(error.strerror or str(error).rpartition(f"{key}: ")[2])
     if len(tail) < _TAIL or tail[4:] != _MAGIC or int.from_bytes(tail[:4], "little") > size - _TAIL - len(_MAGIC):

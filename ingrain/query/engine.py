@@ -28,10 +28,9 @@ from ingrain.query.files import SCHEME, Objects
 from ingrain.query.schema import measurements, table_name
 from ingrain.text import harmless
 
-_TRIES = (
-    4  # with all objects, without one that is named, without those that have no footer, without all that are damaged
-)
+_TRIES = 4  # of all objects, without the one that is named, without those with no footer, without all that are damaged
 _ROWS = 10_000  # fetched at a time
+_AGAIN_S = 0.1
 _UNREADABLE = "that cannot be read"
 _ANSWER = "ingrain.answer"  # in a schema of its own, which SHOW TABLES does not show
 
@@ -247,8 +246,9 @@ class Engine:
             with self._watch(lambda: connection.query_progress() / 100):
                 thread.join()
         except BaseException:
-            connection.interrupt()
-            thread.join()
+            while thread.is_alive():  # it may be between two statements
+                connection.interrupt()
+                thread.join(_AGAIN_S)
             raise
         if failed:
             raise failed[0]
@@ -261,6 +261,8 @@ class Engine:
         What costs more is tried later. Raises ConnectionError where no object can be had any more.
         """
         store = self._archive.store
+        if store.failure:
+            raise store.failure
         measurement = {key: name for name, of_one in objects.items() for key in of_one}
         sizes = {key: size for of_one in objects.values() for key, size in of_one.items()}
         found = damage.named(error, store, sizes)

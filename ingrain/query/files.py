@@ -6,15 +6,14 @@ read (`WITH x AS (COPY ...)` is a SELECT), so that nothing is written is seen to
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
 from ingrain.query.archive import Store
+from ingrain.query.ranges import Ranges
 
 SCHEME = "archive://"
 
@@ -50,60 +49,11 @@ class Objects(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no types
 
     created = modified
 
-    def _open(self, path: str, mode: str = "rb", **_more: Any) -> RawIOBase:
+    def _open(self, path: str, mode: str = "rb", **_more: Any) -> Ranges:
         if mode != "rb":
             raise PermissionError("an archive is only read here")
         key = _key(path)
-        return Shared(self._store.open(key, self.info(key)["size"]))
-
-
-class Shared(RawIOBase):
-    """An object that several threads read, each at a position of its own.
-
-    DuckDB's threads share the file that they read: each moves it to where it wants to read, and another may come
-    between that and the read.
-    """
-
-    def __init__(self, inner: RawIOBase) -> None:
-        super().__init__()
-        self._inner = inner
-        self._lock = threading.Lock()
-        self._position = threading.local()
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """Where this thread is."""
-        return getattr(self._position, "at", 0)
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Move this thread, and no other."""
-        if whence == SEEK_END:
-            with self._lock:
-                offset = self._inner.seek(offset, SEEK_END)
-        elif whence == SEEK_CUR:
-            offset += self.tell()
-        self._position.at = offset
-        return offset
-
-    def readinto(self, buffer: Any) -> int:
-        """Read from where this thread is. Raises OSError."""
-        with self._lock:
-            self._inner.seek(self.tell())
-            count: int = self._inner.readinto(buffer) or 0
-        self._position.at = self.tell() + count
-        return count
-
-    def close(self) -> None:
-        """For all threads."""
-        self._inner.close()
-        super().close()
+        return self._store.open(key, self.info(key)["size"])
 
 
 def _key(path: str) -> str:
