@@ -259,6 +259,7 @@ def test_pipelines_come_and_go_and_what_is_in_those_that_go_is_delivered(
 
 
 def test_the_agents_own_telemetry_goes_on_and_tells_each_thing_once(toml: Toml, storm: Storm, tmp_path: Path) -> None:
+    name = "ingrain.events.received.Network"
     own = '[[probe]]\npipelines = ["statsd"]\n[probe.config]\ntype = "Agent"\ninterval_s = {}\n'
     with npm_statsd(tmp_path) as server:
         statsd = f'[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "{server.address}"\n'
@@ -268,13 +269,12 @@ def test_the_agents_own_telemetry_goes_on_and_tells_each_thing_once(toml: Toml, 
             seen(running, 60)
             running.reload(common + "prefix = 'p'\n" + own.format(1))  # another pipeline, the same probe
             storm(20)
-            seen(running, 100)
+            until("it to be told", lambda: f"p.{name}" in server.values("counters"))
             running.reload(common + own.format(3600))  # another probe
             storm(10)
         detail = running.account["pipelines"]["statsd"][-1]["detail"]
         until("all", lambda: server.values("counters")["statsd.packets_received"] > detail["datagrams"])
         counters = server.values("counters")
-    name = "ingrain.events.received.Network"
     assert counters[name] + counters[f"p.{name}"] == running.account["probes"][0]["received"] == 120
 
 
