@@ -7,6 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,9 @@ from ingrain.pipeline import Outlet, wanted
 
 log = logging.getLogger(__name__)
 
+
+_swaps = ThreadPoolExecutor(1, "swaps")
+"""Where the kernel is waited for."""
 
 LAST_WAIT_S = 0.5
 """How long the last records wait for the name of a new container when the agent ends."""
@@ -146,11 +150,14 @@ class Probe:
 
     def _poll(self) -> None:
         try:
-            for batch in self.grain.poll():
-                self._offer(batch)
+            self._collect()
         except BaseException:
             self._account.failed_polls += 1
             raise
+
+    def _collect(self) -> None:
+        for batch in self.grain.poll():
+            self._offer(batch)
 
     def _offer(self, *batches: Batch) -> None:
         """Batches of which the last was made just now."""
@@ -191,6 +198,7 @@ class LiveProbe(Probe, ABC):
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
         self._seen = 0
         self._due = 0.0
+        self._swap: Future[None] | None = None
 
     @abstractmethod
     def aim(self) -> None:
@@ -210,13 +218,31 @@ class LiveProbe(Probe, ABC):
         self.aim()
         self._seen = identifier
 
+    def poll(self) -> None:
+        """Offer the records of what was counted in the kernel; where it has to let go of that first, at a later tick.
+
+        It waits for all programs that run anywhere then, which the thread that reads must not.
+        """
+        if not self.program.swapped:
+            super().poll()
+        elif self._swap is None:
+            self._swap = _swaps.submit(self._swap_all)
+
     def tick(self) -> None:
         """Do what is due between two polls."""
+        if self._swap and self._swap.done():
+            super().poll()
         self.release()
         now = time.monotonic()
         if now >= self._due:
             self._due = now + LOOK_S
             self._look()
+
+    def finish(self) -> None:
+        """Offer all that waits: no more records will come."""
+        if self._swap:  # what was swapped out, and then what was counted since
+            attempt(f"the reading before the last of probe {self.name}", self._poll)
+        super().finish()
 
     def source(self, *, last: bool) -> Source:
         """What the reader reads; `last`: behind all others."""
@@ -224,6 +250,16 @@ class LiveProbe(Probe, ABC):
             self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.tick, last=last,
             patience=self.grain.patience,
         )  # fmt: skip
+
+    def _collect(self) -> None:
+        if self._swap:
+            swap, self._swap = self._swap, None
+            swap.result()
+        super()._collect()
+
+    def _swap_all(self) -> None:
+        for one in self.program.swapped:
+            one.swap()
 
     def _look(self) -> None:
         """See the cgroup again, where another one has taken its place."""

@@ -155,7 +155,7 @@ class Refusal:
     "refusal",
     [
         Refusal({"AWS_SECRET_ACCESS_KEY": "wrong-wrong"}, "logs", "SignatureDoesNotMatch"),
-        Refusal({"AWS_ACCESS_KEY_ID": "nobody"}, "logs", "No user exists"),
+        Refusal({"AWS_ACCESS_KEY_ID": "nobody"}, "logs", "InvalidAccessKeyId"),
         Refusal({}, "other", "bucket other failed: NoSuchBucket"),
         Refusal({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "logs", "boto3 looks for"),
     ],
