@@ -35,11 +35,15 @@ _Stamp = tuple[int, int, int, int]
 
 
 class Documents(Generic[Made]):
-    """Files of one kind. decode: makes something of the bytes, or raises ValueError. limit: of a file, in bytes."""
+    """Files of one kind. decode: makes something of the bytes, or raises ValueError.
 
-    def __init__(self, decode: Callable[[bytes], Made], limit: int) -> None:
+    limit: of a file, in bytes. kept: files whose content is remembered.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Made], limit: int, kept: int = KEPT) -> None:
         self._decode = decode
         self._limit = limit
+        self._most = kept
         self._kept: OrderedDict[str, tuple[_Stamp, Made | None]] = OrderedDict()
 
     def read(self, root: Path, *parts: str) -> Made | None:
@@ -75,7 +79,7 @@ class Documents(Generic[Made]):
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _RECENT_NS:
             self._kept[path] = stamp, made
             self._kept.move_to_end(path)
-            if len(self._kept) > KEPT:
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return made
 

@@ -24,6 +24,10 @@ class Container:
     identity: Identity
     settled: bool = False
     """Whether there is nothing to wait for: its record was read, or does not come soon."""
+    read: bool = False
+    """Whether its record was looked for."""
+    found: bool = False
+    """Whether there ever was one."""
     tries: int = 0
     """Readings since there was a record."""
     waited: bool = False
@@ -37,6 +41,8 @@ class Known:
 
     def __init__(self, kept: int = KEPT) -> None:
         self.cgroups: dict[int, Container | None] = {}
+        self.changes = 0
+        """How often the identity of a container that was settled was replaced by another."""
         self._kept = kept
         self._passing: OrderedDict[int, None] = OrderedDict()
 
@@ -49,6 +55,12 @@ class Known:
             self._passing.pop(cgroup_id, None)
         else:
             self._pass(cgroup_id)
+
+    def identify(self, container: Container, identity: Identity) -> None:
+        """Its record was read."""
+        self.changes += container.settled and container.identity != identity
+        container.identity = identity
+        container.settled = True
 
     def leave(self, cgroup_id: int) -> Container | None:
         """It is gone; records of it may still come. Its container."""

@@ -25,8 +25,8 @@ class Engine(Enum):
 class Place:
     """What a path tells. Without a container_id it is a pod's own cgroup.
 
-    user: whose service manager the cgroup is below. Such a user may give cgroups whatever names, so only that user's
-    own records tell what they are.
+    user: whose service manager the cgroup is below, or who else may make cgroups where it is. Such a user may give them
+    whatever names, so only that user's own records tell what they are. None: root alone may.
     """
 
     container_id: str | None
@@ -42,7 +42,7 @@ _CONTAINERS: tuple[tuple[str, Engine], ...] = (
     # With systemd's driver a scope, with cgroupfs' a folder of the engine's.
     (rf"[^/]*/docker-{_ID}\.scope", Engine.DOCKER),
     (rf"docker/{_ID}", Engine.DOCKER),
-    (rf"[^/]*/libpod-{_ID}(?:\.scope)?", Engine.PODMAN),
+    (rf"[^/]*/libpod-(?:payload-)?{_ID}(?:\.scope)?", Engine.PODMAN),  # payload: in a unit's own cgroup (Quadlet)
     (rf"[^/]*/crio-{_ID}(?:\.scope)?", Engine.CRIO),
     (rf"[^/]*/(?:cri-containerd|nerdctl)-{_ID}\.scope", Engine.CONTAINERD),
     # containerd that is told a path for systemd's driver, and has cgroupfs': it takes the whole for a name.

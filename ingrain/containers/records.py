@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ingrain.containers import conmon
 from ingrain.containers.bundle import Containerd
+from ingrain.containers.conmon import Monitors
 from ingrain.containers.docker import Docker
 from ingrain.containers.documents import Documents
 from ingrain.containers.kubelet import Kubelet
@@ -22,6 +22,7 @@ class Records:
 
     def __init__(self, host: Path) -> None:
         self._host = host
+        self._monitors = Monitors(host)
         self._docker = Docker(host)
         self._storage = Storage(host)
         self._containerd = Containerd(host)
@@ -55,12 +56,12 @@ class Records:
         return found
 
     def _by_monitor(self, container_id: str, user: int) -> Record | None:
-        monitor = conmon.find(self._host, container_id, user)
+        monitor = self._monitors.find(container_id, user)
         if monitor is None:
             return None
         stored = None
-        if monitor.store is not None and not user:  # where it says its store is, is only believed of root's
-            stored = self._storage.find_in([(monitor.store,)], container_id)
+        if monitor.store is not None:
+            stored = self._storage.find_in_store(monitor.store, container_id)
         return (stored or Record()).otherwise(Record(monitor.name))
 
     def _home(self, user: int) -> Path | None:

@@ -6,6 +6,7 @@ container's OCI bundle, in which CRI-O names pod and container.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from ingrain.containers.documents import Documents, decode_json
 from ingrain.containers.record import Record, text
 
 _LIMIT = 16 << 20  # some 1 KB a container
+_USERS_LIMIT, _USERS_KEPT = 1 << 20, 8  # of users' lists, which hold whatever they like
+_ID = re.compile("[0-9a-f]{64}")
 _DRIVERS = ("overlay", "vfs", "btrfs", "zfs")
 _LISTS = ("containers.json", "volatile-containers.json")
 
@@ -38,6 +41,7 @@ class Storage:
     def __init__(self, host: Path) -> None:
         self._host = host
         self._lists = Documents(_records, _LIMIT)
+        self._users_lists = Documents(_records, _USERS_LIMIT, _USERS_KEPT)
         self._bundles = bundles()
 
     def find(self, container_id: str, home: Path | None, user: int | None) -> Record | None:
@@ -47,9 +51,13 @@ class Storage:
         else:
             run = self._host / "run/user" / str(user)
             roots = [(home, ".local", "share", "containers", "storage"), (run, "containers")]
-        return self.find_in(roots, container_id)
+        return self._find_in(roots, container_id, self._lists if user is None else self._users_lists)
 
-    def find_in(self, roots: list[Root], container_id: str) -> Record | None:
+    def find_in_store(self, store: Path, container_id: str) -> Record | None:
+        """Its record in this store, which is root's."""
+        return self._find_in([(store,)], container_id, self._lists)
+
+    def _find_in(self, roots: list[Root], container_id: str, lists: Documents[dict[str, Record]]) -> Record | None:
         """Its record in one of these stores: what its annotations say, and otherwise its list."""
         found = Record()
         for root in roots:
@@ -59,13 +67,13 @@ class Storage:
         for root in roots:
             for driver in _DRIVERS:
                 for name in _LISTS:
-                    listed = self._lists.read(*root, f"{driver}-containers", name) or {}
+                    listed = lists.read(*root, f"{driver}-containers", name) or {}
                     found = found.otherwise(listed.get(container_id))
         return found or None
 
 
 def _records(data: bytes) -> dict[str, Record]:
-    return {one.id: _record(one) for one in decode_json(data, list[_Listed])}
+    return {one.id: _record(one) for one in decode_json(data, list[_Listed]) if _ID.fullmatch(one.id)}
 
 
 def _record(one: _Listed) -> Record:

@@ -92,13 +92,24 @@ class Containers:
         Those of them that are to be waited for are `lacking` afterwards.
         """
         encoded = pa.array(cgroup_ids).dictionary_encode()
-        distinct = encoded.dictionary.to_pylist()
-        found = [self._known.get(one, _UNKNOWN) for one in distinct]
+        return columns(encoded.indices.to_numpy(), self.identities(encoded.dictionary.to_pylist()))
+
+    def identities(self, cgroup_ids: list[int]) -> list[Identity | None]:
+        """Who each of these cgroups belongs to, as far as that is known; None: nobody. `lacking` is as of `columns`."""
+        found = [self._known.get(one, _UNKNOWN) for one in cgroup_ids]
         if any(container is not None and not container.settled for container in found):
-            self._ask(distinct)
-            found = [self._known.get(one, _UNKNOWN) for one in distinct]  # after asking: what is found between is told
-        identities = [None if container is None else container.identity for container in found]
-        return columns(encoded.indices.to_numpy(), identities)
+            self._ask(cgroup_ids)
+            found = [self._known.get(one, _UNKNOWN) for one in cgroup_ids]  # what was found since is told
+        return [None if container is None else container.identity for container in found]
+
+    def is_settled(self, cgroup_id: int) -> bool:
+        """Whether all that there is to know of it is known, for now: its record may change."""
+        return not self._lacks(cgroup_id)
+
+    @property
+    def changes(self) -> int:
+        """How often so far a container was found to be called otherwise than before."""
+        return self._resolver.known.changes
 
     def settle(self) -> None:
         """Those that are known meanwhile are no longer `lacking`."""
@@ -149,14 +160,13 @@ class Containers:
         if self._resolver.fd is not None:
             poll.register(self._resolver.fd, select.POLLIN)
         self._try(self._resolver.scan, None)
-        self._ready.set()
-        wait: float | None = 0.0
         while not self._stopping:
-            poll.poll(None if wait is None else wait * 1000)
-            self._try(self._answer, None)
+            wait = self._try(self._resolver.refresh, _RECOVERY_S)
             with self._answered:
                 self._answered.notify_all()
-            wait = self._try(self._resolver.refresh, _RECOVERY_S)
+            self._ready.set()
+            poll.poll(None if wait is None else wait * 1000)
+            self._try(self._answer, None)
 
     def _answer(self) -> None:
         with suppress(BlockingIOError):

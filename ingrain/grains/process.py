@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Batch, Column, Measurement
 from ingrain.grains.common import PROCESS, TracingSettings, names, ones, process_name, processes, timestamps, uids
-from ingrain.grains.grain import Grain
-from ingrain.grains.paths import path_of
+from ingrain.grains.grain import Grain, Made
+from ingrain.grains.paths import SHORT, path_of
 from ingrain.grains.text_columns import TEXTS, offsets, text_lists, texts
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, Events, select
@@ -83,51 +84,53 @@ class Process(Grain):
             elif kind == _EXIT:
                 columns |= _ended(events)
             columns |= {"timestamp": timestamps(events["process"], self.clock), "value": ones(len(events))}
-            if kind == _EXIT:
-                columns["run_ns"] = pa.array(events["ran"].astype(np.int64))
             yield self.batch(measurement, columns)
 
-    def _started(self, events: Events, behind: Sequence[bytes]) -> dict[str, pa.Array]:
-        args, executables, cwds, lines = [], [], [], []
-        sizes = zip(*(events[name].tolist() for name in ("args", "exe", "exe_end", "cwd", "cwd_end")), strict=True)
-        for text, (args_size, exe_size, exe_end, cwd_size, cwd_end) in zip(behind, sizes, strict=True):
-            exe_at, cwd_at, rest = args_size, args_size + exe_size, args_size + exe_size + cwd_size
-            args.append(_args(text[:exe_at]))
-            executables.append(path_of(text[exe_at:cwd_at], exe_end))
-            cwds.append(path_of(text[cwd_at:rest], cwd_end))
-            line = text[rest:]
-            lines.append(np.frombuffer(line, self._ancestor, len(line) // self._ancestor.itemsize))
-        ancestors = np.concatenate(lines)
-        firsts = offsets([len(line) for line in lines])
-        parent_ids = pa.array([int(line["pid"][0]) if len(line) else None for line in lines], pa.uint32())
+    def _started(self, events: Events, behind: Sequence[bytes]) -> dict[str, Made]:
+        """What stands behind an event, in this order: arguments, executable, working directory, ancestors."""
+        ends = np.cumsum([events[name] for name in ("args", "exe", "cwd")], axis=0, dtype=np.int64).T.tolist()
+
+        def paths(part: int, marks: str) -> pa.Array:
+            each = zip(behind, ends, events[marks].tolist(), strict=True)
+            return texts([path_of(text[at[part - 1] : at[part]], mark) for text, at, mark in each])
+
+        @cache
+        def ancestors() -> list[npt.NDArray[np.void]]:
+            lines = [text[at[-1] :] for text, at in zip(behind, ends, strict=True)]
+            return [np.frombuffer(line, self._ancestor, len(line) // self._ancestor.itemsize) for line in lines]
+
         return {
-            "parent": texts([process_name(bytes(line["comm"][0])) if len(line) else None for line in lines]),
-            "parent_id": parent_ids,
-            "executable": texts(executables),
-            "args": text_lists(args),
-            "args_cut": pa.array(events["args_all"] > events["args"]),
-            "cwd": texts(cwds),
-            "ancestors": pa.ListArray.from_arrays(
-                firsts,
-                pa.StructArray.from_arrays(
-                    [
-                        names(ancestors["comm"]),
-                        pa.array(np.ascontiguousarray(ancestors["pid"])),
-                        uids(ancestors["pid"], ancestors["start"]),
-                    ],
-                    fields=list(ANCESTORS.value_type),
-                ),
+            "parent": lambda: texts([process_name(bytes(one["comm"][0])) if len(one) else None for one in ancestors()]),
+            "parent_id": lambda: pa.array(
+                [int(one["pid"][0]) if len(one) else None for one in ancestors()], pa.uint32()
             ),
+            "executable": lambda: paths(1, "exe_end"),
+            "args": lambda: text_lists([_args(text[: at[0]]) for text, at in zip(behind, ends, strict=True)]),
+            "args_cut": lambda: pa.array(events["args_all"] > events["args"]),
+            "cwd": lambda: paths(2, "cwd_end"),
+            "ancestors": lambda: _lines_of_descent(ancestors()),
         }
 
 
-def _ended(events: Events) -> dict[str, pa.Array]:
+def _lines_of_descent(lines: Sequence[npt.NDArray[np.void]]) -> pa.ListArray:
+    all_of_them = np.concatenate(lines)
+    columns = [
+        names(all_of_them["comm"]),
+        pa.array(np.ascontiguousarray(all_of_them["pid"])),
+        uids(all_of_them["pid"], all_of_them["start"]),
+    ]
+    each = pa.StructArray.from_arrays(columns, fields=list(ANCESTORS.value_type))
+    return pa.ListArray.from_arrays(offsets([len(line) for line in lines]), each)
+
+
+def _ended(events: Events) -> dict[str, Made]:
     code = events["code"]
     number = (code & _SIGNAL).astype(np.int64)
     return {
-        "status": pa.array((code >> 8 & 0xFF).astype(np.uint8), mask=number != 0),
-        "signal": texts([_signal(one) for one in number.tolist()]),
-        "core_dumped": pa.array((code & _CORE) != 0),
+        "status": lambda: pa.array((code >> 8 & 0xFF).astype(np.uint8), mask=number != 0),
+        "signal": lambda: texts([_signal(one) for one in number.tolist()]),
+        "core_dumped": lambda: pa.array((code & _CORE) != 0),
+        "run_ns": pa.array(events["ran"].astype(np.int64)),
     }
 
 
@@ -140,7 +143,13 @@ def _signal(number: int) -> str | None:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"SIG{number}"
 
 
-@lru_cache(maxsize=4096)
-def _args(raw: bytes) -> tuple[str, ...]:
-    """Each ends with a zero; the last may be cut."""
+def _args(raw: bytes) -> Sequence[str]:
+    return _short_args(raw) if len(raw) <= SHORT else _split(raw)
+
+
+def _split(raw: bytes) -> Sequence[str]:
+    """Each argument ends with a zero; the last may be cut."""
     return tuple(map(safe, raw.removesuffix(b"\0").split(b"\0"))) if raw else ()
+
+
+_short_args = lru_cache(maxsize=2048)(_split)

@@ -33,6 +33,10 @@ CONTAINERS = {
     f"libpod_parent/{OTHER}/libpod-{ID}": Place(ID, Engine.PODMAN),
     f"{USER}/user.slice/libpod-{ID}.scope/container": Place(ID, Engine.PODMAN, user=1000),
     f"{USER}/user.slice/user-libpod_pod_{OTHER}.slice/libpod-{ID}.scope": Place(ID, Engine.PODMAN, user=1000),
+    # Podman in a unit's own cgroup (Quadlet, --cgroups=split), which its conmon is in, too
+    f"system.slice/web.service/libpod-payload-{ID}": Place(ID, Engine.PODMAN),
+    f"system.slice/web.service/libpod-payload-{ID}/container": Place(ID, Engine.PODMAN),
+    f"{USER}/app.slice/web.service/libpod-payload-{ID}": Place(ID, Engine.PODMAN, user=1000),
     # containerd: its CRI plug-in, nerdctl, ctr, and the two drivers mixed up
     f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice/cri-containerd-{ID}.scope": Place(
         ID, Engine.CONTAINERD, UID
@@ -91,6 +95,7 @@ HOST = [
     "libpod_parent/conmon",
     f"libpod_parent/libpod-conmon-{ID}",
     f"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice/crio-conmon-{ID}.scope",
+    "system.slice/web.service/runtime",
     # a pod of Podman's is no container
     f"libpod_parent/{OTHER}",
     f"machine.slice/machine-libpod_pod_{OTHER}.slice",

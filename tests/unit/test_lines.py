@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingrain.grains import line_text
 from ingrain.grains import lines as module
-from ingrain.grains.container import text_of
+from ingrain.grains.line_text import text_of
 from ingrain.grains.lines import LINE_BYTES, LINE_NS, ORDER_NS, Assembler, Lines
-from ingrain.text import bytes_of
+from ingrain.text import bytes_of, harmless, safe
 
 OUTPUT = np.dtype(
     [
@@ -217,6 +219,59 @@ def test_every_byte_of_a_line_can_be_had_back_from_its_text(wanted: list[bytes])
     column.validate(full=True)
     assert [bytes_of(line) for line in column.to_pylist()] == wanted
     assert all(line.isprintable() or not line.isascii() for line in column.to_pylist())
+
+
+def whole(lines: Sequence[bytes]) -> Lines:
+    """Lines that a writer wrote at once."""
+    text = b"".join(line + b"\n" for line in lines)
+    return Assembler(OUTPUT).add(np.array([event(text)[0]], OUTPUT), [text], 1)
+
+
+odd = st.one_of(
+    st.binary(max_size=20), st.text(max_size=20).map(str.encode), st.sampled_from([b"\\", b"\x1b[31m", b""])
+)
+
+
+@given(st.lists(st.tuples(st.lists(odd, max_size=4).map(b"".join), st.booleans()), min_size=1, max_size=20))
+def test_lines_of_a_batch_are_the_text_that_each_is_by_itself(wanted: list[tuple[bytes, bool]]) -> None:
+    each = [(line.replace(b"\n", b""), told) for line, told in wanted]
+    column = text_of(whole([line for line, _ in each]), np.flatnonzero([told for _, told in each]))
+    column.validate(full=True)
+    assert column.to_pylist() == [safe(line) for line, told in each if told]
+
+
+@pytest.mark.parametrize(
+    ("line", "looks"),
+    [
+        ("plain, {}", 0),
+        (r"C:\{}\n", 0),
+        ("\x1b[31mcolour\x1b[0m\t{}", 0),
+        ("Grüße an {}, 日本", 1),
+        ("Grüße\x1b[0m \\ {}", 1),
+    ],
+)
+def test_usual_lines_are_made_together(line: str, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def counted(text: str) -> str:
+        looked.append(text)
+        return harmless(text)
+
+    monkeypatch.setattr(line_text, "harmless", counted)
+    lines = whole([line.format(number).encode() for number in range(1000)])
+    assert text_of(lines, np.arange(1000)).to_pylist() == [safe(line.format(n).encode()) for n in range(1000)]
+    assert len(looked) == looks
+
+
+def test_text_is_made_in_a_few_bytes_for_each_of_its_own() -> None:
+    lines = whole([b"a line with a \\ of sixty-four bytes in all, which is number %06d" % n for n in range(40_000)])
+    tracemalloc.start()
+    try:
+        text_of(lines, np.arange(len(lines)))
+        _kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(lines.text)
 
 
 @pytest.mark.parametrize("position", [(1 << 63) - 5, 1 << 63, (1 << 64) - 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packets import layout
 
-from ingrain.grains.paths import path_of
-from ingrain.grains.process import Process
+from ingrain.grains import paths
+from ingrain.grains.paths import SHORT, path_of
+from ingrain.grains.process import Process, _args
 from ingrain.kernel.records import Drained
 from ingrain.text import safe
 
@@ -99,6 +101,32 @@ def test_records_of_all_kinds_come_apart_in_their_order() -> None:
     returned, killed = found["process.exit"]
     assert (returned["status"], returned["signal"], returned["core_dumped"], returned["run_ns"]) == (1, None, False, 5)
     assert (killed["status"], killed["signal"], killed["core_dumped"], killed["run_ns"]) == (None, "SIGSEGV", True, 6)
+
+
+def test_columns_that_no_pipeline_lets_through_are_not_made() -> None:
+    """This grain was never told how ancestors are laid out, and no path that is made is forgotten."""
+    made = Process()
+    made.want(frozenset({"args", "status"}))
+    before = paths._short.cache_info()
+    one = event(EXEC, args=b"prog\0", exe=names("/not/made"), cwd=names("/nor/this"), line=ancestor(5, 50, b"sh"))
+    drained = Drained(np.array([one[0], event(EXIT)[0]]), [one[1], b""])
+    assert [batch.tags for batch in made.decode(drained)] == [["args"], ["status"]]
+    assert paths._short.cache_info() == before
+
+
+@pytest.mark.parametrize(("long", "count"), [(SHORT, 20_000), (SHORT + 1, 20_000), (4096, 5_000)])
+def test_what_is_remembered_of_paths_and_arguments_is_some_megabytes(long: int, count: int) -> None:
+    """Whoever runs programs chooses both; here all of them differ."""
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            raw = f"{number:08}".encode() + b"x" * (long - 9) + b"\0"
+            path_of(raw, 0)
+            _args(raw)
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16 << 20
 
 
 def test_the_root_and_paths_that_were_cut() -> None:
