@@ -31,7 +31,7 @@ _QUESTION = (
 _ANSWER = (
     Column("rcode", TEXT, "response code, e.g. NXDOMAIN"),
     Column("truncated", pa.bool_(), "the sender left out what did not fit (TC): what follows is the same over TCP"),
-    Column("query_seen", pa.bool_(), "the query was seen, too"),
+    Column("query_seen", pa.bool_(), "the query was seen, too, within a minute before"),
     Column(
         "answers", ANSWERS, "the answer section: each record's name, type, address, target or text, and ttl in seconds"
     ),

@@ -40,7 +40,7 @@ _OFFER = (
         "sni_matches_dns",
         pa.bool_(),
         "the process looked this name up before, and this address was the answer; null without a name or a DNS probe, "
-        "and in what a server received",
+        "where it may have been forgotten, and in what a server received",
     ),
 )
 _CHOICE = (
