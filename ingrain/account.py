@@ -80,9 +80,10 @@ class ProbeAccount:
     lost: what the programs could not hand over. missed: runs of theirs that the kernel left out (it preempts programs,
     and runs none that is under way on that CPU); of each it is not known whether it had anything to tell.
     uncounted: packets whose volume, or calls, the kernel had no room for, of uncounted_bytes.
-    malformed: messages that are not what they claim to be. ignored: those that tell what this agent has no use for.
-    cut: messages of which too little was captured to tell them. parts: events that hold only a part of what a later one
-    completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but never all.
+    malformed: messages that are not what they claim to be, or not wholly; then there may be a record of the rest.
+    ignored: those that tell what this agent has no use for. cut: messages of which too little was captured to tell
+    them, and segments of no use because those before them are missing. parts: events that hold only a part of what a
+    later one completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but never all.
     failed: events that could not be decoded through a fault of the agent's own, which is in its log; failed_polls:
     likewise readings of the kernel's counts, and queries without an answer. told: events that are told, by a record
     each or summed up. corrupt: bytes of the buffers that are no events.

@@ -31,7 +31,7 @@ _QUESTION = (
 _ANSWER = (
     Column("rcode", TEXT, "response code, e.g. NXDOMAIN"),
     Column("truncated", pa.bool_(), "the TC bit: the server left out what did not fit"),
-    Column("query_seen", pa.bool_(), "the query was seen too"),
+    Column("query_seen", pa.bool_(), "the query was seen too, within the minute before"),
     Column(
         "answers",
         ANSWERS,

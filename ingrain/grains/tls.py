@@ -39,8 +39,8 @@ _OFFER = (
     Column(
         "sni_matches_dns",
         pa.bool_(),
-        "whether the process looked this name up before and got this address; null without an SNI or a DNS probe, and "
-        "on the server side",
+        "whether the process looked this name up before and got this address; null without an SNI or a DNS probe, "
+        "where that may have been forgotten, and on the server side",
     ),
 )
 _CHOICE = (

@@ -6,12 +6,12 @@ In: a message, where the record's data begins and ends, its type and class. Out:
 from __future__ import annotations
 
 import socket
-from functools import lru_cache, partial
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Protocol
 
-from ingrain.wire import dns_name, dns_svcb
+from ingrain.wire import dns_name, dns_svcb, ipv6
 from ingrain.wire.malformed import Malformed
 
 _U16 = Struct("!H")
@@ -63,7 +63,6 @@ def address(message: bytes, at: int, end: int, record_class: int) -> bytes:
 
 
 _ipv4 = lru_cache(maxsize=4096)(socket.inet_ntoa)
-_ipv6 = lru_cache(maxsize=4096)(partial(socket.inet_ntop, socket.AF_INET6))  # RFC 5952
 
 
 def _a(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
@@ -75,7 +74,7 @@ def _a(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
 def _aaaa(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     if end - at != 16:  # noqa: PLR2004 - bytes of an address
         raise Malformed(f"the address at offset {at} is {end - at} bytes long, not 16")
-    return _ipv6(message[at:end])
+    return ipv6.text(message[at:end])
 
 
 def _name(message: bytes, at: int, end: int, known: dict[int, bytes]) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Hashable
 from struct import Struct
 from typing import Generic, TypeVar
 
-from ingrain.wire import stream
+from ingrain.wire import dns_message, stream
 from ingrain.wire.dns_name import HEADER_SIZE
+from ingrain.wire.malformed import Malformed
 from ingrain.wire.stream import Stream, Streams
 
 Packet = TypeVar("Packet")
@@ -166,10 +167,25 @@ class DnsStreams(Generic[Packet]):
 
 
 def _may_begin(found: Stream[Packet], beginning: bytes) -> bool:
-    """Whether these bytes begin a message, which proves the stream, or are too few to tell."""
+    """Whether these bytes begin a message, or are too few to tell.
+
+    What is not known to be DNS has to be a whole message: in some of the segments of any stream that come out of order
+    the numbers of a header fit by chance.
+    """
+    if not found.proven:
+        found.proven = begins_message(beginning) and _is_whole(beginning)
+        found.adrift = not found.proven
+        return found.proven
     found.adrift = not begins_message(beginning)
-    found.proven = found.proven or not found.adrift
     return not found.adrift or len(beginning) < _BEGINNING.size
+
+
+def _is_whole(segment: bytes) -> bool:
+    end = _PREFIX + int.from_bytes(segment[:_PREFIX])
+    try:
+        return end <= len(segment) and not dns_message.decode(segment[_PREFIX:end]).malformed
+    except Malformed:
+        return False
 
 
 def _is_dns(found: Stream[Packet]) -> bool:

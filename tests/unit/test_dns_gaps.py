@@ -187,6 +187,17 @@ def test_behind_a_gap_a_message_over_several_segments_is_told_also_where_the_fir
     assert sent.counts == (2, 0, 1, 1)
 
 
+def test_what_only_looks_like_the_beginning_of_a_message_begins_no_stream_of_which_nothing_else_is_known() -> None:
+    lacking = MESSAGES[0][:13] + b"\x01" + MESSAGES[0][14:]  # one more record, of which nothing is there
+    alike = [MESSAGES[0][:-3], lacking, stream(MESSAGES[0][2:-2])]
+    assert all(map(begins_message, alike))
+    sent = Connection()
+    for number, payload in enumerate(alike * 3, 1):
+        assert sent.send(number, 1000 * number, payload) == []
+    assert sent.end() == []
+    assert sent.counts == (9, 0, 0, 0)
+
+
 def test_of_what_may_be_anything_nothing_is_counted_as_lost() -> None:
     sent = Connection(direction=IN)
     for number in range(1, 10):
