@@ -69,8 +69,10 @@ class ProbeSettings(Settings, frozen=True):
 
 
 class NetworkSettings(ProbeSettings, frozen=True):
-    """What DNS, TLS and Network have in common. interface: only packets of this device.
+    """What DNS, TLS and Network have in common.
 
+    interface: only packets that a socket sends or receives over this device of the agent's own network namespace. One
+    of a container that has a namespace, and so devices, of its own does not: its packets come there from another.
     xdp_mode: of ingraind, whose program hung on the device; what hangs on sockets has no such choice.
     """
 
