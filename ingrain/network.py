@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from ingrain.grains.common import NetworkSettings, ProbeSettings
 from ingrain.grains.grain import Grain
+from ingrain.kernel import host, maps
 from ingrain.kernel.loaders import Loader
 from ingrain.owners import Owners
 from ingrain.pipeline import Outlet
 from ingrain.probe import LiveProbe, ProbeError
+
+log = logging.getLogger(__name__)
 
 _INHERITED = ("traffic", "peers")
 """Maps that tell what is known of sockets (probes/network.bpf.c)."""
@@ -35,15 +40,31 @@ class NetworkProbe(LiveProbe):
         *,
         loader: Loader = "core",
     ) -> None:
-        constants = {"interface": _interface(settings.interface)}
+        self._device_name = settings.interface
+        number = _number(self._device_name)
+        constants = {"by_device": int(self._device_name is not None)}
         super().__init__(grain, settings, pipelines, constants, {**owners.shared, **inherited}, loader=loader)
         self._owners = owners
+        self._see_device(number)
 
     def aim(self) -> None:
         """Hang the programs on the cgroup."""
         self.program.detach()
         self._owners.watch(self, self.cgroup)
         self.program.attach(self.cgroup)
+
+    def _look(self) -> None:
+        """See the cgroup again, and the device, where others have taken their places."""
+        super()._look()
+        number = _find(self._device_name)
+        if number != self._device:
+            self._see_device(number)
+            what = "is another device now, and is seen" if number else "is gone; it is seen again when it comes back"
+            log.warning("probe %s: %s %s", self.name, self._device_name, what)
+
+    def _see_device(self, number: int) -> None:
+        maps.put(self.program.maps["device"], bytes(4), number.to_bytes(4, sys.byteorder))
+        self._device = number
 
     def lost(self) -> None:
         """Let go of it: its links do not go by themselves."""
@@ -59,7 +80,10 @@ class Inheritance:
     """
 
     def __init__(self, leaving: Collection[LiveProbe] = ()) -> None:
-        self._maps = {(probe.name, probe.settings.cgroup): probe.program.keep(_INHERITED) for probe in leaving}
+        self._maps: dict[tuple[str, str | None], dict[str, int]] = {}
+        for probe in leaving:
+            if (key := (probe.name, probe.settings.cgroup)) not in self._maps:
+                self._maps[key] = probe.program.keep(_INHERITED)
 
     def of(self, kind: str, settings: ProbeSettings) -> Mapping[str, int]:
         """What a probe of this type with these settings inherits: map name -> descriptor."""
@@ -71,16 +95,28 @@ class Inheritance:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for maps in self._maps.values():
-            for descriptor in maps.values():
+        for kept in self._maps.values():
+            for descriptor in kept.values():
                 os.close(descriptor)
 
 
-def _interface(name: str | None) -> int:
-    if name is None:
-        return 0
+def _find(device: str | None) -> int:
+    """The number of the device in this network namespace; 0 where there is none."""
     try:
-        return socket.if_nametoindex(name)
-    except OSError as error:
-        known = ", ".join(device for _index, device in socket.if_nameindex())
-        raise ProbeError(f"there is no interface {name} here; there are: {known}") from error
+        return socket.if_nametoindex(device) if device else 0
+    except OSError:
+        return 0
+
+
+def _number(device: str | None) -> int:
+    """The same. Raises ProbeError where there is none, or its number alone would not tell it from others."""
+    number = _find(device)
+    if device and not number:
+        known = ", ".join(name for _index, name in socket.if_nameindex())
+        raise ProbeError(f"there is no interface {device} here; there are: {known}")
+    if device and not host.netns_cookie() and not host.is_first_netns():
+        raise ProbeError(
+            f"{device} is an interface of this network namespace, which the kernel does not tell from others before "
+            "Linux 5.14: run the agent in the host's (docker run --network host, hostNetwork: true)"
+        )
+    return number

@@ -112,10 +112,11 @@ def trace_accepts(owners: Program) -> Program | None:
 
 def load_owners(loader: Loader = "core") -> Program:
     """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
+    constants = {"own_netns": host.netns_cookie()}
     try:
-        return Program("owner", {"by_process": 1}, loader=loader)
+        return Program("owner", {**constants, "by_process": 1}, loader=loader)
     except NotInstalledError:
         raise
     except KernelError as error:
         log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
-        return Program("owner", {"by_process": 0}, loader=loader)
+        return Program("owner", {**constants, "by_process": 0}, loader=loader)

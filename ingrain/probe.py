@@ -40,7 +40,7 @@ class ProbeError(RuntimeError):
 
 
 LOOK_S = 1.0
-"""How often a probe looks whether its cgroup is still the same."""
+"""How often a probe looks whether its cgroup is still the same, and which CPUs are online."""
 
 
 def _offer(outlet: Outlet, batch: Batch) -> object:
@@ -236,6 +236,7 @@ class LiveProbe(Probe, ABC):
         now = time.monotonic()
         if now >= self._due:
             self._due = now + LOOK_S
+            self.buffers.follow()
             self._look()
 
     def finish(self) -> None:

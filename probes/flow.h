@@ -17,7 +17,8 @@ enum direction {
 };
 
 enum owner_flags {
-	ACCEPTED = 1, /* it is the process that accepted the connection, or one that used it since: no longer the listener's */
+	ACCEPTED = 1,  /* it is the process that accepted the connection, or one that used it since: not the listener's */
+	ELSEWHERE = 2, /* the socket is in another network namespace than the agent */
 };
 
 struct owner {
@@ -36,6 +37,18 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
+static __always_inline struct owner *owner_of(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
+}
+
+static __always_inline int is_own(const struct owner *owner)
+{
+	return self && owner && owner->pid == self;
+}
+
 /* When, whose, between whom. IPv4 addresses are written as IPv4-mapped IPv6 ones; ports are in host order. */
 struct flow {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
@@ -53,8 +66,30 @@ struct flow {
 	__u16 unused;
 };
 
-/* Only packets of this device, if set. */
-const volatile __u32 interface = 0;
+/* Only packets of one device, which is in the agent's network namespace: in others its number is another's. */
+const volatile __u8 by_device = 0;
+
+/* Its number; 0 while there is none of its name. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} device SEC(".maps");
+
+static __always_inline int on_device(struct __sk_buff *skb, enum direction direction)
+{
+	const struct owner *owner;
+	__u32 zero = 0, *number;
+
+	if (!by_device)
+		return 1;
+	number = bpf_map_lookup_elem(&device, &zero);
+	if (!number || *number != (direction == OUT ? skb->ifindex : skb->ingress_ifindex))
+		return 0;
+	owner = owner_of(skb);
+	return !owner || !(owner->flags & ELSEWHERE);
+}
 
 /* The packets are those of a capture: they have no socket, and their time is in skb->tstamp. */
 const volatile __u8 replay = 0;
@@ -66,13 +101,6 @@ struct layout {
 	__u32 payload_len;
 	__u8 proto;
 };
-
-static __always_inline int on_interface(struct __sk_buff *skb, enum direction direction)
-{
-	if (!interface)
-		return 1;
-	return interface == (direction == OUT ? skb->ifindex : skb->ingress_ifindex);
-}
 
 /*
  * Where a part of the packet, of constant size, lies in one piece, as headers nearly always do; else 0. (In a test run
@@ -225,18 +253,6 @@ static __always_inline void read_owner(struct __sk_buff *skb, const struct owner
 	flow->cgroup_id = bpf_skb_cgroup_id(skb);
 	if (owner)
 		copy_owner(owner, flow);
-}
-
-static __always_inline struct owner *owner_of(struct __sk_buff *skb)
-{
-	struct bpf_sock *sk = skb->sk;
-
-	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
-}
-
-static __always_inline int is_own(const struct owner *owner)
-{
-	return self && owner && owner->pid == self;
 }
 
 /* A packet with its bytes, as DNS and TLS hand it over: the kernel appends `captured` bytes from the IP header on. */

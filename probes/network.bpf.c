@@ -454,7 +454,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct traffic *t;
 	struct layout at;
 
-	if (!sk || !on_interface(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
+	if (!sk || !on_device(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
 	if (at.proto == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN) {
 		see_listener(sk);

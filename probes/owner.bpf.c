@@ -6,12 +6,17 @@
  */
 #include "owner.h"
 
-static __always_inline int note_on(struct bpf_sock *sk, __u32 flags)
+const volatile __u64 own_netns = 0; /* the cookie of the agent's network namespace; 0: it is the first one */
+
+static __always_inline int note_on(void *ctx, struct bpf_sock *sk, __u32 flags)
 {
 	struct owner *owner = sk ? bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
 
-	if (owner)
-		note(owner, flags);
+	if (!owner)
+		return 1;
+	if (!owner->pid && bpf_get_netns_cookie(ctx) != (own_netns ?: bpf_get_netns_cookie(0)))
+		flags |= ELSEWHERE;
+	note(owner, flags);
 	return 1;
 }
 
@@ -19,14 +24,14 @@ static __always_inline int note_on(struct bpf_sock *sk, __u32 flags)
 	SEC("cgroup/" #name)                \
 	int own_##name(struct bpf_sock *sk) \
 	{                                   \
-		return note_on(sk, 0);      \
+		return note_on(sk, sk, 0);  \
 	}
 
-#define ADDRESS_HOOK(name, flags)                 \
-	SEC("cgroup/" #name)                      \
-	int own_##name(struct bpf_sock_addr *ctx) \
-	{                                         \
-		return note_on(ctx->sk, flags);   \
+#define ADDRESS_HOOK(name, flags)                    \
+	SEC("cgroup/" #name)                         \
+	int own_##name(struct bpf_sock_addr *ctx)    \
+	{                                            \
+		return note_on(ctx, ctx->sk, flags); \
 	}
 
 SOCKET_HOOK(sock_create)

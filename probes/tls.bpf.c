@@ -177,7 +177,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 		if (is_over(tcp, s.stream, direction))
 			return 1;
 	}
-	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
+	if (!on_device(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
 		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) || !is_quic_initial(skb, &s.at))

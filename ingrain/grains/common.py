@@ -71,7 +71,7 @@ class ProbeSettings(Settings, frozen=True):
 class NetworkSettings(ProbeSettings, frozen=True):
     """What DNS, TLS and Network have in common.
 
-    interface: observe only packets of this network device
+    interface: observe only packets sent or received over this network device of the agent's own network namespace
     xdp_mode: accepted for ingraind's files, without effect
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import socket
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
 
 _PIDFD_GETFD = 438  # the same on every architecture (asm-generic/unistd.h)
+_SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the socket's network namespace
+_ELSEWHERE = 2  # enum owner_flags of probes/flow.h
 _TICK = 10_000_000  # ns: the unit of the field (probes/portable.h)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,6 +82,18 @@ def _is_socket(descriptor: Path) -> bool:
     return False
 
 
+def _is_here(borrowed: socket.socket) -> bool:
+    """Whether the socket is in the agent's network namespace."""
+    try:
+        there = fcntl.ioctl(borrowed, _SIOCGSKNS)
+    except OSError:
+        return True
+    try:
+        return os.fstat(there).st_ino == Path("/proc/self/ns/net").stat().st_ino
+    finally:
+        os.close(there)
+
+
 def _seed_socket(handle: int, number: int, owners: int, owner: np.ndarray, seeding: Seeding) -> None:
     fd = _libc.syscall(_PIDFD_GETFD, handle, number, 0)
     if fd < 0:
@@ -87,6 +102,7 @@ def _seed_socket(handle: int, number: int, owners: int, owner: np.ndarray, seedi
     with socket.socket(fileno=fd) as borrowed:
         if borrowed.family not in {socket.AF_INET, socket.AF_INET6}:
             return
+        owner["flags"] = 0 if _is_here(borrowed) else _ELSEWHERE
         try:
             maps.put(owners, fd.to_bytes(4, "little"), owner.tobytes(), maps.NOEXIST)
             seeding.noted += 1

@@ -80,7 +80,8 @@ def until(true: Callable[[], bool]) -> None:
 
 def held(one: Watched) -> int:
     """Bytes that wait in its fullest buffer, as the kernel's own head and tail have it."""
-    return max(ring._head.value - ring._tail.value for ring in one.source.buffers.rings)
+    rings = [opened.ring for opened in one.source.buffers.opened.values()]
+    return max(int(ring._head.value - ring._tail.value) for ring in rings)
 
 
 def test_what_may_wait_is_drained_once_it_is_much(watched: Callable[..., Watched]) -> None:
