@@ -16,13 +16,11 @@ from typing import get_args
 
 from ingrain import __version__, config, extra, report
 from ingrain.account import Account
-from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
 from ingrain.query import arguments as asking
 from ingrain.query.errors import QueryError, UsageError
-from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
 from ingrain.syslog import DEV_LOG, Lines, Syslog
 
@@ -196,6 +194,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.service import Service  # noqa: PLC0415 likewise
+
     loaded = config.load(options.file)
     _start_logging(loaded.log)
     _warn(options.file, loaded)
@@ -218,7 +219,8 @@ def _tell(account: Account, path: Path | None) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 likewise
     from ingrain.replay import Replay  # noqa: PLC0415 likewise
 
     loaded = config.load(options.file)

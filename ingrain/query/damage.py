@@ -111,7 +111,7 @@ def reason(error: duckdb.Error, of: str = "") -> str:
 def told(reasons: Reasons) -> list[str]:
     """Lines for people: each reason, and the first of the objects that it is for."""
     by_reason: dict[str, list[str]] = {}
-    for key, why in reasons.items():
+    for key, why in sorted(reasons.items()):
         by_reason.setdefault(why, []).append(key)
     return [
         f"  {why}: {', '.join(keys[:_NAMED])}" + (f" and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else "")
