@@ -16,14 +16,12 @@ from typing import get_args
 
 from ingrain import __version__, config, extra, report, signals
 from ingrain.account import Account
-from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
 from ingrain.pipeline import PipelineError
 from ingrain.query import arguments as asking
 from ingrain.query.errors import QueryError, UsageError
-from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
 from ingrain.syslog import DEV_LOG, Lines, Syslog
 
@@ -202,6 +200,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.service import Service  # noqa: PLC0415 likewise
+
     loaded = config.load(options.file)
     _start_logging(loaded.log)
     _warn(options.file, loaded)
@@ -224,7 +225,8 @@ def _tell(account: Account, path: Path | None) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 likewise
     from ingrain.replay import Replay  # noqa: PLC0415 likewise
 
     loaded = config.load(options.file)

@@ -155,10 +155,20 @@ class Archive:
 def within(window: Window) -> Hours:
     """The hours that have a part of the window."""
     since, until = window
-    return lambda hour: (
-        (since is None or hour.replace(minute=59, second=59, microsecond=999_999) >= since)
-        and (until is None or hour < until)
-    )
+    return lambda hour: (since is None or _last(hour) >= since) and (until is None or hour < until)
+
+
+def is_inside(key: str, window: Window) -> bool:
+    """Whether the hour of an object is all in the window."""
+    since, until = window
+    told = _KEY.fullmatch(key)
+    hour = _hour(told[2], told[3]) if told else None
+    return hour is not None and (since is None or hour >= since) and (until is None or _last(hour) < until)
+
+
+def _last(hour: datetime) -> datetime:
+    """The last moment of an hour that a time can tell."""
+    return hour.replace(minute=59, second=59, microsecond=999_999)
 
 
 def open_archive(place: str | None, config: Path | None, region: str | None, endpoint_url: str | None) -> Archive:

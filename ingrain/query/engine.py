@@ -183,14 +183,14 @@ class Engine:
 
     def _plan(self, asked: Asked) -> plan.Plan:
         """What the SQL needs. Raises UsageError for what is no question, duckdb.Error for a table that is not there."""
+        there = self._archive.measurements()
+        if not asked.all_columns:
+            return plan.Plan(plan.named(asked.sql, dict.fromkeys([*there, *measurements()])))
         connection = self._connect({}, plan.prepare)
         statements = connection.extract_statements(asked.sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UsageError("expected one SELECT (or WITH, FROM, DESCRIBE, SUMMARIZE, SHOW): an archive is only read")
-        there = self._archive.measurements()
-        if asked.all_columns:
-            return plan.plan(connection, asked.sql, there)
-        return plan.Plan(plan.named(asked.sql, dict.fromkeys([*there, *measurements()])))
+        return plan.plan(connection, asked.sql, there)
 
     def _connect(self, sizes: Mapping[str, int], prepare: Prepare = lambda _one: None) -> duckdb.DuckDBPyConnection:
         """A new database: one that had a damaged object may not be used any more."""

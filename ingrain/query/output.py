@@ -17,8 +17,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from wcwidth import wcswidth, wcwidth
-
 from ingrain.query.engine import Answer
 from ingrain.text import escape, harmless
 
@@ -125,16 +123,19 @@ def _cut(cells: Iterable[str], widths: list[int]) -> Iterator[str]:
 
 
 def _beginning(cell: str, width: int) -> str:
-    for at, character in enumerate(cell):
-        width -= wcwidth(character)
-        if width < 0:
-            return cell[:at]
-    return cell
+    at = width  # no character is narrower than nothing
+    while _width(cell[:at]) > width:
+        at -= 1
+    return cell[:at]
 
 
 def _width(cell: str) -> int:
     """How many columns of a terminal it takes."""
-    return len(cell) if cell.isascii() else max(0, wcswidth(cell))
+    if cell.isascii():
+        return len(cell)
+    from wcwidth import wcswidth  # noqa: PLC0415 - nearly never needed
+
+    return max(0, wcswidth(cell))
 
 
 def _cell(value: Any, zone: tzinfo | None) -> str:  # noqa: PLR0911 - a line a type
