@@ -75,13 +75,16 @@ class DNS(MessageGrain[Message, Latency]):
         self._queries = Queries()
         self._streams: DnsStreams[Packet] = DnsStreams()
 
-    def told(self, packet: Packet, at: Layout) -> Sequence[_Told]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """A datagram's message, or those that the segment completes."""
         if packet.offset < 0:
             return self._joined(packet, at) if packet.datagram else self._told(packet.payload, packet, at)
         # ports are used again: another connection's stream begins elsewhere
         key = packet.source + packet.destination + packet.row[at.begin]
-        return self._of_streams(self._streams.add(key, packet.offset, packet.payload, packet.time, packet), at)
+        messages = self._streams.add(key, packet.offset, packet.payload, packet.time, packet)
+        if not messages and not self._streams.malformed and not self._streams.cut:
+            return None
+        return self._of_streams(messages, at)
 
     def expire(self, now: int) -> Sequence[_Told]:
         """Queries that nobody answers, streams that are idle, and gaps in them that will not be filled."""
@@ -121,9 +124,11 @@ class DNS(MessageGrain[Message, Latency]):
         latency = pa.array(values, pa.int64())
         return {"query_seen": latency.is_valid, "latency_ns": latency.fill_null(0)}
 
-    def _joined(self, packet: Packet, at: Layout) -> Sequence[_Told]:
+    def _joined(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         datagrams, absent = packet.datagrams()
         self.cut += absent
+        if not datagrams and not absent:
+            return None
         return [told for payload, whole in datagrams for told in self._told(payload, packet._replace(whole=whole), at)]
 
     def _of_streams(self, messages: Sequence[tuple[bytes, Packet]], at: Layout) -> Sequence[_Told]:
@@ -143,7 +148,8 @@ class DNS(MessageGrain[Message, Latency]):
         except Cut:
             self.cut += 1
             return ()
-        self.malformed += message.malformed
+        if message.malformed:
+            self.malformed += 1
         questions = message.questions
         if not questions:
             return ((message, None, packet),)

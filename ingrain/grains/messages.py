@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import compress
 from typing import Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from ingrain.batch import Batch, Measurement
+from ingrain.batch import Batch
 from ingrain.grains.common import common, ones, timestamps
 from ingrain.grains.grain import Grain, Made
 from ingrain.grains.packets import Layout, Packet, in_time_order, layout, packets
@@ -48,8 +48,11 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         self._last: list[Told[Message, Beside]] = []
 
     @abstractmethod
-    def told(self, packet: Packet, at: Layout) -> Sequence[Told[Message, Beside]]:
-        """The messages that this packet completes. What cannot be read is counted as malformed or cut."""
+    def told(self, packet: Packet, at: Layout) -> Sequence[Told[Message, Beside]] | None:
+        """The messages that this packet completes. What cannot be read is counted as malformed or cut.
+
+        None where it completes nothing, and nothing is counted: a later packet will tell what it is part of.
+        """
 
     @abstractmethod
     def expire(self, now: int) -> Sequence[Told[Message, Beside]]:
@@ -80,42 +83,43 @@ class MessageGrain(Grain, Generic[Message, Beside]):
             return
         drained = in_time_order(drained)
         self._layout = drained.events.dtype
-        at = layout(self._layout)
-        found = self._found()
         late = self._expired(int(drained.events["flow"]["time"][0]))
         self.further += len(late)
-        found.add(late)
-        for packet in packets(drained):
-            unread = self.malformed + self.cut
-            told = self.told(packet, at)
-            unread = self.malformed + self.cut - unread
-            if unread or len(told) != 1:
-                self._count(len(told) + unread)
-            found.add(told)
-            found.bytes += len(packet.payload)
-            if found.bytes > BATCH_BYTES:
-                yield from self._batches(found)
-                found = self._found()
+        found = self._found(late)
+        rest = packets(drained)
+        while not self._fill(found, rest, layout(self._layout)):
+            yield from self._batches(found)
+            found = self._found()
         yield from self._batches(found)
 
     def poll(self) -> Iterator[Batch]:
         """Messages that waited for what will not come."""
-        found = self._found()
-        found.add(self._last)
-        self._last = []
-        found.add(self._expired(time.monotonic_ns()))
-        return self._batches(found)
+        last, self._last = self._last, []
+        return self._batches(self._found([*last, *self._expired(time.monotonic_ns())]))
 
     def finish(self) -> None:
         """Let go of all that is not whole; messages that waited for it come with the last `poll`."""
         self._last += self._expired(_FOREVER)
 
-    def _count(self, outcomes: int) -> None:
-        """Of one event: messages that were told, malformed or cut."""
-        if outcomes:
-            self.further += outcomes - 1
-        else:
-            self.parts += 1
+    def _fill(self, found: _Found[Message, Beside], packets: Iterator[Packet], at: Layout) -> bool:
+        """Take packets until what they tell is enough for batches; whether these were all."""
+        unread, before, events, parts = self.malformed + self.cut, len(found.rows), 0, 0
+        room = BATCH_BYTES
+        done = True
+        for packet in packets:
+            events += 1
+            told = self.told(packet, at)
+            if told is None:
+                parts += 1
+                continue
+            found.add(told)
+            room -= len(packet.payload)
+            if found.bytes > room:
+                done = False
+                break
+        self.parts += parts
+        self.further += len(found.rows) - before + self.malformed + self.cut - unread - (events - parts)
+        return done
 
     def _expired(self, now: int) -> Sequence[Told[Message, Beside]]:
         """As `expire`; the events in which it all came were counted when they came."""
@@ -124,60 +128,57 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         self.further += self.malformed + self.cut - unread
         return told
 
-    def _found(self) -> _Found[Message, Beside]:
-        return _Found(self.kind, self.size, [_Records() for _ in self.measurements])
+    def _found(self, told: Sequence[Told[Message, Beside]] = ()) -> _Found[Message, Beside]:
+        found: _Found[Message, Beside] = _Found(self.size)
+        found.add(told)
+        return found
 
     def _batches(self, found: _Found[Message, Beside]) -> Iterator[Batch]:
+        """One for each kind."""
+        if not found.rows:
+            return
+        opaque = np.dtype((np.void, self._layout.itemsize))  # numpy copies structs slowly, field by field
+        rows, numbers = np.frombuffer(b"".join(found.rows), opaque), np.array(found.numbers)
+        kinds = np.array([self.kind(message) for message in found.messages])
         for kind, measurement in enumerate(self.measurements):
-            if found.records[kind].rows:
-                yield self._batch(measurement, kind, found.records[kind])
-
-    def _batch(self, measurement: Measurement, kind: int, records: _Records[Message, Beside]) -> Batch:
-        flows = np.frombuffer(b"".join(records.rows), self._layout)["flow"]
-        columns: dict[str, Made] = {
-            "timestamp": timestamps(flows, self.clock),
-            "value": ones(len(flows)),
-            **common(flows, self.containers),
-        }
-        columns |= self.columns(records.messages, pa.array(records.numbers, pa.int64()))
-        columns |= self.beside(kind, records.values)
-        return self.batch(measurement, columns)
-
-
-@dataclass(slots=True)
-class _Records(Generic[Message, Beside]):
-    """Of one kind: their packets' rows, their messages' numbers, and what they tell beside those."""
-
-    messages: list[Message] = field(default_factory=list)
-    rows: list[bytes] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    values: list[Beside] = field(default_factory=list)
+            mine = kinds == kind
+            chosen = mine[numbers]
+            if chosen.any():
+                messages = list(compress(found.messages, mine))
+                places = pa.array((np.cumsum(mine) - 1)[numbers[chosen]])
+                columns: dict[str, Made] = {**self.columns(messages, places)}
+                columns |= self.beside(kind, list(compress(found.values, chosen)))
+                flows = rows[chosen].view(self._layout)["flow"]
+                fixed = {"timestamp": timestamps(flows, self.clock), "value": ones(len(flows))}
+                yield self.batch(measurement, fixed | common(flows, self.containers) | columns)
 
 
 class _Found(Generic[Message, Beside]):
-    """What a drain told so far. records: by kind. bytes: about what it takes, payloads and distinct messages."""
+    """What a drain told so far.
 
-    __slots__ = ("_kind", "_places", "_size", "bytes", "records")
+    messages: the distinct ones, which take about so many `bytes`. And of each record its message's number among them, its
+    packet's row, and what it tells beside its message.
+    """
 
-    def __init__(
-        self, kind: Callable[[Message], int], size: Callable[[Message], int], records: list[_Records[Message, Beside]]
-    ) -> None:
-        self.records = records
+    __slots__ = ("_places", "_size", "bytes", "messages", "numbers", "rows", "values")
+
+    def __init__(self, size: Callable[[Message], int]) -> None:
+        self.messages: list[Message] = []
         self.bytes = 0
-        self._kind = kind
+        self.numbers: list[int] = []
+        self.rows: list[bytes] = []
+        self.values: list[Beside] = []
         self._size = size
-        self._places: dict[int, tuple[int, _Records[Message, Beside]]] = {}
+        self._places: dict[int, int] = {}
 
     def add(self, told: Sequence[Told[Message, Beside]]) -> None:
         """These too."""
         for message, value, packet in told:
-            place = self._places.get(id(message))
-            if place is None:
-                mine = self.records[self._kind(message)]
-                place = self._places[id(message)] = len(mine.messages), mine
-                mine.messages.append(message)
+            number = self._places.get(id(message))
+            if number is None:
+                number = self._places[id(message)] = len(self.messages)
+                self.messages.append(message)
                 self.bytes += self._size(message)
-            number, mine = place
-            mine.numbers.append(number)
-            mine.rows.append(packet.row)
-            mine.values.append(value)
+            self.numbers.append(number)
+            self.rows.append(packet.row)
+            self.values.append(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import chain
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -85,9 +86,11 @@ class Layout:
 
 def packets(drained: Drained) -> Iterator[Packet]:
     """All packets of a drain, in their order."""
-    for start in range(0, len(drained.events), _AT_A_TIME):
-        end = start + _AT_A_TIME
-        yield from _packets(drained.events[start:end], drained.payloads[start:end])
+    events, payloads = drained.events, drained.payloads
+    starts = range(0, len(events), _AT_A_TIME)
+    return chain.from_iterable(
+        _packets(events[start : start + _AT_A_TIME], payloads[start : start + _AT_A_TIME]) for start in starts
+    )
 
 
 def _packets(events: Events, payloads: list[bytes]) -> Iterator[Packet]:

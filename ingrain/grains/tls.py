@@ -89,12 +89,14 @@ class TLS(MessageGrain[Hello, Beside]):
         super().want(tags)
         self._matches = tags is None or "sni_matches_dns" in tags
 
-    def told(self, packet: Packet, at: Layout) -> Sequence[_Told]:
+    def told(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """The hellos that the segment or datagram completes."""
-        if packet.offset < 0:
-            return [(hello, (self._match(hello, packet, at), True), packet) for hello in self._from_quic(packet)]
-        hello = self._from_tcp(packet, at)
-        return () if hello is None else ((hello, (self._match(hello, packet, at), False), packet),)
+        unread = self.malformed + self.cut
+        quic = packet.offset < 0
+        hellos = self._from_quic(packet) if quic else self._from_tcp(packet, at)
+        if not hellos and self.malformed + self.cut == unread:
+            return None
+        return [(hello, (self._match(hello, packet, at), quic), packet) for hello in hellos]
 
     def expire(self, now: int) -> Sequence[_Told]:
         """Hellos whose rest did not come."""
@@ -144,7 +146,7 @@ class TLS(MessageGrain[Hello, Beside]):
             columns["sni_matches_dns"] = lambda: pa.array([match for match, _quic in values], pa.bool_())
         return columns
 
-    def _from_tcp(self, packet: Packet, at: Layout) -> Hello | None:
+    def _from_tcp(self, packet: Packet, at: Layout) -> Sequence[Hello]:
         """The hello that this segment completes; mostly it holds all of it."""
         stream = None
         key = b""
@@ -153,21 +155,21 @@ class TLS(MessageGrain[Hello, Beside]):
             stream = self._streams.known(key)
         if stream is None and packet.offset == 0 and packet.whole:
             try:
-                return tls_hello.decode(packet.payload)
+                return (tls_hello.decode(packet.payload),)
             except Malformed:
                 self.malformed += 1
-                return None
+                return ()
             except Cut:
                 pass
         if stream is not None and stream.over:
-            return None
+            return ()
         stream = self._streams.add(key or self._key(packet, at), packet.offset, packet.payload, packet.time, None)
         if self._streams.crowded:
             self.expire(packet.time)
         if stream.full:
             self.unfinished += stream.needed > 0
             stream.end()
-            return None
+            return ()
         return self._from_stream(stream)
 
     @staticmethod
@@ -175,21 +177,21 @@ class TLS(MessageGrain[Hello, Beside]):
         """Tells hellos apart: on one connection a client may send two of them (RFC 8446 4.1.2)."""
         return packet.source + packet.destination + packet.row[at.begin]
 
-    def _from_stream(self, stream: Stream[None]) -> Hello | None:
+    def _from_stream(self, stream: Stream[None]) -> Sequence[Hello]:
         if not stream.data or len(stream.data) < stream.needed:
-            return None
+            return ()
+        hellos: Sequence[Hello] = ()
         try:
-            hello = tls_hello.decode(bytes(stream.data))
+            hellos = (tls_hello.decode(bytes(stream.data)),)
         except Cut as cut:
             stream.needed = cut.needed
-            return None
+            return ()
         except Malformed:
             self.malformed += 1
-            hello = None
         stream.end()
-        return hello
+        return hellos
 
-    def _from_quic(self, packet: Packet) -> list[Hello]:
+    def _from_quic(self, packet: Packet) -> Sequence[Hello]:
         """The hellos that the datagrams complete: mostly one datagram."""
         if self._quic is None:
             from ingrain.wire.quic import Quic  # noqa: PLC0415 the ciphers are 7 MB that most hosts need not have

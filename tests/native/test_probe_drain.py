@@ -12,9 +12,11 @@ from ingrain.batch import Batch
 from ingrain.grains import messages
 from ingrain.grains.common import NetworkSettings
 from ingrain.grains.dns import DNS
+from ingrain.grains.messages import Told
 from ingrain.grains.packets import Layout, Packet
 from ingrain.kernel.testrun import ETHERNET, TestRun
 from ingrain.probe import Probe
+from ingrain.wire.dns_message import Message
 
 
 class Outlet:
@@ -41,7 +43,7 @@ class Counting(DNS):
         self._outlet = outlet
         self._seen = 0
 
-    def told(self, packet: Packet, at: Layout) -> Sequence[messages.Told]:  # type: ignore[type-arg]
+    def told(self, packet: Packet, at: Layout) -> Sequence[Told[Message, int | None]] | None:
         self._seen += 1
         self.ahead = max(self.ahead, self._seen - sum(map(len, self._outlet.got)))
         if self._seen == self.fails_at:
