@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ingrain import memory
 from ingrain.account import Account
@@ -97,7 +98,8 @@ class Agent:
     def mend(self) -> None:
         """Replace stages that died, start probes whose cgroup has come, make room where memory is tight."""
         self._pipelines.mend()
-        self._probes.mend()
+        with suppress(TimeoutError):  # the thread that reads hangs: the watchdog is what helps
+            self._probes.mend()
         if self._room.make():
             self._pipelines.relieve()
 

@@ -67,7 +67,7 @@ class NetworkProbe(LiveProbe):
         self._device = number
 
     def lost(self) -> None:
-        """Let go of it: its links do not go by themselves."""
+        """Its links do not go by themselves."""
         self.program.detach()
         self._owners.forget(self)
 

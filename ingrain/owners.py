@@ -69,12 +69,13 @@ class Owners:
                 "older sockets have no process; run it in the host's (docker run --pid host, hostPID: true)"
             )
             return
-        found = sockets.seed(folder, self.shared["owners"], self._program.dtype("owner"))
+        found = sockets.seed(folder, self._program)
         log.info("owners: %d sockets older than the agent have their process", found.noted)
         if found.unreachable:
             log.warning(
                 "owners: %d processes or sockets could not be looked at; what they send is told without its process "
-                "until they make a new socket (CAP_SYS_PTRACE lets the agent look)",
+                "until they make a new socket (CAP_SYS_PTRACE lets the agent look, but not at processes that have a "
+                "class of their own by net_cls or net_prio)",
                 found.unreachable,
             )
 

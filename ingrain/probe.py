@@ -208,7 +208,7 @@ class LiveProbe(Probe, ABC):
         """
 
     def lost(self) -> None:
-        """The cgroup that was seen is gone."""
+        """The cgroup is gone: let go of what of it there is. Called again and again, until there is another."""
 
     def attach(self) -> None:
         """Begin to see. Raises what `aim` does."""
@@ -272,7 +272,7 @@ class LiveProbe(Probe, ABC):
             if self._seen:
                 log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
                 self._seen = 0
-                self.lost()
+            self.lost()
 
 
 def own_id() -> int:

@@ -91,7 +91,7 @@ class Probes:
             self._owners.keep(self.at_work)
 
     def mend(self) -> None:
-        """Begin with the probes whose cgroup is there by now."""
+        """Begin with the probes whose cgroup is there by now. Raises TimeoutError where the thread that reads hangs."""
         for config in [*self._waiting]:
             try:
                 cgroup.find(config.settings.cgroup)

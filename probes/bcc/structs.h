@@ -73,6 +73,15 @@ static __always_inline __u64 *ancestor_ids_of(struct cgroup *cgroup)
 #endif
 }
 
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+#if HAS_ancestor_ids
+	return BPF_CORE_READ(cgroup, ancestor_ids[level]);
+#else
+	return BPF_CORE_READ(cgroup, ancestors[level], kn, id);
+#endif
+}
+
 static __always_inline int maps_ids(void)
 {
 	return HAS_mnt_userns || HAS_mnt_idmap;

@@ -108,7 +108,8 @@ struct kernfs_node {
 struct cgroup {
 	int level;
 	struct kernfs_node *kn;
-	__u64 ancestor_ids[1]; /* before 6.1 */
+	__u64 ancestor_ids[1];	     /* before 6.1 */
+	struct cgroup *ancestors[1]; /* since then */
 };
 
 struct css_set {
@@ -126,6 +127,10 @@ struct kuid {
 
 struct cred {
 	struct kuid uid;
+};
+
+struct nsproxy {
+	void *net_ns;
 };
 
 struct proto_accept_arg { /* since 6.10 */
@@ -147,6 +152,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct css_set *cgroups;
 	const struct cred *cred;
+	struct nsproxy *nsproxy;
 };
 
 struct tty_struct {
@@ -244,6 +250,21 @@ static __always_inline int has_ancestor_ids(void)
 static __always_inline __u64 *ancestor_ids_of(struct cgroup *cgroup)
 {
 	return (void *)cgroup + bpf_core_field_offset(cgroup->ancestor_ids);
+}
+
+/* The id of the cgroup that is so far below the root, and has this one below it. */
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+	struct cgroup *ancestor = 0;
+	__u64 id = 0;
+
+	if (has_ancestor_ids()) {
+		bpf_probe_read_kernel(&id, sizeof(id), ancestor_ids_of(cgroup) + level);
+		return id;
+	}
+	bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
+			      (void *)cgroup + bpf_core_field_offset(cgroup->ancestors) + level * sizeof(ancestor));
+	return BPF_CORE_READ(ancestor, kn, id);
 }
 
 /* Whether mounts can map user ids: then some functions of the file system have one argument more, the first. */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What sockets are to the kernel, from its headers.
+ */
+#pragma once
+
+#include "structs.h"
+
+#include <linux/net.h>
+#include <linux/nsproxy.h>
+#include <net/sock.h>
