@@ -83,9 +83,9 @@ class ProbeAccount:
     ignored: those that tell what this agent has no use for. cut: messages of which too little was captured to tell
     them, and segments of no use because those before them are missing. parts: events that hold only a part of what a
     later one completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but
-    never all. failed: events that could not be decoded through a fault of the agent's own, which is in its log; failed_polls:
-    likewise readings of the kernel's counts, and queries without an answer. told: events that are told, by a record
-    each or summed up. corrupt: bytes of the buffers that are no events.
+    never all. failed: events that could not be decoded through a fault of the agent's own, which is in its log;
+    failed_polls: likewise readings of the kernel's counts, and queries without an answer. told: events that are told,
+    by a record each or summed up. corrupt: bytes of the buffers that are no events.
     """
 
     name: str

@@ -156,8 +156,8 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 class _Found(Generic[Message, Beside]):
     """What a drain told so far.
 
-    messages: the distinct ones, which take about so many `bytes`. And of each record its message's number among them, its
-    packet's row, and what it tells beside its message.
+    messages: the distinct ones, which take about so many `bytes`. Of each record: the number of its message among them,
+    the row of its packet, and what it tells beside its message.
     """
 
     __slots__ = ("_places", "_size", "bytes", "messages", "numbers", "rows", "values")

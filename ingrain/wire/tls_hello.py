@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from ingrain.text import safe
-from ingrain.wire import hello_fields
+from ingrain.wire import encrypted_dns, hello_fields
 from ingrain.wire.hello_fields import (
     ALPN,
     GROUPS,
@@ -70,6 +70,11 @@ class ClientHello(_Offered):
     """
 
     @cached_property
+    def encrypted_dns(self) -> str | None:
+        """Which kind of lookups the connection is for: dot, doq or doh, if any."""
+        return encrypted_dns.kind(self.sni, self.alpn)
+
+    @cached_property
     def ja3(self) -> str:
         """32 hex digits."""
         return ja3(self.offer)
@@ -123,25 +128,25 @@ def decode(payload: bytes) -> Hello:
     Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the
     hello, and Malformed where what is there breaks the format.
     """
-    if payload[:1] != _CHANGES[0][:1]:
-        return _decode(payload)
-    if not payload.startswith(_CHANGES):
-        if any(change.startswith(payload) for change in _CHANGES):
-            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
-        return _decode(payload)
-    try:
-        return _decode(payload[_CHANGE:])
-    except Cut as cut:
-        raise Cut(str(cut), cut.needed + _CHANGE) from None
-
-
-def _decode(payload: bytes) -> Hello:
-    if len(payload) >= _HEADERS.size:
+    if payload[:1] == _CHANGES[0][:1]:
+        return _behind_change(payload)
+    if len(payload) >= _HEADERS.size:  # nearly always it is in one record, and all there
         content, major, _minor, size, kind_and_length = _HEADERS.unpack_from(payload)
         end = 9 + (kind_and_length & 0xFFFFFF)
         if content == _HANDSHAKE and major == _MAJOR and end - 5 <= size <= _RECORD_MAX and end <= len(payload):
             return message(kind_and_length >> 24, payload[9:end])
     return message(*_gather(payload))
+
+
+def _behind_change(payload: bytes) -> Hello:
+    if not payload.startswith(_CHANGES):
+        if any(change.startswith(payload) for change in _CHANGES):
+            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
+        return message(*_gather(payload))
+    try:
+        return message(*_gather(payload[_CHANGE:]))
+    except Cut as cut:
+        raise Cut(str(cut), cut.needed + _CHANGE) from None
 
 
 def message(kind: int, body: bytes, transport: str = TCP) -> Hello:
