@@ -19,10 +19,11 @@ from ingrain.grains.messages import MessageGrain, Told
 from ingrain.grains.packets import Layout, Packet
 from ingrain.grains.text_columns import TEXTS, text_lists, texts
 from ingrain.wire import tls_hello
+from ingrain.wire.client_hello import Client, ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import Stream, Streams
-from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello
+from ingrain.wire.tls_hello import Hello, ServerHello
 
 if TYPE_CHECKING:
     from ingrain.wire.quic import Quic
@@ -108,21 +109,22 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def size(self, message: Hello) -> int:
         """As the decoder has it."""
-        return tls_hello.size_of(message)
+        return message.size
 
     def columns(self, messages: Sequence[Hello], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
+            clients, of_client = _distinct([offer.client for offer in offers], rows)
             return {
                 "sni": lambda: texts([offer.sni for offer in offers]).take(rows),
-                "alpn": lambda: text_lists([offer.alpn for offer in offers], rows),
-                "client_version": lambda: texts([offer.version for offer in offers]).take(rows),
-                "ciphersuites": lambda: text_lists([offer.ciphersuites for offer in offers], rows),
-                "groups": lambda: text_lists([offer.groups for offer in offers], rows),
-                "ja3": lambda: texts([offer.ja3 for offer in offers]).take(rows),
-                "ja4": lambda: texts([offer.ja4 for offer in offers]).take(rows),
-                "ech": lambda: pa.array([offer.ech for offer in offers]).take(rows),
+                "alpn": lambda: text_lists([client.alpn for client in clients], of_client),
+                "client_version": lambda: texts([client.version for client in clients]).take(of_client),
+                "ciphersuites": lambda: text_lists([client.ciphersuites for client in clients], of_client),
+                "groups": lambda: text_lists([client.groups for client in clients], of_client),
+                "ja3": lambda: texts([client.ja3 for client in clients]).take(of_client),
+                "ja4": lambda: texts([client.ja4 for client in clients]).take(of_client),
+                "ech": lambda: pa.array([client.ech for client in clients]).take(of_client),
                 "encrypted_dns": lambda: texts([offer.encrypted_dns for offer in offers]).take(rows),
             }
         choices = [message for message in messages if isinstance(message, ServerHello)]
@@ -144,7 +146,7 @@ class TLS(MessageGrain[Hello, Beside]):
         """The hello that this segment completes; mostly it holds all of it."""
         stream = None
         key = b""
-        if self._streams:
+        if self._streams.by_key:
             key = self._key(packet, at)
             stream = self._streams.known(key)
         if stream is None and packet.offset == 0 and packet.whole:
@@ -222,6 +224,13 @@ class TLS(MessageGrain[Hello, Beside]):
         if not at.of_client(row, receives=False):
             return None
         return self.lookups.has(at.client(row, receives=False), hello.sni, at.destination(row), packet.time)
+
+
+def _distinct(clients: Sequence[Client], rows: pa.Array) -> tuple[Sequence[Client], pa.Array]:
+    """The different objects among them; and which of those each row has, where `rows` are numbers of the clients."""
+    distinct = {id(client): client for client in clients}
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    return list(distinct.values()), pa.array([numbers[id(client)] for client in clients], pa.int64()).take(rows)
 
 
 def _protocols(quic: Sequence[bool]) -> pa.DictionaryArray:
