@@ -45,7 +45,7 @@ class Packet(NamedTuple):
     destination: bytes
 
     def datagrams(self) -> tuple[list[tuple[bytes, bool]], int]:
-        """The datagrams of which something was captured, and whether each is whole; and how many there were beside."""
+        """The datagrams of which something was captured, and whether each is whole; and the number of the others."""
         if not self.datagram:
             return [(self.payload, self.whole)], 0
         size = self.datagram
@@ -57,9 +57,8 @@ class Packet(NamedTuple):
         return list(zip(captured, whole, strict=True)), absent
 
 
-_packet = cast(
-    Callable[[tuple[object, ...]], Packet], partial(tuple.__new__, Packet)
-)  # as Packet._make, without its check
+# Packet._make without its check, and in C.
+_packet = cast(Callable[[tuple[object, ...]], Packet], partial(tuple.__new__, Packet))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from ingrain.wire.tls_registry import cipher_name, group_name, highest_version, 
 
 _TLS_1_2 = 0x0303
 _ALIKE = 24  # bytes of extensions: clients pad their hellos to one length, whatever that of the host's name is
-_PARTS = 16  # pieces in which the bytes of a hello are that tell anything, where it is kept
+_PARTS = 16  # of a hello that is kept, at the most: pieces in which the bytes are that matter
 _HELLOS_BYTES, _CLIENTS_BYTES, _LAYOUTS_BYTES = 3 << 20, 1 << 20, 1 << 20  # of what is kept: some 1,000 hellos
 _CLIENT_BYTES = 1 << 14  # of the largest client whose hellos are kept
 _SHARE = 4  # hellos that have a client in common, mostly: each counts for a part of it
@@ -152,8 +152,9 @@ def read(body: bytes, transport: str) -> ClientHello:
         if known is not None:
             return known
     offer, parts = hello_fields.offer(body)
-    if layout is None or layout[0] != parts or len(parts) > _PARTS:
-        _layouts.keep(alike, (parts, None))
+    if layout is None or layout[0] != parts:
+        if len(parts) <= _PARTS:
+            _layouts.keep(alike, (parts, None))
         return _hello(offer, transport, _client)
     pick = _pick(parts)
     _layouts.keep(alike, (parts, pick))
