@@ -63,7 +63,7 @@ class DNS(MessageGrain[Message, Latency]):
 
     A record tells one question: of a message with several (multicast DNS) there are several records. A message of which
     only the beginning was captured has the answers that were whole. One that is malformed in part is counted as such,
-    and a record tells what can be read of it: nothing odd that a sender puts into it hides the rest.
+    and a record reports what can be read of it: nothing odd in it hides the rest.
     """
 
     Settings = NetworkSettings
@@ -82,18 +82,15 @@ class DNS(MessageGrain[Message, Latency]):
         # ports are used again: another connection's stream begins elsewhere
         key = packet.source + packet.destination + packet.row[at.begin]
         messages = self._streams.add(key, packet.offset, packet.payload, packet.time, packet)
-        if not messages and not self._streams.malformed and not self._streams.cut:
-            return None
-        return self._of_streams(messages, at)
+        return self._whole(messages, at) if self._count_streams() or messages else None
 
     def expire(self, now: int) -> Sequence[_Told]:
         """Queries that nobody answers, streams that are idle, and gaps in them that will not be filled."""
         self._queries.expire(now)
-        if not self._streams:
-            return ()
         messages = self._streams.due(now)
         self._streams.expire(now)
-        return self._of_streams(messages, layout(self._layout))
+        self._count_streams()
+        return self._whole(messages, layout(self._layout)) if messages else ()
 
     def kind(self, message: Message) -> int:
         """Query or answer."""
@@ -131,12 +128,17 @@ class DNS(MessageGrain[Message, Latency]):
             return None
         return [told for payload, whole in datagrams for told in self._told(payload, packet._replace(whole=whole), at)]
 
-    def _of_streams(self, messages: Sequence[tuple[bytes, Packet]], at: Layout) -> Sequence[_Told]:
-        """Of a stream only whole messages are taken."""
+    def _count_streams(self) -> bool:
+        """Add to the account what was wrong with streams; whether anything came of a packet that makes it no part."""
         streams = self._streams
+        outcome = streams.malformed + streams.cut > 0
         self.malformed, self.cut = self.malformed + streams.malformed, self.cut + streams.cut
         self.unfinished += streams.unfinished
         streams.malformed = streams.cut = streams.unfinished = 0
+        return outcome
+
+    def _whole(self, messages: Sequence[tuple[bytes, Packet]], at: Layout) -> Sequence[_Told]:
+        """Those of streams, of which only whole ones are taken."""
         return [told for payload, packet in messages for told in self._told(payload, packet._replace(whole=True), at)]
 
     def _told(self, payload: bytes, packet: Packet, at: Layout) -> Sequence[_Told]:

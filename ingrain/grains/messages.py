@@ -51,14 +51,14 @@ class MessageGrain(Grain, Generic[Message, Beside]):
     def told(self, packet: Packet, at: Layout) -> Sequence[Told[Message, Beside]] | None:
         """The messages that this packet completes. What cannot be read is counted as malformed or cut.
 
-        None where it completes nothing, and nothing is counted: a later packet will tell what it is part of.
+        None where it completes nothing, and nothing is counted: it is a part of what a later packet completes.
         """
 
     @abstractmethod
     def expire(self, now: int) -> Sequence[Told[Message, Beside]]:
-        """Let go of what began so long before `now` (nanoseconds, the packets' clock) that no more of it will come.
+        """Drop what began so long before `now` (nanoseconds, the packets' clock) that no more of it will come.
 
-        The messages that waited for it, and need not any more.
+        Returns the messages that waited for it, and need not wait any longer.
         """
 
     @abstractmethod
@@ -71,7 +71,7 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
     @abstractmethod
     def columns(self, messages: Sequence[Message], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
-        """What makes the columns that messages of one kind tell, by their names. rows: each one's message (int64)."""
+        """What makes the columns of messages of one kind, by name. rows: number of each record's message (int64)."""
 
     @abstractmethod
     def beside(self, kind: int, values: Sequence[Beside]) -> Mapping[str, Made]:
@@ -98,11 +98,11 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         return self._batches(self._found([*last, *self._expired(time.monotonic_ns())]))
 
     def finish(self) -> None:
-        """Let go of all that is not whole; messages that waited for it come with the last `poll`."""
+        """Drop all that is not whole; messages that waited for it come with the last `poll`."""
         self._last += self._expired(_FOREVER)
 
     def _fill(self, found: _Found[Message, Beside], packets: Iterator[Packet], at: Layout) -> bool:
-        """Take packets until what they tell is enough for batches; whether these were all."""
+        """Decode packets until there is enough for batches; whether these were all."""
         unread, before, events, parts = self.malformed + self.cut, len(found.rows), 0, 0
         room = BATCH_BYTES
         done = True
@@ -154,10 +154,10 @@ class MessageGrain(Grain, Generic[Message, Beside]):
 
 
 class _Found(Generic[Message, Beside]):
-    """What a drain told so far.
+    """What was decoded of a drain so far.
 
-    messages: the distinct ones, which take about so many `bytes`. And of each record its message's number among them, its
-    packet's row, and what it tells beside its message.
+    messages: the distinct ones, which take about so many `bytes`. Of each record: the number of its message among them,
+    the row of its packet, and what it tells beside its message.
     """
 
     __slots__ = ("_places", "_size", "bytes", "messages", "numbers", "rows", "values")

@@ -17,6 +17,7 @@ from ingrain.kernel.records import Drained, Events
 
 TCP = 6
 _OUT, _IN = 0, 1
+_NOBODY = bytes(4)
 _AT_A_TIME = 1 << 12  # packets; as objects each takes some 600 bytes beside its payload
 _END = np.dtype([("group", "u8"), ("address", "u1", 16), ("port", "u2"), ("watched", "u1")])
 
@@ -44,7 +45,7 @@ class Packet(NamedTuple):
     destination: bytes
 
     def datagrams(self) -> tuple[list[tuple[bytes, bool]], int]:
-        """The datagrams of which something was captured, and whether each is whole; and how many there were beside."""
+        """The datagrams of which something was captured, and whether each is whole; and the number of the others."""
         if not self.datagram:
             return [(self.payload, self.whole)], 0
         size = self.datagram
@@ -56,9 +57,8 @@ class Packet(NamedTuple):
         return list(zip(captured, whole, strict=True)), absent
 
 
-_packet = cast(
-    Callable[[tuple[object, ...]], Packet], partial(tuple.__new__, Packet)
-)  # as Packet._make, without its check
+# Packet._make without its check, and in C.
+_packet = cast(Callable[[tuple[object, ...]], Packet], partial(tuple.__new__, Packet))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Layout:
 
     def client(self, row: bytes, *, receives: bool) -> bytes:
         """Who asks, as `Lookups` tells clients apart: the process, or where that is not known, its address."""
-        return row[self.process] if any(row[self.process_id]) else row[self.addresses[receives]]
+        return row[self.addresses[receives]] if row[self.process_id] == _NOBODY else row[self.process]
 
 
 def packets(drained: Drained) -> Iterator[Packet]:

@@ -46,7 +46,7 @@ class Queries:
                 self._answered, self._answered_before = {}, self._answered
             self._answered[key] = asked
         else:
-            asked = self._answered.get(key) or self._answered_before.get(key)
+            asked = self._answered.get(key, self._answered_before.get(key))
         return time - asked if asked is not None and 0 <= time - asked <= PATIENCE_NS else None
 
     def expire(self, now: int) -> None:

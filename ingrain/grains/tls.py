@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from ingrain.batch import TEXT, Column, Measurement
@@ -17,11 +18,12 @@ from ingrain.grains.grain import Made
 from ingrain.grains.messages import MessageGrain, Told
 from ingrain.grains.packets import Layout, Packet
 from ingrain.grains.text_columns import TEXTS, text_lists, texts
-from ingrain.wire import encrypted_dns, tls_hello
+from ingrain.wire import tls_hello
+from ingrain.wire.client_hello import Client, ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import Stream, Streams
-from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello
+from ingrain.wire.tls_hello import Hello, ServerHello
 
 if TYPE_CHECKING:
     from ingrain.wire.quic import Quic
@@ -91,12 +93,7 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def told(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """The hellos that the segment or datagram completes."""
-        unread = self.malformed + self.cut
-        quic = packet.offset < 0
-        hellos = self._from_quic(packet) if quic else self._from_tcp(packet, at)
-        if not hellos and self.malformed + self.cut == unread:
-            return None
-        return [(hello, (self._match(hello, packet, at), quic), packet) for hello in hellos]
+        return self._from_tcp(packet, at) if packet.offset >= 0 else self._from_quic(packet, at)
 
     def expire(self, now: int) -> Sequence[_Told]:
         """Hellos whose rest did not come."""
@@ -114,22 +111,23 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def size(self, message: Hello) -> int:
         """As the decoder has it."""
-        return tls_hello.size_of(message)
+        return message.size
 
     def columns(self, messages: Sequence[Hello], rows: pa.Array) -> Mapping[str, Callable[[], pa.Array]]:
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
+            clients, of_client = _distinct([offer.client for offer in offers], rows)
             return {
                 "sni": lambda: texts([offer.sni for offer in offers]).take(rows),
-                "alpn": lambda: text_lists([offer.alpn for offer in offers], rows),
-                "client_version": lambda: texts([offer.version for offer in offers]).take(rows),
-                "ciphersuites": lambda: text_lists([offer.ciphersuites for offer in offers], rows),
-                "groups": lambda: text_lists([offer.groups for offer in offers], rows),
-                "ja3": lambda: texts([offer.ja3 for offer in offers]).take(rows),
-                "ja4": lambda: texts([offer.ja4 for offer in offers]).take(rows),
-                "ech": lambda: pa.array([offer.ech for offer in offers]).take(rows),
-                "encrypted_dns": lambda: texts([_encrypted_dns(offer) for offer in offers]).take(rows),
+                "alpn": lambda: text_lists([client.alpn for client in clients], of_client),
+                "client_version": lambda: texts([client.version for client in clients]).take(of_client),
+                "ciphersuites": lambda: text_lists([client.ciphersuites for client in clients], of_client),
+                "groups": lambda: text_lists([client.groups for client in clients], of_client),
+                "ja3": lambda: texts([client.ja3 for client in clients]).take(of_client),
+                "ja4": lambda: texts([client.ja4 for client in clients]).take(of_client),
+                "ech": lambda: pa.array([client.ech for client in clients]).take(of_client),
+                "encrypted_dns": lambda: texts([offer.encrypted_dns for offer in offers]).take(rows),
             }
         choices = [message for message in messages if isinstance(message, ServerHello)]
         return {
@@ -141,63 +139,68 @@ class TLS(MessageGrain[Hello, Beside]):
 
     def beside(self, kind: int, values: Sequence[Beside]) -> Mapping[str, Made]:
         """Whether names were looked up, and what carried the hellos."""
-        columns: dict[str, Made] = {"proto": lambda: texts(["quic" if quic else "tcp" for _match, quic in values])}
+        columns: dict[str, Made] = {"proto": lambda: _protocols([quic for _match, quic in values])}
         if not kind:
             columns["sni_matches_dns"] = lambda: pa.array([match for match, _quic in values], pa.bool_())
         return columns
 
-    def _from_tcp(self, packet: Packet, at: Layout) -> Sequence[Hello]:
+    def _from_tcp(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """The hello that this segment completes; mostly it holds all of it."""
         stream = None
         key = b""
-        if self._streams:
+        if self._streams.by_key:
             key = self._key(packet, at)
             stream = self._streams.known(key)
         if stream is None and packet.offset == 0 and packet.whole:
             try:
-                return (tls_hello.decode(packet.payload),)
+                hello = tls_hello.decode(packet.payload)
             except Malformed:
                 self.malformed += 1
                 return ()
             except Cut:
                 pass
+            else:
+                return ((hello, (self._match(hello, packet, at), False), packet),)
         if stream is not None and stream.over:
-            return ()
+            return None
         stream = self._streams.add(key or self._key(packet, at), packet.offset, packet.payload, packet.time, None)
         if self._streams.crowded:
             self.expire(packet.time)
         if stream.full:
             self.unfinished += stream.needed > 0
             stream.end()
-            return ()
-        return self._from_stream(stream)
+            return None
+        return self._from_stream(stream, packet, at)
 
     @staticmethod
     def _key(packet: Packet, at: Layout) -> bytes:
         """Tells hellos apart: on one connection a client may send two of them (RFC 8446 4.1.2)."""
         return packet.source + packet.destination + packet.row[at.begin]
 
-    def _from_stream(self, stream: Stream[None]) -> Sequence[Hello]:
+    def _from_stream(self, stream: Stream[None], packet: Packet, at: Layout) -> Sequence[_Told] | None:
         if not stream.data or len(stream.data) < stream.needed:
-            return ()
-        hellos: Sequence[Hello] = ()
+            return None
+        told: Sequence[_Told] = ()
         try:
-            hellos = (tls_hello.decode(bytes(stream.data)),)
+            hello = tls_hello.decode(bytes(stream.data))
         except Cut as cut:
             stream.needed = cut.needed
-            return ()
+            return None
         except Malformed:
             self.malformed += 1
+        else:
+            told = ((hello, (self._match(hello, packet, at), False), packet),)
         stream.end()
-        return hellos
+        return told
 
-    def _from_quic(self, packet: Packet) -> Sequence[Hello]:
+    def _from_quic(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """The hellos that the datagrams complete: mostly one datagram."""
         if self._quic is None:
             from ingrain.wire.quic import Quic  # noqa: PLC0415 the ciphers are 7 MB that most hosts need not have
 
             self._quic = Quic()
-        hellos = []
+        unread = self.malformed + self.cut
+        told: list[_Told] = []
         datagrams, absent = packet.datagrams()
         self.cut += absent
         for payload, whole in datagrams:
@@ -209,19 +212,28 @@ class TLS(MessageGrain[Hello, Beside]):
                 continue
             for kind, body in messages:
                 try:
-                    hellos.append(tls_hello.message(kind, body, QUIC))
+                    hello = tls_hello.message(kind, body, QUIC)
                 except Malformed:
                     self.malformed += 1
-        return hellos
+                else:
+                    told.append((hello, (self._match(hello, packet, at), True), packet))
+        return told if told or self.malformed + self.cut > unread else None
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
         if not self._matches or self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
             return None
-        if not at.of_client(packet.row, receives=False):
+        row = packet.row
+        if not at.of_client(row, receives=False):
             return None
-        client = at.client(packet.row, receives=False)
-        return self.lookups.has(client, hello.sni, at.destination(packet.row), packet.time)
+        return self.lookups.has(at.client(row, receives=False), hello.sni, at.destination(row), packet.time)
 
 
-def _encrypted_dns(offer: ClientHello) -> str | None:
-    return encrypted_dns.kind(offer.sni, offer.alpn)
+def _distinct(clients: Sequence[Client], rows: pa.Array) -> tuple[Sequence[Client], pa.Array]:
+    """The different objects among them; and which of those each row has, where `rows` are numbers of the clients."""
+    distinct = {id(client): client for client in clients}
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    return list(distinct.values()), pa.array([numbers[id(client)] for client in clients], pa.int64()).take(rows)
+
+
+def _protocols(quic: Sequence[bool]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.array(quic, np.int32)), pa.array(["tcp", "quic"]))

@@ -20,7 +20,7 @@ from ingrain.wire.stream import Stream, Streams
 Packet = TypeVar("Packet")
 
 GAP_NS = 500_000_000
-"""How long a missing segment is waited for: one that got lost in the network is sent again after 200 ms or more."""
+"""How long to wait for a missing segment: one that the network lost is sent again after 200 ms or more."""
 
 _PREFIX = 2  # bytes of a message's length
 _BEGINNING = Struct("!HHBBHHHHB")  # length; header: id, flags, how many of which records; length of the first label
@@ -43,10 +43,10 @@ def begins_message(segment: bytes) -> bool:
 
 
 class DnsStreams(Generic[Packet]):
-    """Streams by any key that tells them apart.
+    """Streams by any key that identifies them.
 
-    malformed: lengths that no message has. cut: segments of no use, because what was before them is missing.
-    unfinished: messages of which the end is missing. Whoever reads these counts sets them back.
+    malformed: lengths that no message has. cut: segments of no use, because what precedes them is missing.
+    unfinished: messages whose end is missing. Whoever reads these counts resets them.
     """
 
     def __init__(self) -> None:
@@ -54,12 +54,10 @@ class DnsStreams(Generic[Packet]):
         self.cut = 0
         self.unfinished = 0
         self._streams: Streams[Packet] = Streams()
-        self._gaps: OrderedDict[Hashable, int] = (
-            OrderedDict()
-        )  # streams in which something waits: since when, about; the oldest first
-        self._idle: OrderedDict[Hashable, int] = (
-            OrderedDict()
-        )  # where streams were that are let go of; ~offset: within a message
+        # Streams in which something waits, and since when, about; the oldest first.
+        self._gaps: OrderedDict[Hashable, int] = OrderedDict()
+        # Where streams were that were dropped: an offset, or ~offset where that was within a message.
+        self._idle: OrderedDict[Hashable, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -70,9 +68,9 @@ class DnsStreams(Generic[Packet]):
         return self._streams.held
 
     def add(self, key: Hashable, offset: int, payload: bytes, time: int, packet: Packet) -> list[tuple[bytes, Packet]]:
-        """The messages that this segment completes, and those of other streams that need not wait any more.
+        """The messages that this segment completes, and those of other streams that need not wait any longer.
 
-        offset: of the segment in its stream, from 0. time: its own, in nanoseconds.
+        offset: of the segment in its stream, from 0. time: when it was seen, in nanoseconds.
         """
         messages = self.due(time)
         known = self._streams.known(key)
@@ -89,7 +87,7 @@ class DnsStreams(Generic[Packet]):
         return messages
 
     def due(self, now: int) -> list[tuple[bytes, Packet]]:
-        """The messages that waited for what will not come any more, at `now` (nanoseconds)."""
+        """The messages behind gaps that at `now` (nanoseconds) will not be filled any more."""
         messages: list[tuple[bytes, Packet]] = []
         while self._gaps:
             key, since = next(iter(self._gaps.items()))
@@ -143,7 +141,7 @@ class DnsStreams(Generic[Packet]):
         return messages
 
     def _skip(self, found: Stream[Packet]) -> list[tuple[bytes, Packet]]:
-        """Do without what is missing: go on at the first segment that waits and begins with a message."""
+        """Give up what is missing, and go on at the first waiting segment that begins with a message."""
         self.unfinished += len(found.data) > 0 and _is_dns(found)
         found.adrift = True
         messages: list[tuple[bytes, Packet]] = []
@@ -152,7 +150,7 @@ class DnsStreams(Generic[Packet]):
         return messages
 
     def _find(self, found: Stream[Packet], offset: int, payload: bytes) -> bool:
-        """Whether the segment is of use: a message begins, or may begin, with it or with the short ones before it."""
+        """Whether the segment is of use: a message begins, or may begin, with it or with short ones just before it."""
         if offset < found.behind:
             return False
         if offset == found.behind and found.data and _may_begin(found, bytes(found.data) + payload):
@@ -169,8 +167,8 @@ class DnsStreams(Generic[Packet]):
 def _may_begin(found: Stream[Packet], beginning: bytes) -> bool:
     """Whether these bytes begin a message, or are too few to tell.
 
-    What is not known to be DNS has to be a whole message: in some of the segments of any stream that come out of order
-    the numbers of a header fit by chance.
+    In a stream that is not known to be DNS they have to be a whole message: of the segments that arrive early in any
+    stream, some look like a header by chance.
     """
     if not found.proven:
         found.proven = begins_message(beginning) and _is_whole(beginning)

@@ -146,10 +146,11 @@ class Streams(Generic[Packet]):
     def __init__(self) -> None:
         self.held = 0
         self.pieces = 0
-        self._streams: OrderedDict[Hashable, Stream[Packet]] = OrderedDict()  # the one that was touched last at the end
+        self.by_key: OrderedDict[Hashable, Stream[Packet]] = OrderedDict()
+        """All that there are, the one that was touched last at the end."""
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self.by_key)
 
     def add(self, key: Hashable, offset: int, payload: bytes, time: int, packet: Packet) -> Stream[Packet]:
         """The stream, with the segment added; `time` and `packet` as for `Stream.add`."""
@@ -159,29 +160,29 @@ class Streams(Generic[Packet]):
 
     def touch(self, key: Hashable, time: int) -> Stream[Packet]:
         """The stream, of which something came at this time (ns): a new one, where it is not known."""
-        stream = self._streams.get(key)
+        stream = self.by_key.get(key)
         if stream is None:
-            stream = self._streams[key] = Stream(self)
+            stream = self.by_key[key] = Stream(self)
         else:
-            self._streams.move_to_end(key)
+            self.by_key.move_to_end(key)
         stream.last = time
         return stream
 
     def known(self, key: Hashable) -> Stream[Packet] | None:
         """The stream, where segments of it came before."""
-        return self._streams.get(key)
+        return self.by_key.get(key)
 
     @property
     def crowded(self) -> bool:
         """Whether there is too much of them: some are to expire, now."""
-        return self.held > TOTAL_BYTES or self.pieces > TOTAL_PIECES or len(self._streams) > STREAMS
+        return self.held > TOTAL_BYTES or self.pieces > TOTAL_PIECES or len(self.by_key) > STREAMS
 
     def expired(self, now: int) -> Iterator[tuple[Hashable, Stream[Packet]]]:
         """Let go of streams that are idle at `now` (nanoseconds), and of the oldest while there is too much of them."""
-        while self._streams:
-            key, stream = next(iter(self._streams.items()))
+        while self.by_key:
+            key, stream = next(iter(self.by_key.items()))
             if now - stream.last < IDLE_NS and not self.crowded:
                 break
-            del self._streams[key]
+            del self.by_key[key]
             yield key, stream
             stream.end()

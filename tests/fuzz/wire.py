@@ -28,11 +28,13 @@ from hellos import message as handshake
 from fuzz.promises import check_ascii, check_text, is_harmless
 from fuzz.target import Chosen, Target, piece
 from ingrain.text import bytes_of, harmless, safe
+from ingrain.wire import client_hello as wire_client_hello
 from ingrain.wire import dns_message, encrypted_dns, hello_fields, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.dns_message import Message
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import PIECES, STREAM_BYTES, Streams
-from ingrain.wire.tls_hello import ClientHello, Hello
+from ingrain.wire.tls_hello import Hello
 
 Decoded = TypeVar("Decoded")
 
@@ -120,7 +122,7 @@ def hello(data: bytes) -> bool:
 
 def _anew(kind: int, body: bytes, transport: str) -> Hello:
     if kind == CLIENT_HELLO:
-        return tls_hello._hello(hello_fields.offer(body)[0], transport)
+        return wire_client_hello._hello(hello_fields.offer(body)[0], transport, wire_client_hello._client)
     if kind == SERVER_HELLO:
         return tls_hello._choice(hello_fields.choice(body))
     raise Malformed("no hello")

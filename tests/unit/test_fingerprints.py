@@ -33,8 +33,9 @@ from recorded import FIRST_PORT, Connection, Relay, capture, python_client, run,
 from serving import CACHE, accepts, free_port, until
 
 from ingrain.wire import hello_fields, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja3 import ja3_text, ja3s_text
-from ingrain.wire.tls_hello import ClientHello, ServerHello, decode
+from ingrain.wire.tls_hello import ServerHello, decode
 from ingrain.wire.tls_registry import GREASE
 
 GREASED = sorted(GREASE)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pytest
-from hellos import alpn, client_body, client_hello, key_share
+from hellos import alpn, client_body, client_hello, extension, key_share
 from packets import OUT, drained
 
 from ingrain.grains.dns import DNS
@@ -73,13 +73,17 @@ def test_long_texts_that_all_differ_are_made_into_batches_a_part_at_a_time(pool:
     assert peak < 10 * BATCH_BYTES + 20 * MIB
 
 
-def test_hellos_with_very_many_protocols_are_not_remembered() -> None:
-    payloads = [
-        client_hello(
-            client_body(alpn(*(b"%d" % (number * 3000 + place) for place in range(2000))), key_share(bytes(32)))
-        )
-        for number in range(60)
-    ]
+def very_many_protocols(number: int) -> bytes:
+    return client_body(alpn(*(b"%d" % (number * 3000 + place) for place in range(2000))), key_share(bytes(32)))
+
+
+def very_many_extensions(number: int) -> bytes:
+    return client_body(*[extension(35, b"")] * (3000 + number))
+
+
+@pytest.mark.parametrize("body", [very_many_protocols, very_many_extensions])
+def test_hellos_with_very_much_in_them_are_not_remembered(body: Callable[[int], bytes]) -> None:
+    payloads = [client_hello(body(number)) for number in range(60)]
     events = drained("tls", payloads, *({"s_port": number} for number in range(len(payloads))))
     grain = TLS()
     tracemalloc.start()

@@ -27,11 +27,12 @@ from quic_peers import CLIENT, MILLISECOND, ORIGINAL_ID, SERVER, V1, V2, Peers, 
 from recorded import capture, suricata, tshark, udp
 
 from ingrain.wire import quic, stream, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Malformed
 from ingrain.wire.quic import Message, Quic
 from ingrain.wire.quic_keys import initial_keys, open_initial
-from ingrain.wire.tls_hello import ClientHello, ServerHello
+from ingrain.wire.tls_hello import ServerHello
 
 FIRST = 1_700_000_000 * 10**9
 BODY = client_body(server_name(b"a.test"), alpn(b"h3"), supported_versions(0x0304), key_share(bytes(1216)))

@@ -23,6 +23,7 @@ from ingrain.kernel.records import Drained
 from ingrain.pipeline import build, finish, wanted
 from ingrain.probe import _wanted
 from ingrain.wire import tls_hello
+from ingrain.wire.client_hello import ClientHello
 
 WHITELIST = 'type = "Whitelist"\nallow = ["process", "destination_port_i", "container"]\n'
 NARROW = 'type = "Whitelist"\nallow = ["process", "uid"]\n'
@@ -129,9 +130,10 @@ def test_what_nobody_wants_of_a_hello_is_not_worked_out() -> None:
     hello = tls_hello.decode(client_hello(client_body(server_name(b"never.seen.test"))))
     made = TLS().columns([hello], pa.array([0]))
     made["sni"]()
-    assert not vars(hello), "no fingerprint is there before somebody asks for it"
-    assert made["ja4"]().to_pylist() == [hello.ja4]  # type: ignore[union-attr] # a ClientHello
-    assert vars(hello).keys() == {"ja4"}
+    assert isinstance(hello, ClientHello)
+    assert not vars(hello.client), "no fingerprint is there before somebody asks for it"
+    assert made["ja4"]().to_pylist() == [hello.ja4]
+    assert vars(hello.client).keys() == {"ja4"}
 
 
 class Asked(Lookups):
