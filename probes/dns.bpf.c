@@ -126,7 +126,7 @@ static __always_inline int is_over(const struct bpf_tcp_sock *tcp, const struct 
 {
 	if (!is_begun(tcp, direction))
 		return 0;
-	return stream ? stream->decided[direction] && !stream->wanted[0] && !stream->have : !may_be_apart(tcp);
+	return stream ? stream->decided[direction] && !stream->wanted[0] && !stream->have : !may_be_apart(tcp, direction);
 }
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)

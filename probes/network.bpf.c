@@ -73,7 +73,7 @@ struct traffic {
 	__u32 known;
 	__u64 cookie;
 	__u32 place;        /* of its volume; UDP: of the one that was added to last */
-	__u32 begun;        /* TCP: sequence number behind that of the SYN it sent, if it sent one */
+	__u32 begun;        /* TCP: sequence number of the first byte behind its own SYN, if it connects */
 	__u32 sent_next;    /* TCP: sequence number after the last byte that was counted */
 	__u32 fin_next;     /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u32 fin_seen;
@@ -221,8 +221,8 @@ static __always_inline void forget(struct traffic *t, enum known known)
 #define PATIENCE 1000000000 /* ns */
 
 /*
- * An accepted connection is told when it is known who accepted it: that is after its first packets. No longer does it wait
- * where somebody uses it although that is not known (accept(2) was not asked for the peer's address, and is not traced).
+ * The event of an accepted connection waits until it is known who accepted it, which comes after its first packets; but
+ * not where somebody uses it already (accept(2) was not asked for the peer's address, and is not traced), or it ends.
  */
 static __always_inline void announce_accepted(struct __sk_buff *skb, const struct layout *at, enum direction direction,
 					      struct traffic *t, struct volume *volume, int used)
@@ -234,7 +234,8 @@ static __always_inline void announce_accepted(struct __sk_buff *skb, const struc
 		return;
 	bpf_spin_lock(&t->lock);
 	due = t->known == WAITS;
-	t->known = KNOWN;
+	if (due)
+		t->known = KNOWN;
 	bpf_spin_unlock(&t->lock);
 	if (!due)
 		return;
@@ -246,7 +247,8 @@ static __always_inline void announce_accepted(struct __sk_buff *skb, const struc
 static __always_inline void add_tcp(struct volume *volume, enum direction direction, const struct bytes *bytes,
 				    __u32 packets)
 {
-	volume->bytes[OUT] += bytes->out;
+	if (direction == OUT)
+		volume->bytes[OUT] += bytes->out;
 	volume->bytes[IN] += bytes->in;
 	volume->packets[direction == IN] += packets;
 }
@@ -286,7 +288,7 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, en
 	used = fin || h->rst || (direction == OUT && at->payload_len);
 	seq = bpf_ntohl(h->seq) + syn;
 	end = seq + at->payload_len;
-	if (direction == OUT && syn && t->known >= WAITS && t->begun != seq)
+	if (direction == OUT && syn && !h->ack && t->known >= WAITS && t->begun != seq)
 		forget(t, NEW); /* it was disconnected (connect() to AF_UNSPEC), and connects again */
 
 	active = bpf_map_lookup_elem(&volumes, &zero);
@@ -337,6 +339,7 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, en
 	else if (t->known == WAITS)
 		announce_accepted(skb, at, direction, t, volume, used);
 }
+
 static __always_inline int is_same(const struct pair *one, const struct pair *other)
 {
 	return one->peer_port == other->peer_port && one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&

@@ -141,8 +141,10 @@ static __always_inline int is_begun(const struct bpf_tcp_sock *tcp, enum directi
  * it was accepted (of what it connects with, a SYN would be acknowledged by now), and what it received had payload but for
  * one segment: the SYN (tcp_create_openreq_child() counts it), or of TCP Fast Open what followed that.
  */
-static __always_inline int may_be_apart(const struct bpf_tcp_sock *tcp)
+static __always_inline int may_be_apart(const struct bpf_tcp_sock *tcp, enum direction direction)
 {
+	if (direction == OUT && tcp->bytes_acked) /* asked first: the other counters are in cache where packets come in */
+		return 0;
 	return tcp->bytes_received && tcp->bytes_received < WINDOW && !tcp->bytes_acked &&
 	       tcp->segs_in - tcp->data_segs_in <= 1;
 }
@@ -170,22 +172,22 @@ static __always_inline void begin_anew(struct stream *stream, __u8 way, __u32 be
 	stream->begun[way] = 1;
 }
 
-/* Finds the stream where it is not at the socket of its connection. */
-static __always_inline void find_stream(struct __sk_buff *skb, const struct bpf_tcp_sock *tcp, int syn,
+/* Finds the stream where it is not at the socket of its connection. `opens`: the segment's way begins with it. */
+static __always_inline void find_stream(struct __sk_buff *skb, const struct bpf_tcp_sock *tcp, int opens,
 					struct segment *s)
 {
 	if (replay) {
-		s->stream = stream_apart(skb, s->at.transport, syn);
-		if (s->stream && syn) /* also where the ends were used before: a new connection begins */
+		s->stream = stream_apart(skb, s->at.transport, opens);
+		if (s->stream && opens) /* also where the ends were used before: a new connection begins */
 			begin_anew(s->stream, s->way & 1, s->seq);
 	} else if (s->at_listener) {
 		s->stream = stream_apart(skb, s->at.transport, 0);
 		if (s->stream && s->seq - s->stream->begin[IN] >= WINDOW) /* likewise */
 			begin_anew(s->stream, IN, s->seq);
-	} else if (syn && s->way == OUT && s->stream) { /* it was disconnected (connect() to AF_UNSPEC), and connects again */
+	} else if (opens && s->way == OUT && s->stream) { /* it was disconnected (connect() to AF_UNSPEC), and connects again */
 		forget(s->stream, IN);
 		begin_anew(s->stream, OUT, s->seq);
-	} else if (!s->stream && tcp && may_be_apart(tcp)) {
+	} else if (!s->stream && tcp && may_be_apart(tcp, s->way)) {
 		s->stream = take_in(skb, tcp, s);
 	}
 }
@@ -206,9 +208,9 @@ static __always_inline int read_segment(struct __sk_buff *skb, enum direction di
 	s->seq = bpf_ntohl(h->seq) + syn;
 	s->ack = bpf_ntohl(h->ack_seq);
 	s->way = replay ? is_turned(skb, s->at.transport) : direction;
-	s->at_listener = !replay && sk && sk->state == BPF_TCP_LISTEN;
+	s->at_listener = tcp && direction == IN && !is_begun(tcp, IN) && sk && sk->state == BPF_TCP_LISTEN;
 	if (s->at.payload_len || syn)
-		find_stream(skb, tcp, syn, s);
+		find_stream(skb, tcp, syn && (replay || !h->ack), s);
 	if (replay || !s->at.payload_len || !tcp)
 		return s->at.payload_len > 0;
 	if (s->at_listener) {
