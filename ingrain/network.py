@@ -21,7 +21,7 @@ from ingrain.probe import LiveProbe, ProbeError
 log = logging.getLogger(__name__)
 
 _INHERITED = ("traffic", "peers")
-"""Maps that tell what is known of sockets (probes/network.bpf.c)."""
+"""Maps of what is known of sockets (probes/traffic.h, udp.h)."""
 
 
 class NetworkProbe(LiveProbe):

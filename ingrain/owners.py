@@ -12,6 +12,7 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
+from ingrain.kernel.symbols import has_btf
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def trace_accepts(owners: Program) -> Program | None:
 
     Then it is known only of who asks for the peer's address, as nearly all do. owners: the owners' program.
     """
+    if not has_btf():  # what BCC would make of it in some seconds could not be loaded
+        return None
     program = None
     try:
         program = Program("accept", {}, {"owners": owners.maps["owners"]}, loader=owners.loader)

@@ -212,9 +212,8 @@ class LiveProbe(Probe, ABC):
 
     def attach(self) -> None:
         """Begin to see. Raises what `aim` does."""
-        identifier = cgroup.identifier(
-            self.cgroup
-        )  # where it is another when `aim` looks, the next poll finds that out
+        # Where `aim` finds another one than this, the next look finds that out.
+        identifier = cgroup.identifier(self.cgroup)
         self.aim()
         self._seen = identifier
 

@@ -26,6 +26,7 @@ import numpy as np
 from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
+from ingrain.kernel.symbols import has_btf
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def seed(folder: Path, owners: Program) -> Seeding:
 
     owners: the program whose map `owners` has the notes. Raises OSError where the cgroup is gone.
     """
+    if not has_btf():  # what BCC would make of it in some seconds could not be loaded
+        return borrow(folder, owners)
     try:
         return iterate(folder, owners)
     except KernelError as error:
