@@ -13,7 +13,7 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs):
 # what is there already is used.
 TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool nftables \
-	python3-bpfcc git strace systemd chromium-headless-shell $(if $(shell command -v npm),,nodejs npm) \
+	python3-bpfcc git strace systemd chromium-headless-shell zsh ksh mksh $(if $(shell command -v npm),,nodejs npm) \
 	$(if $(shell command -v go),,golang-go)
 # To build the container image without an engine or a registry.
 IMAGE_PACKAGES := buildah debootstrap git

@@ -45,7 +45,11 @@ class NetworkProbe(LiveProbe):
         constants = {"by_device": int(self._device_name is not None)}
         super().__init__(grain, settings, pipelines, constants, {**owners.shared, **inherited}, loader=loader)
         self._owners = owners
-        self._see_device(number)
+        self._device = 0
+        if number:
+            if "device" not in self.program.maps:
+                raise ProbeError(f"probe {self.name}: it sees no packets, and so no interface: leave `interface` out")
+            self._see_device(number)
 
     def aim(self) -> None:
         """Hang the programs on the cgroup."""

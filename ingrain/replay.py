@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,17 @@ _LOOK_S = 0.2
 _BUFFER_KB = 4096
 
 
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    """Keep this thread on one, so that one buffer has all packets in their order."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Replay:
     """One replay. Raises AgentError where the configuration has no probe that can be replayed here."""
 
@@ -89,8 +101,7 @@ class Replay:
             self._ended = by.name
             capture.end()
 
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # so that one buffer has all packets in their order
-        with signals.ended_by(end):
+        with signals.ended_by(end), _one_processor():
             try:
                 why = self._read(capture)
             except Exception as error:

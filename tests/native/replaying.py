@@ -8,7 +8,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +76,8 @@ def replaying(folder: Path, command: Command) -> Replay:
 def here(words: Sequence[str]) -> tuple[int, str]:
     """In this process."""
     said = io.StringIO()
-    with _own_logging(), redirect_stderr(said), ThreadPoolExecutor(1) as thread:  # which stays on one processor
-        return thread.submit(cli.main, [*words]).result(), said.getvalue()
+    with _own_logging(), redirect_stderr(said):
+        return cli.main([*words]), said.getvalue()
 
 
 @contextmanager

@@ -59,6 +59,18 @@ def test_the_probe_tells_who_bound_what_in_its_cgroup(extended: Copy, start: Sta
     assert probe["lost"] == 0
 
 
+def test_a_probe_that_sees_no_packets_says_that_it_has_no_interface(extended: Copy, group: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    own = f'type = "Bind"\ncgroup = "{group.name}"\ninterface = "lo"'
+    file.write_text(FILES["bind.toml"].replace('type = "Bind"', own))
+    done = subprocess.run(
+        [sys.executable, "-m", "ingrain", "run", str(file)],
+        capture_output=True, text=True, check=False, cwd=extended.folder, env=extended.environment, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "it sees no packets, and so no interface: leave `interface` out" in done.stderr
+
+
 def test_bcc_makes_the_same_of_it(extended: Copy, compiling: None, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = extended.folder / "ingrain/kernel"
     monkeypatch.setattr(bcc, "SOURCES", kernel / "sources")
