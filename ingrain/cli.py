@@ -233,16 +233,15 @@ def _replay(options: argparse.Namespace) -> int:
     _start_logging(loaded.log)
     _warn(options.file, loaded)
     try:
-        with Capture(options.capture) as capture:
-            signals.hold()  # from here on they end it in order; until here there is nothing to be ended
+        with Capture(options.capture) as capture, signals.held():  # they end it in order, once it is open
             account, broken = Replay(loaded).run(capture)
+            written = _tell(account, options.account)
     except (AgentError, CaptureError) as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
     except PipelineError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
-    written = _tell(account, options.account)
     if broken:
         print(f"ingrain: {broken}", file=sys.stderr)
     return 1 if broken else written

@@ -21,6 +21,17 @@ def hold() -> None:
 
 
 @contextmanager
+def held() -> Iterator[None]:
+    """The same, until the `with` ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    hold()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def ended_by(end: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Call `end` with the first signal that would end the process, in the main thread; a second one ends it at once.
 

@@ -148,5 +148,5 @@ def _types() -> Iterable[bytes]:
 TARGETS = (
     Target("records", records, _buffers, 50),
     Target("ring", ring, _rings, 3, longest=16384),
-    Target("btf", btf, _types, 3, longest=12288),
+    Target("btf", btf, _types, 3, longest=32768),
 )

@@ -38,7 +38,7 @@ def test_older_sockets_keep_their_traffic_class(group: Path, start: Start, class
     port = talker("listen", "l", family=4, proto="tcp")[1]
 
     def told() -> str:
-        command = ["ss", "--tcp", "--listening", "--info", "--no-header", f"sport = :{port}"]
+        command = ["ss", "--tcp", "--listening", "--tos", "--no-header", f"sport = :{port}"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert "class_id:0x100001" in told()

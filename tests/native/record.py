@@ -191,8 +191,9 @@ def main(scenes: dict[str, Scene], name: str, file: Path) -> int:
 
 
 if __name__ == "__main__":
+    import record  # as the scenes know it
     import scenes_dns
     import scenes_quic
     import scenes_tls
 
-    sys.exit(main({**scenes_dns.SCENES, **scenes_tls.SCENES, **scenes_quic.SCENES}, sys.argv[1], Path(sys.argv[2])))
+    sys.exit(record.main({**scenes_dns.SCENES, **scenes_tls.SCENES, **scenes_quic.SCENES}, sys.argv[1], Path(sys.argv[2])))
