@@ -196,4 +196,6 @@ if __name__ == "__main__":
     import scenes_quic
     import scenes_tls
 
-    sys.exit(record.main({**scenes_dns.SCENES, **scenes_tls.SCENES, **scenes_quic.SCENES}, sys.argv[1], Path(sys.argv[2])))
+    sys.exit(
+        record.main({**scenes_dns.SCENES, **scenes_tls.SCENES, **scenes_quic.SCENES}, sys.argv[1], Path(sys.argv[2]))
+    )

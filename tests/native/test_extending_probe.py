@@ -59,7 +59,9 @@ def test_the_probe_tells_who_bound_what_in_its_cgroup(extended: Copy, start: Sta
     assert probe["lost"] == 0
 
 
-def test_a_probe_that_sees_no_packets_says_that_it_has_no_interface(extended: Copy, group: Path, tmp_path: Path) -> None:
+def test_a_probe_that_sees_no_packets_says_that_it_has_no_interface(
+    extended: Copy, group: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "config.toml"
     own = f'type = "Bind"\ncgroup = "{group.name}"\ninterface = "lo"'
     file.write_text(FILES["bind.toml"].replace('type = "Bind"', own))
