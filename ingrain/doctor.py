@@ -1,4 +1,4 @@
-"""`ingrain doctor`: can each probe run here, by which hooks, and if not, why and what would mend it.
+"""`ingrain doctor`: can each probe run here, by which hooks, and if not, why and what would fix it.
 
 Found out by trial, never by version number: each kernel half is loaded and attached, for a cgroup made for the trial
 which holds no process, so nothing is seen and nothing is disturbed.
@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 
 from ingrain import tracing
 from ingrain.grains import GRAINS
@@ -39,7 +40,7 @@ _LOG = 4000
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Whether a probe can run here. reason, mend and log (the verifier's last words) tell why not.
+    """Whether a probe can run here. reason, fix and log (the verifier's last words) tell why not.
 
     Where it can, reason tells what was not tried, if anything; loader is which object was loaded, and why that.
     """
@@ -48,7 +49,7 @@ class Diagnosis:
     runs: bool
     hooks: list[str] = field(default_factory=list)
     reason: str = ""
-    mend: str = ""
+    fix: str = ""
     log: str = ""
     loader: str = ""
     loader_why: str = ""
@@ -78,13 +79,18 @@ def text(host: Host, found: list[Diagnosis]) -> str:
         if diagnosis.runs:
             lines += textwrap.wrap(diagnosis.reason, 110, initial_indent=" " * 10, subsequent_indent=" " * 13)
             lines.append(f"{'':<9} loader {diagnosis.loader}: {diagnosis.loader_why}")
-            lines += textwrap.wrap(
-                f"by {', '.join(diagnosis.hooks)}", 110, initial_indent=" " * 10, subsequent_indent=" " * 13
-            )
+            told = f"by {_by_kind(diagnosis.hooks)}"
+            lines += textwrap.wrap(told, 110, initial_indent=" " * 10, subsequent_indent=" " * 13)
         else:
             lines.append(f"{'':<9} why: {diagnosis.reason}")
-            lines.append(f"{'':<9} mend: {diagnosis.mend}")
+            lines.append(f"{'':<9} fix: {diagnosis.fix}")
     return "\n".join(lines)
+
+
+def _by_kind(hooks: list[str]) -> str:
+    """Of many of one kind, that is named once: `cgroup/connect4, connect6; raw_tp/sys_enter`."""
+    kinds = groupby(sorted(hooks), key=lambda hook: hook.partition("/")[0])
+    return "; ".join(f"{kind}/{', '.join(hook.partition('/')[2] for hook in ours)}" for kind, ours in kinds)
 
 
 def as_json(host: Host, found: list[Diagnosis]) -> str:
@@ -100,14 +106,14 @@ def _try(name: str, host: Host, wanted: Loader) -> Diagnosis:
         told = why(wanted, loader)
         return Diagnosis(name, runs=True, hooks=hooks, reason=not_tried, loader=loader, loader_why=told)
     except KernelError as error:
-        return Diagnosis(name, runs=False, reason=_why(error), mend=_mend(error, host), log=error.log[-_LOG:])
+        return Diagnosis(name, runs=False, reason=_why(error), fix=_fix(error, host), log=error.log[-_LOG:])
     except OSError as error:  # CgroupError, or the trial's cgroup could not be made
-        mend = (
+        fix = (
             "mount cgroup v2"
             if isinstance(error, CgroupError)
             else "run the doctor as the agent's user, as root for instance"
         )
-        return Diagnosis(name, runs=False, reason=f"{error}", mend=mend)
+        return Diagnosis(name, runs=False, reason=f"{error}", fix=fix)
 
 
 def _hung_on_a_cgroup(grain: type[Grain], loader: Loader) -> tuple[list[str], str]:
@@ -164,9 +170,9 @@ def _why(error: KernelError) -> str:
     return f"{error.strerror}{' (' + verdict + ')' if verdict else ''}"
 
 
-def _mend(error: KernelError, host: Host) -> str:  # noqa: PLR0911 - a line a cause
+def _fix(error: KernelError, host: Host) -> str:  # noqa: PLR0911 - a line a cause
     if isinstance(error, NotInstalledError):
-        return error.mend
+        return error.fix
     if error.errno == errno.ENOEXEC:
         return "`log` of --json has the compiler's own words; are the headers those of the running kernel?"
     if host.missing and error.errno in {errno.EPERM, errno.EACCES}:

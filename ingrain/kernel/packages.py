@@ -18,11 +18,11 @@ _NAMES = {
 
 
 class NotInstalledError(KernelError):
-    """What compiling needs is not here; `mend` is the command that installs it."""
+    """What compiling needs is not here; `fix` is the command that installs it."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        OSError.__init__(self, errno.ENOPKG, f"{what}: {mend}")
-        self.log, self.mend = "", mend
+    def __init__(self, what: str, fix: str) -> None:
+        OSError.__init__(self, errno.ENOPKG, f"{what}: {fix}")
+        self.log, self.fix = "", fix
 
 
 def install_bcc() -> str:

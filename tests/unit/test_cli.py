@@ -210,6 +210,6 @@ def test_doctor_tells_machines_the_same_as_people() -> None:
         (line,) = [line for line in people.splitlines() if line.startswith(f"{probe['probe']} ")]
         assert line.split(None, 1)[1] == ("runs" if probe["runs"] else "CANNOT RUN")
         assert bool(probe["hooks"]) == probe["runs"]
-        assert bool(probe["reason"]) == bool(probe["mend"]) == (not probe["runs"])
+        assert bool(probe["reason"]) == bool(probe["fix"]) == (not probe["runs"])
     assert document["host"]["kernel"] in people
     assert document["host"]["lockdown"] in people
