@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import mmap
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -102,19 +100,6 @@ class Program:
                 libbpf.library().bpf_link__destroy(link)
             raise
         self._links |= done
-
-    def iterate(self, program: str) -> None:
-        """Run an iterator (`SEC("iter/...")`) that is attached, over everything that there is. Raises KernelError."""
-        link = libbpf.library().bpf_link__fd(self._links[program])
-        what = f"{self.hooks[program]} of probe {self.name} cannot be run"
-        descriptor = libbpf.call("bpf_iter_create", link, what=what)
-        try:
-            while os.read(descriptor, mmap.PAGESIZE):
-                pass
-        except OSError as error:
-            raise KernelError(error.errno or 0, what) from error
-        finally:
-            os.close(descriptor)
 
     def missed(self) -> int:
         """Runs that the kernel left out, because the program was running on that CPU (fdinfo, since Linux 5.12)."""
