@@ -16,7 +16,10 @@ from conftest import Start, Watch
 
 from guest import straced
 from guest.containers import Podman
-from ingrain.kernel import cgroup
+from guest.kept import nothing_kept
+from ingrain import tracing
+from ingrain.grains.files import Files
+from ingrain.kernel import cgroup, maps
 
 pytestmark = pytest.mark.timeout(900)  # a test loads 40 programs, and an emulated processor verifies them slowly
 
@@ -79,10 +82,21 @@ def sums(rows: list[Row], column: str) -> Counter[tuple[int, str]]:
     return total
 
 
-@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        "fentry",
+        pytest.param("kprobe", marks=pytest.mark.matrix),
+        pytest.param("no kretprobe", marks=pytest.mark.matrix),
+    ],
+)
 def test_what_is_told_is_what_strace_saw_of_the_same_script(
-    hooks: str, watch: Making, start: Start, tmp_path: Path
+    hooks: str, watch: Making, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where no kretprobe sees an end, as when all that the kernel can follow wait."""
+    if hooks == "no kretprobe":
+        monkeypatch.setitem(tracing.WAYS, "kprobe", (*tracing.WAYS["kprobe"], "kretprobe"))
+        hooks = "kprobe"
     folder = (tmp_path / "files").resolve()
     folder.mkdir()
     watching = watch("Files", extra=settings(monitor=[folder], more=f'hooks = "{hooks}"'))
@@ -103,6 +117,96 @@ def test_what_is_told_is_what_strace_saw_of_the_same_script(
     created = {Path(row["path"]).name for row in watching.rows("file.open") if row["created"]}
     assert created - {Path(hidden["path"]).name} == {"one", "two", "appended", "third", "file"}
     whole(watching)
+
+
+@pytest.mark.matrix
+def test_opens_that_wait_for_ever_hide_no_other(watch: Making, start: Start, tmp_path: Path) -> None:
+    """A kretprobe follows some calls of a function at a time, ten or as many as there are processors, or so."""
+    watched, fifo = tmp_path / "watched", tmp_path / "fifo"
+    watched.mkdir()
+    os.mkfifo(fifo)
+    watching = watch("Files", extra=settings(monitor=[watched], more='hooks = "kprobe"'))
+    with watching():
+        wait = f"threading.Thread(target=os.open, args=({str(fifo)!r}, 0)).start()"
+        waiting = start(sys.executable, "-ISc", f"import os, threading\nfor _ in range(100): {wait}")
+        until_waiting(waiting.pid, 101)
+        shell(start, f"echo text > {watched}/file; read line < {watched}/file; echo more >> {watched}/file")
+        waiting.kill()
+    opened = [row["flags"] for row in watching.rows("file.open")]
+    assert opened == ["O_WRONLY|O_CREAT|O_TRUNC", "O_RDONLY", "O_WRONLY|O_CREAT|O_APPEND"]
+    assert sum(row["value"] for row in watching.rows("file.write")) == len("text\nmore\n")
+    (probe,) = watching.account.probes
+    assert probe.missed > 0, "what programs were opened to be executed is not known: that was counted"
+
+
+def until_waiting(pid: int, threads: int) -> None:
+    """A process has so many threads, and all of them sleep."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        if states == ["S"] * threads:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not all of {threads} threads came to wait: {states}")
+
+
+def test_only_what_is_asked_for_is_reported(watch: Making, start: Start, tmp_path: Path) -> None:
+    asked = ["file.open", "file.write", "file.delete"]
+    watching = watch("Files", extra=settings(monitor=[tmp_path], more=f"measurements = {asked}"))
+    with watching() as agent:
+        (probe,) = agent.probes
+        hooks = {hook.partition("/")[2] for hook in probe.program.hooks.values()}
+        shell(start, f"cd {tmp_path}; echo text > a; cat a; mv a b; mkdir c; rmdir c; chmod 600 b; ln b d; rm b d")
+    assert {"do_filp_open", "do_file_open"} & hooks
+    assert {"vfs_write", "vfs_unlink"} < hooks
+    assert not {"vfs_read", "vfs_rename", "vfs_mkdir", "chmod_common", "vm_mmap_pgoff", "do_truncate"} & hooks
+    told = {name: len(watching.rows(name)) for name in (one.name for one in Files.measurements)}
+    assert {name for name, count in told.items() if count} == {*asked}
+    assert sum(row["value"] for row in watching.rows("file.write")) == len("text\n")
+    assert [Path(row["path"]).name for row in watching.rows("file.delete")] == ["c", "b", "d"]
+    whole(watching)
+
+
+def test_what_an_overlay_deletes_is_told_once_with_the_path_that_was_deleted(
+    watch: Making, start: Start, tmp_path: Path
+) -> None:
+    """overlayfs has the file system below delete the entry there, by the functions that are traced."""
+    lower, merged = tmp_path / "lower", tmp_path / "merged"
+    for folder in (lower / "old", merged, tmp_path / "upper", tmp_path / "work"):
+        folder.mkdir(parents=True)
+    (lower / "old" / "file").touch()
+    watching = watch("Files", extra=settings(monitor=[tmp_path]))
+    with watching():
+        run(
+            start, "unshare", "--mount", "sh", "-euc",
+            f"mount -t overlay none -o lowerdir={lower},upperdir={tmp_path}/upper,workdir={tmp_path}/work {merged}\n"
+            f"cd {merged}; mkdir new; touch new/file; ! rmdir new; rm new/file old/file; mv new newer; rmdir newer old",
+        )  # fmt: skip
+    gone = [row["path"] for row in watching.rows("file.delete")]
+    assert gone == [f"{merged}/{one}" for one in ("new/file", "old/file", "newer", "old")]
+    assert [row["path"] for row in watching.rows("file.create")] == [f"{merged}/new"]
+    whole(watching)
+
+
+@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
+def test_nothing_is_kept_of_threads_that_have_ended_and_what_finds_no_room_is_counted(
+    hooks: str, watch: Making, start: Start, tmp_path: Path
+) -> None:
+    watching = watch("Files", extra=settings(monitor=[tmp_path], more=f'hooks = "{hooks}"'))
+    with watching() as agent:
+        (probe,) = agent.probes
+        run(start, sys.executable, "-I", "-S", HERE / "accesses.py", tmp_path)
+        assert nothing_kept(probe, "changes", "u4", "change")
+        assert nothing_kept(probe, "calls", "u4", "calls")
+        missed = probe.account().missed
+        for number in range(8192):
+            maps.put(
+                probe.program.maps["changes"], (number | 1 << 31).to_bytes(4, "little"),
+                bytes(probe.program.dtype("change").itemsize),
+            )  # fmt: skip
+        shell(start, f"mkdir {tmp_path}/missed")
+        assert probe.account().missed > missed
+    assert [row for row in watching.rows("file.create") if row["path"].endswith("missed")] == []
 
 
 def test_who_accessed_etc_passwd_is_answered_from_the_archive(watch: Making, start: Start, tmp_path: Path) -> None:
