@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from conftest import Start, Watch
 
+from guest.kept import nothing_kept
+
 Watcher = Callable[..., Watch]
 Row = dict[str, Any]
 
@@ -231,7 +233,16 @@ def test_a_process_id_that_is_used_again_is_another_process(watch: Watcher, star
     assert len(rows) == len({row["process_uid"] for row in rows}) == 2
 
 
-def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group: Path) -> None:
+EATER = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+WITHOUT_ITS_FIRST_THREAD = f"""
+import ctypes, threading
+threading.Thread(target=lambda: exec({EATER!r})).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit(2): this thread alone ends
+"""
+
+
+@pytest.mark.parametrize("program", [EATER, WITHOUT_ITS_FIRST_THREAD], ids=["a process", "whose first thread ended"])
+def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group: Path, program: str) -> None:
     control = group.parent / "cgroup.subtree_control"
     if "memory" not in (group.parent / "cgroup.controllers").read_text():
         pytest.skip("the memory controller is not on cgroup v2 here")
@@ -239,12 +250,15 @@ def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group:
     (group / "memory.max").write_text(str(64 << 20))
     (group / "memory.swap.max").write_text("0") if (group / "memory.swap.max").exists() else None
     watched = watch("Process")
-    with watched():
+    with watched() as agent:
         eater = subprocess.Popen(
-            [sys.executable, "-c", "x = []\nwhile True: x.append(bytearray(1 << 20))"],
+            [sys.executable, "-c", program],
             preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),  # noqa: PLW1509 it only writes a file
         )
         assert eater.wait() == -signal.SIGKILL
+        (probe,) = agent.probes
+        assert nothing_kept(probe, "victims", "u4", "u8")
+        assert nothing_kept(probe, "told", "once", "u1")
     killed = dict(line.split() for line in (group / "memory.events").read_text().splitlines())["oom_kill"]
     (row,) = watched.rows("process.oom")
     assert (row["process_id"], killed) == (eater.pid, "1")
