@@ -12,7 +12,7 @@ GUEST_PACKAGES := qemu-system-x86 debian-archive-keyring kmod cpio util-linux po
 # To test and measure: programs that see the same traffic, BCC as a loader and a peer of the bench, and the tools that
 # fetch real StatsD and S3 servers. Those need not be Debian's (and Debian's npm cannot stand beside another nodejs):
 # what is there already is used.
-TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool \
+TEST_PACKAGES := $(PACKAGES) $(GUEST_PACKAGES) tshark suricata/bookworm-backports gnutls-bin libnss3-tools curl bpftool nftables \
 	python3-bpfcc git strace systemd chromium-headless-shell $(if $(shell command -v npm),,nodejs npm) \
 	$(if $(shell command -v go),,golang-go)
 # To build the container image without an engine or a registry.
@@ -40,12 +40,14 @@ test: lint ## run the tests
 	tests/native/install.sh
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
-	$(BIN)/pytest -m "not matrix and not faults and not image and not dist and not engines"
+	INGRAIN_LINES=10000 $(BIN)/pytest --whole --durations=40 -m "not matrix and not faults and not image and not dist and not engines"
 
 test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
-	$(BIN)/pytest -m faults
+	tests/native/install.sh
+	PYTHONPATH=tests $(BIN)/python -m guest.fetch
+	$(BIN)/pytest --whole -m faults
 
 test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes
 	.ci/packages $(PACKAGES) $(IMAGE_PACKAGES)
@@ -99,6 +101,9 @@ test-dist: dist ## run it on bare systems, from Debian 11 and Ubuntu 20.04 on
 	tests/servers/install.sh
 	$(BIN)/pytest -m dist
 
+docs: $(BIN)/ingrain ## write the parts of README.md and docs/ that are made from the code
+	PYTHONPATH=docs $(BIN)/python -m reference
+
 dashboards: $(BIN)/ingrain ## write the dashboards, monitors and mapping below config/ anew
 	PYTHONPATH=config $(BIN)/python -m dashboards
 
@@ -113,4 +118,4 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	@touch $@
 
 .PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing wheel \
-	pictures dist dashboards clean
+	pictures dist docs dashboards clean

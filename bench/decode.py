@@ -16,6 +16,7 @@ from load import Kind
 
 from ingrain import memory
 from ingrain.grains import GRAINS
+from ingrain.grains.lookups import Lookups
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained
@@ -54,6 +55,7 @@ def _measure(kind: Kind, wanted: Callable[[bytes], bool], peer: Callable[[bytes]
     drains = _drains(kind, wanted)
     payloads = [payload for drained in drains for payload in drained.payloads]
     grain = find_class(GRAINS[kind.probe])()
+    grain.lookups = Lookups()  # as where both DNS and TLS are configured
     memory.frugal()  # as in the agent
 
     def ours() -> None:

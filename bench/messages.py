@@ -1,7 +1,8 @@
 """Packets with DNS messages (written by dnspython) and TLS hellos (sent by OpenSSL), as the programs see them.
 
 Every run makes the same mix: names that are asked for again and again, as few are much and many hardly; every message
-with an id of its own, every hello with random bytes, a session id and keys of its own.
+with an id of its own, every hello with random bytes, a session id and keys of its own. And what no cache helps with:
+answers of which none repeats, and hellos whose extensions are in another order each time, as browsers send them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import ssl
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import dns.flags
@@ -20,6 +22,7 @@ import dns.rrset
 from load import Kind
 
 NAMES, MESSAGES = 2000, 20_000
+DISTINCT = 16_000
 HOSTS, HANDSHAKES = 200, 1000
 _EGRESS, _INGRESS = 0, 1
 _MSS = 1448
@@ -34,19 +37,32 @@ _ANSWERS = (
 )
 
 
-def dns_kind() -> Kind:
+def dns_kind(messages: int = MESSAGES) -> Kind:
     """Queries on their way out, answers on their way in, half of each."""
     chance = random.Random(1)
-    frames = []
-    for _ in range(MESSAGES // 2):
-        number = int(NAMES ** chance.random())
-        draw = chance.random()
-        kind, data = next((kind, data) for share, kind, data in _ANSWERS if draw <= share)
-        query = dns.message.make_query(f"host-{number}.zone{number % 50}.example.com.", kind, use_edns=0, payload=1232)
-        query.id = chance.randrange(1 << 16)
-        frames += [(_EGRESS, _udp(query.to_wire(), 53)), (_INGRESS, _udp(_answer(query, kind, data, number), 40000))]
+    return _dns_kind(
+        [frame for _ in range(messages // 2) for frame in _exchange(chance, int(NAMES ** chance.random()))]
+    )
+
+
+def distinct_kind(answers: int = DISTINCT) -> Kind:
+    """Answers of which no two are about the same name."""
+    chance = random.Random(2)
+    return _dns_kind([_exchange(chance, NAMES + number)[1] for number in range(answers)])
+
+
+def _dns_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:
     allow = ("process", "q_name", "q_type", "rcode", "answers")
     return Kind("DNS", allow, ("q_name", r"^host-1\d*\.", "many"), ("dns_egress", "dns_ingress"), tuple(frames))
+
+
+def _exchange(chance: random.Random, number: int) -> list[tuple[int, bytes]]:
+    """A query for the host of this number, and its answer."""
+    draw = chance.random()
+    kind, data = next((kind, data) for share, kind, data in _ANSWERS if draw <= share)
+    query = dns.message.make_query(f"host-{number}.zone{number % 50}.example.com.", kind, use_edns=0, payload=1232)
+    query.id = chance.randrange(1 << 16)
+    return [(_EGRESS, _udp(query.to_wire(), 53)), (_INGRESS, _udp(_answer(query, kind, data, number), 40000))]
 
 
 def _answer(query: dns.message.QueryMessage, kind: str, data: tuple[str, ...], number: int) -> bytes:
@@ -62,13 +78,13 @@ def _answer(query: dns.message.QueryMessage, kind: str, data: tuple[str, ...], n
     return answer.to_wire()
 
 
-def tls_kind(folder: Path) -> Kind:
+def tls_kind(folder: Path, handshakes: int = HANDSHAKES) -> Kind:
     """The first segments of both sides of handshakes, a third of them of TLS 1.2."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(_certificate(folder))
     server.set_alpn_protocols(["h2", "http/1.1"])
     frames = []
-    for number in range(HANDSHAKES):
+    for number in range(handshakes):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         client.set_alpn_protocols(["h2", "http/1.1"])
@@ -76,8 +92,45 @@ def tls_kind(folder: Path) -> Kind:
             client.maximum_version = ssl.TLSVersion.TLSv1_2
         hello, reply = _flights(client, server, f"host-{number % HOSTS}.example.com")
         frames += [(_EGRESS, _tcp(hello, 443)), (_INGRESS, _tcp(reply[:_MSS], 40000))]
+    return _tls_kind(frames)
+
+
+def shuffled_kind(hellos: Kind) -> Kind:
+    """These ClientHellos as a browser sends them: with GREASE (RFC 8701), and extensions in any order; four of each."""
+    chance = random.Random(3)
+    sent = [frame[len(_ETHERNET) + 40 :] for program, frame in hellos.frames if program == _EGRESS]
+    return _tls_kind([(_EGRESS, _tcp(_as_a_browser(hello, chance), 443)) for hello in sent for _ in range(4)])
+
+
+def _tls_kind(frames: Sequence[tuple[int, bytes]]) -> Kind:
     allow = ("process", "sni", "alpn", "client_version", "ciphersuites", "tls_version", "ciphersuite")
     return Kind("TLS", allow, ("sni", r"^host-1\d*\.", "many"), ("tls_egress", "tls_ingress"), tuple(frames))
+
+
+def _as_a_browser(hello: bytes, chance: random.Random) -> bytes:
+    """The hello of one record with GREASE among its cipher suites and extensions, and those shuffled."""
+    suites_at = 9 + 34 + 1 + hello[9 + 34]
+    suites_end = suites_at + 2 + int.from_bytes(hello[suites_at : suites_at + 2])
+    at = suites_end + 1 + hello[suites_end] + 2
+    suites = _grease(chance) + hello[suites_at + 2 : suites_end]
+    extensions = []
+    while at < len(hello):
+        end = at + 4 + int.from_bytes(hello[at + 2 : at + 4])
+        extensions.append(hello[at:end])
+        at = end
+    chance.shuffle(extensions)
+    extensions = [_grease(chance) + b"\0\0", *extensions, _grease(chance) + b"\0\1\0"]
+    body = chance.randbytes(32).join((hello[9:11], hello[43:suites_at])) + _sized(suites) + b"\1\0"
+    body += _sized(b"".join(extensions))
+    return hello[:3] + _sized(b"\1\0" + _sized(body))
+
+
+def _grease(chance: random.Random) -> bytes:
+    return bytes([chance.randrange(16) << 4 | 0x0A]) * 2
+
+
+def _sized(raw: bytes) -> bytes:
+    return len(raw).to_bytes(2) + raw
 
 
 def _certificate(folder: Path) -> Path:

@@ -20,13 +20,16 @@ import targets
 from agent import BenchError
 from load import Loaded
 
-from ingrain.status import ask
+from ingrain.account import Account
+from ingrain.status import StatusError, ask
 
 EASY = 200_000
 """Connections a second that any machine takes."""
 
 SETTLE_S = 5.0
 """Behind the flood, before nothing may be lost any more."""
+
+_PATIENCE_S = 60.0
 
 _CLEAR_PEAK = "5"  # proc_pid_clear_refs(5): the most resident memory is what is resident now
 
@@ -55,6 +58,10 @@ def main() -> int:
     arguments.add_argument("--seconds", type=float, default=60.0, help="of each phase")
     arguments.add_argument("--target", choices=("archive", "s3", "statsd"), default="s3", help="where records end")
     arguments.add_argument("--memory-limit", help="of the agent, like 150M")
+    arguments.add_argument("--settle", type=float, default=SETTLE_S, help="seconds from the flood to the last phase")
+    arguments.add_argument(
+        "--until-refused", action="store_true", help="flood until something is refused, a minute at the most"
+    )
     options = arguments.parse_args()
     place = {"archive": targets.archive, "s3": targets.s3, "statsd": targets.statsd}[options.target]
     with tempfile.TemporaryDirectory(prefix="ingrain-bench-") as name:
@@ -65,13 +72,13 @@ def main() -> int:
             settings += f'memory_limit = "{options.memory_limit}"\n'
         phases = []
         with load.loaded(folder, load.CONNECTIONS, place, settings) as it:
-            for phase, rate, seconds in (
-                ("easy", EASY, options.seconds),
-                ("flood", 0, options.seconds),
-                ("settling", EASY, SETTLE_S),
-                ("easy again", EASY, options.seconds),
+            for phase, rate, seconds, refused in (
+                ("easy", EASY, options.seconds, False),
+                ("flood", 0, options.seconds, options.until_refused),
+                ("settling", EASY, options.settle, False),
+                ("easy again", EASY, options.seconds, False),
             ):
-                phases.append(_phase(it, folder / "status.sock", phase, rate, seconds))
+                phases.append(_phase(it, folder / "status.sock", phase, rate, seconds, until_refused=refused))
                 print(_row(phases[-1]), flush=True)
     easy, flood, _, after = phases
     told = {
@@ -85,11 +92,14 @@ def main() -> int:
     return 0
 
 
-def _phase(it: Loaded, socket: Path, name: str, rate: float, seconds: float) -> Phase:
+def _phase(it: Loaded, socket: Path, name: str, rate: float, seconds: float, *, until_refused: bool) -> Phase:
     Path("/proc", str(it.running.process.pid), "clear_refs").write_text(_CLEAR_PEAK)
     before = _counts(socket)
     with it.at(rate) as generator:
+        deadline = time.monotonic() + _PATIENCE_S
         time.sleep(seconds)
+        while until_refused and _counts(socket)["refused"] == before["refused"] and time.monotonic() < deadline:
+            time.sleep(0.1)
         made = generator.stop()
     after = _counts(socket)
     rose = {key: after[key] - before[key] for key in before}
@@ -105,7 +115,7 @@ def _phase(it: Loaded, socket: Path, name: str, rate: float, seconds: float) -> 
 
 
 def _counts(socket: Path) -> dict[str, int]:
-    account = ask(str(socket)).account
+    account = _account(socket)
     (probe,), (stations,) = account.probes, account.pipelines.values()
     return {
         "taken": stations[0].received,
@@ -113,6 +123,17 @@ def _counts(socket: Path) -> dict[str, int]:
         "refused": stations[0].refused,
         "latency": stations[-1].gauges.get("delivery.latency", 0),
     }
+
+
+def _account(socket: Path) -> Account:
+    """The agent's, also where it is so busy that who asks would give up."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ask(str(socket)).account
+        except StatusError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _row(phase: Phase) -> str:

@@ -1,8 +1,8 @@
 """What a packet costs the kernel in each probe's programs: the kernel's own statistics, `run_time_ns / run_cnt`.
 
-The probes are attached to a cgroup in which data packets go over loopback, none of them DNS or a TLS hello. The
-kernel's clock readings around each run are part of what it counts: a program that does nothing (empty.bpf.c) runs
-beside them and tells how much that is.
+The probes are attached to a cgroup in which data packets go over loopback, none of them DNS or a TLS hello. With a
+datagram of a socket that is not connected a program of the owners' runs, too. The kernel's clock readings around each
+run are part of what it counts: a program that does nothing (empty.bpf.c) runs beside them and tells how much that is.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ import group
 
 from ingrain.kernel import libbpf
 from ingrain.kernel.program import Program
-from ingrain.probe import attach
 
 PROBES = ("dns", "tls", "network")
 EMPTY = "empty"
+KINDS = {"tcp": "TCP data packet", "udp": "UDP data packet", "datagrams": "datagram of an unconnected socket"}
+"""Kinds of traffic.py -> what goes over the loopback then."""
+WAYS = {
+    "out": ("cgroup_skb/egress", "cgroup/sendmsg4"),
+    "in": ("cgroup_skb/ingress", "cgroup/recvmsg4"),
+}
+"""Hooks that a packet passes."""
 _RUN_TIME = 0  # enum bpf_stats_type of linux/bpf.h
 
 
@@ -50,7 +56,7 @@ def statistics() -> Iterator[None]:
 
 
 def measure(compiled: Path, seconds: float) -> dict[str, list[Cost]]:
-    """For `tcp` and `udp` data packets: the cost of every program that ran. `compiled`: the folder of empty.bpf.o."""
+    """For each of the `KINDS`: the cost of every program that ran. `compiled`: the folder of empty.bpf.o."""
     costs = {}
     with ExitStack() as stack:
         folder = stack.enter_context(group.own())
@@ -59,9 +65,9 @@ def measure(compiled: Path, seconds: float) -> dict[str, list[Cost]]:
         programs = [owner, *(stack.enter_context(Program(name, {"self": os.getpid()}, shared)) for name in PROBES)]
         programs.append(stack.enter_context(Program(str(compiled / EMPTY), {})))
         for program in programs:
-            attach(program, folder)
+            program.attach(folder)
         stack.enter_context(statistics())
-        for kind in ("tcp", "udp"):
+        for kind in KINDS:
             before = spent(programs)
             traffic = Path(__file__).parent / "traffic.py"
             with group.start(folder, sys.executable, traffic, kind, str(seconds), stdin=subprocess.DEVNULL) as running:
@@ -71,16 +77,19 @@ def measure(compiled: Path, seconds: float) -> dict[str, list[Cost]]:
     return costs
 
 
-def total(costs: list[Cost], hook: str) -> float:
-    """Nanoseconds a packet at one hook, all probes together."""
-    return sum(cost.nanoseconds for cost in costs if cost.hook == hook and not cost.program.startswith(EMPTY))
+def total(costs: list[Cost], way: str) -> float:
+    """Nanoseconds a packet going this way (of `WAYS`), all programs together."""
+    return sum(cost.nanoseconds for cost in _at_work(costs, way))
 
 
-def of_measuring(costs: list[Cost], hook: str) -> float:
+def of_measuring(costs: list[Cost], way: str) -> float:
     """Nanoseconds of the `total` that go into the measurement itself."""
-    return len(PROBES) * next(
-        cost.nanoseconds for cost in costs if cost.hook == hook and cost.program.startswith(EMPTY)
-    )
+    empty = next(cost for cost in costs if cost.hook in WAYS[way] and cost.program.startswith(EMPTY))
+    return len(_at_work(costs, way)) * empty.nanoseconds
+
+
+def _at_work(costs: list[Cost], way: str) -> list[Cost]:
+    return [cost for cost in costs if cost.hook in WAYS[way] and not cost.program.startswith(EMPTY)]
 
 
 def spent(programs: list[Program]) -> dict[str, tuple[int, int]]:

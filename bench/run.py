@@ -34,6 +34,9 @@ RATES = {
 }
 """Events a second, tried one after the other until some are lost."""
 
+QUICK_RATES = {"Network": 50_000, "DNS": 5_000, "TLS": 5_000}
+"""Those of short runs: any machine takes them."""
+
 ATTEMPTS = 2
 """At each rate, where events are lost: the machine may have done something else meanwhile."""
 
@@ -57,13 +60,15 @@ def main() -> int:
 
 
 def _measure(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, float]]:
-    rows, told = _drained(folder, 1 if quick else 5, 0.5 if quick else 2.0)
-    decoding, decoded = _decoded(folder, 0.5 if quick else 5.0)
-    packets, costs = _packets(folder, 0.5 if quick else 3.0)
-    piped, figures = _pipelines(folder, 1.0 if quick else 10.0, quick=quick)
+    dns = messages.dns_kind(1000 if quick else messages.MESSAGES)
+    tls = messages.tls_kind(folder, 100 if quick else messages.HANDSHAKES)
+    rows, told = _drained(folder, 1 if quick else 5, 0.2 if quick else 2.0)
+    decoding, decoded = _decoded(dns, tls, 0.1 if quick else 5.0, quick=quick)
+    packets, costs = _packets(folder, 0.2 if quick else 3.0)
+    piped, figures = _pipelines(folder, dns, tls, 0.5 if quick else 10.0, quick=quick)
     _say("the start, and an agent at rest")
     startup = statistics.median(rest.first_event(folder) for _ in range(1 if quick else 5))
-    idle = rest.idle(folder, 1.0 if quick else 10.0)
+    idle = rest.idle(folder, 0.5 if quick else 10.0)
     rows += [*decoding, *packets, *piped, ("from the start to the first event", f"{startup:.2f} s")]
     rows += [("CPU with nothing to do", f"{idle:.2f} % of a core")]
     return rows, told | decoded | costs | figures | {"startup_s": round(startup, 3), "idle_cpu_percent": round(idle, 3)}
@@ -87,38 +92,52 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
     ], told
 
 
-def _decoded(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
+def _decoded(dns: Kind, tls: Kind, seconds: float, *, quick: bool) -> tuple[list[Row], dict[str, float]]:
     _say("decoding")
-    answers = decode.answers(messages.dns_kind(), seconds)
-    hellos = decode.hellos(messages.tls_kind(folder), seconds)
+    answers = decode.answers(dns, seconds)
+    distinct = decode.answers(messages.distinct_kind(500 if quick else messages.DISTINCT), seconds)
+    hellos = decode.hellos(tls, seconds)
+    shuffled = decode.hellos(messages.shuffled_kind(tls), seconds)
     rows = [
         (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
-        for what, peer, one in (("DNS answers", "dnspython", answers), ("ClientHellos", "dpkt", hellos))
+        for what, peer, one in (
+            ("DNS answers", "dnspython", answers),
+            ("DNS answers of which none repeats,", "dnspython", distinct),
+            ("ClientHellos", "dpkt", hellos),
+            ("ClientHellos in which nothing repeats,", "dpkt", shuffled),
+        )
     ]
-    return rows, {"dns_decode_per_s": round(answers.ours), "tls_decode_per_s": round(hellos.ours)}
+    return rows, {
+        "dns_decode_per_s": round(answers.ours),
+        "dns_distinct_decode_per_s": round(distinct.ours),
+        "tls_decode_per_s": round(hellos.ours),
+        "tls_shuffled_decode_per_s": round(shuffled.ours),
+    }
 
 
 def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]:
     _say("the kernel's cost of a packet")
     rows, most = [], 0.0
     for kind, costs in per_packet.measure(folder, seconds).items():
-        for hook, way in (("cgroup_skb/egress", "out"), ("cgroup_skb/ingress", "in")):
-            total, of_measuring = per_packet.total(costs, hook), per_packet.of_measuring(costs, hook)
+        for way in per_packet.WAYS:
+            total, of_measuring = per_packet.total(costs, way), per_packet.of_measuring(costs, way)
             most = max(most, total)
             figure = f"{total:.0f} ns, {of_measuring:.0f} of them for the measurement"
-            rows.append((f"a {kind.upper()} data packet going {way}, in the kernel, all three probes", figure))
+            rows.append((f"a {per_packet.KINDS[kind]} going {way}, in the kernel, all three probes", figure))
     return rows, {"packet_ns": round(most, 1)}
 
 
-def _pipelines(folder: Path, seconds: float, *, quick: bool) -> tuple[list[Row], dict[str, float]]:
+def _pipelines(
+    folder: Path, answers: Kind, hellos: Kind, seconds: float, *, quick: bool
+) -> tuple[list[Row], dict[str, float]]:
     connections = load.CONNECTIONS
     few = dataclasses.replace(connections, allow=("process", "d_port"))
     parquet = _sustained(folder, connections, targets.archive, seconds, quick=quick)
     statsd = _sustained(folder, few, targets.statsd, seconds, quick=quick)
-    dns = _sustained(folder, messages.dns_kind(), targets.archive, seconds, quick=quick)
-    tls = _sustained(folder, messages.tls_kind(folder), targets.archive, seconds, quick=quick)
+    dns = _sustained(folder, answers, targets.archive, seconds, quick=quick)
+    tls = _sustained(folder, hellos, targets.archive, seconds, quick=quick)
     at_rest = {place: _run(folder, few, place, 1000, seconds) for place in (targets.s3, targets.statsd)}
-    rate = RATES["Network"][0 if quick else 1]
+    rate = QUICK_RATES["Network"] if quick else RATES["Network"][1]
     busy = {place: _run(folder, few, place, rate, seconds) for place in (targets.s3, targets.statsd)}
     rows = [
         ("connections, Whitelist, Regex, Parquet", _told(parquet)),
@@ -143,7 +162,7 @@ def _pipelines(folder: Path, seconds: float, *, quick: bool) -> tuple[list[Row],
 def _sustained(folder: Path, kind: Kind, place: targets.Place, seconds: float, *, quick: bool) -> Load:
     """The run at the highest rate of which nothing was lost; at the lowest, where that is already too much."""
     best = None
-    for rate in RATES[kind.probe][: 1 if quick else None]:
+    for rate in (QUICK_RATES[kind.probe],) if quick else RATES[kind.probe]:
         tried = _without_loss(_run(folder, kind, place, rate, seconds) for _ in range(ATTEMPTS))
         best = best or tried
         if tried.all_lost:

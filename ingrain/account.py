@@ -1,6 +1,7 @@
 """The account: how many events and records each station of the data took in, passed on, refused and lost.
 
 Each number has one thread that writes it, so counting costs an addition; readers see it as it was at some moment.
+`refused` alone is written by all threads that offer records, under a lock of their pipeline.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ class Station:
         """As it is at this moment, with these gauges too."""
         return replace(self, detail=Counter(self.detail), gauges=gauges | self.gauges, failing=self.failing.copy())
 
-    def bury(self) -> int:
-        """Who worked there has died: what it held in memory is lost. So many records."""
-        held = self.in_flight
+    def end(self, why: str) -> int:
+        """Whoever worked there is gone, and what it held in memory is lost. Returns the number of records."""
+        held = max(0, self.in_flight - self.spooled)
         self.lost += held
         if held:
-            self.detail["died with it"] += held
+            self.detail[why] += held
         return held
 
     def abandon(self, waiting: int) -> None:
@@ -80,12 +81,13 @@ class ProbeAccount:
     and runs none that is under way on that CPU), and calls of which they saw no end, or that found no room among those
     under way; of each it is not known whether it had anything to tell.
     uncounted: packets whose volume, or calls, the kernel had no room for, of uncounted_bytes.
-    malformed: messages that are not what they claim to be. ignored: those that tell what this agent has no use for.
-    cut: messages of which too little was captured to tell them. parts: events that hold only a part of what a later one
-    completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but never all.
-    failed: events that could not be decoded through a fault of the agent's own, which is in its log; failed_polls:
-    likewise readings of the kernel's counts, and queries without an answer. told: events that are told, by a record
-    each or summed up. corrupt: bytes of the buffers that are no events.
+    malformed: messages that are not what they claim to be, or not wholly; then there may be a record of the rest.
+    ignored: those that tell what this agent has no use for. cut: messages of which too little was captured to tell
+    them, and segments of no use because those before them are missing. parts: events that hold only a part of what a
+    later one completes. further: messages beyond the first of an event. unfinished: messages of which parts came, but
+    never all. failed: events that could not be decoded through a fault of the agent's own, which is in its log;
+    failed_polls: likewise readings of the kernel's counts, and queries without an answer. told: events that are told,
+    by a record each or summed up. corrupt: bytes of the buffers that are no events.
     """
 
     name: str

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ingrain import memory
 from ingrain.account import Account
+from ingrain.attempt import attempt
 from ingrain.config import Config, PipelineConfig
 from ingrain.grains import OWN
 from ingrain.health import RECENT_S
@@ -46,8 +48,8 @@ class Agent:
     def start(self) -> None:
         """Build and attach everything. A probe that cannot run is reported, and the others do.
 
-        Raises AgentError where no probe can run, ValueError where a backend lacks a setting that its environment should
-        have given.
+        Raises AgentError where no probe can run, ConfigError where the host lacks what a pipeline needs, PipelineError
+        where one cannot be built nevertheless. Nothing has been attached then.
         """
         memory.frugal()
         self._pipelines.change(_fed(self._config), self._feed, _nothing)
@@ -60,7 +62,7 @@ class Agent:
         """Become what this configuration describes. beat: called again and again while that takes time.
 
         Probes and pipelines that are the same in both stay. A pipeline that is another delivers what is in it, while
-        its successor's inbox takes what comes. Raises ValueError where a backend lacks a setting, TimeoutError where
+        its successor's inbox takes what comes. Raises ConfigError and PipelineError as `start` does, TimeoutError where
         the thread that reads hangs: then all is as it was.
         """
         fed = _fed(config)
@@ -72,13 +74,16 @@ class Agent:
         self._config = config
 
     def stop(self) -> Account:
-        """Detach, drain, flush; what became of everything. The kernel half is gone when this returns."""
-        read = self._probes.stop()
-        self._own.finish()
-        self._pipelines.finish()
+        """Detach, drain, flush; what became of everything. The kernel half is gone when this returns.
+
+        Whatever goes wrong in one part, the others are taken down, too, and what is in the pipelines is delivered.
+        """
+        read = attempt("ending the probes", self._probes.stop)
+        attempt("ending the probes without a kernel half", self._own.finish)
+        attempt("delivering what is in the pipelines", self._pipelines.finish)
         account = self.account()
         if read:  # else the kernel takes them when the process ends
-            self._probes.close()
+            attempt("unloading the probes", self._probes.close)
         return account
 
     def account(self) -> Account:
@@ -91,8 +96,10 @@ class Agent:
         self._own.watch(watching)
 
     def mend(self) -> None:
-        """Put another stage where one has died; make room where memory is tight."""
+        """Replace stages that died, start probes whose cgroup has come, make room where memory is tight."""
         self._pipelines.mend()
+        with suppress(TimeoutError):  # the thread that reads hangs: the watchdog is what helps
+            self._probes.mend()
         if self._room.make():
             self._pipelines.relieve()
 

@@ -1,7 +1,7 @@
-"""The command line: `run`, `check`, `replay`, `status` and `doctor`; `query`, `ask` and `schema` are in ingrain/query.
+"""The command line: `run`, `check`, `replay`, `status`, `top` and `doctor`; what asks archives is in ingrain/query.
 
-Exit codes: 0 done as asked; 1 the agent could not do its work, or is not well; 2 the command or the configuration is
-wrong.
+Exit codes: 0 success; 1 the command failed, or the agent is not well; 2 wrong usage, or mistakes in the configuration;
+of questions to archives also 3 and 130 (`ingrain.query.commands`, `ingrain.query.arguments`).
 """
 
 from __future__ import annotations
@@ -14,35 +14,79 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ingrain import __version__, config, report
+from ingrain import __version__, config, extra, report, signals
 from ingrain.account import Account
-from ingrain.agent import AgentError
 from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.grains import GRAINS
 from ingrain.kernel.loaders import Loader
+from ingrain.pipeline import PipelineError
 from ingrain.query import arguments as asking
 from ingrain.query.errors import QueryError, UsageError
-from ingrain.service import Service
 from ingrain.status import SOCKET, StatusError, ask
 from ingrain.syslog import DEV_LOG, Lines, Syslog
 
 _DESCRIPTION = """\
-ingrain sees which names are looked up, which TLS connections are opened, how much each process sends, who touches
-which files, what runs and what containers print, on all of this host, and takes it through pipelines to StatsD or S3.
+ingrain monitors a Linux host with eBPF: DNS lookups, TLS handshakes, network traffic, file accesses, processes and the
+output of containers. It sends what it sees through configurable pipelines to StatsD, S3, HTTP or files, and answers
+questions about what it has archived.
 """
 
 _EPILOG = """\
-a first look:
-  ingrain doctor                      can the probes run here? if not, what would mend it?
-  ingrain check config/archive.toml   what would this configuration do? what is wrong with it?
-  ingrain run config/archive.toml     do it, until Ctrl-C; then tell what became of every event
-  ingrain status                      is the agent that runs here well? what became of its events so far?
-  ingrain replay traffic.pcapng --config config/archive.toml
-                                      the same with the packets of a capture
+first steps:
+  ingrain doctor                      which probes can run on this host? if not all, what is missing?
+  ingrain check config/archive.toml   is this configuration valid, and what would it do?
+  ingrain run config/archive.toml     run the agent until Ctrl-C, then print what became of every event
+  ingrain status                      is the running agent healthy?
+  ingrain top                         watch what it sees, live
   ingrain ask who-accessed /etc/passwd --archive s3://logs/eu
-                                      a question to what agents wrote; `ingrain ask` lists those that there are
+                                      query what agents have archived; `ingrain ask` lists the questions
 
-exit codes: 0 done, 1 the agent could not do its work or is not well, 2 the command or the configuration is wrong
+`ingrain help COMMAND` explains a command.
+exit codes: 0 success, 1 failed or unhealthy, 2 wrong usage or invalid configuration
+"""
+
+_RUN = """\
+Run the agent in the foreground until SIGINT or SIGTERM. It then detaches its probes, drains buffers, flushes pipelines
+and prints an account of every event to stderr. On SIGHUP it reloads the configuration: what has not changed keeps
+running, the rest is replaced without loss. A file with mistakes is rejected, and changes nothing.
+
+  ingrain run config/archive.toml
+"""
+_CHECK = """\
+Check a configuration without loading anything: print the pipelines that it describes, or every mistake with its line.
+The exit code is 2 if there are mistakes; warnings do not count.
+
+  ingrain check config/archive.toml
+"""
+_REPLAY = """\
+Send the packets of a capture through the same kernel programs and pipelines as live traffic, at full speed and with
+their original timestamps. Nothing is attached. A capture does not tell which socket a packet belongs to, so process,
+cgroup and direction are unknown, and only the probes DNS and TLS run.
+The exit code is 1 if the capture cannot be read to its end; what could be read is delivered.
+
+  ingrain replay traffic.pcapng --config config/archive.toml
+  tcpdump -w - -c 1000 | ingrain replay - --config config/archive.toml
+"""
+_STATUS = """\
+Ask the running agent whether it is healthy, and what became of every event so far. Only root and the agent's own user
+may ask. The exit code is 0 only if nothing is wrong.
+
+  ingrain status
+  ingrain status --json | jq .problems
+"""
+_TOP = """\
+Show live, in the terminal, the rates and losses of each probe, and which processes, names, files and containers are
+most active. It watches the running agent; if there is none, it runs probes of its own while it is open.
+
+  ingrain top
+  ingrain top --probe DNS --probe TLS --cgroup /sys/fs/cgroup/system.slice
+"""
+_DOCTOR = """\
+Try each probe on a cgroup created for the test, and report which kernel hooks it would use, or why it cannot run and
+what to do about it. The exit code is 1 if no probe can run.
+
+  ingrain doctor
+  ingrain doctor Files Process
 """
 
 _LEVELS = {
@@ -62,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     commands = {"run": _run, "check": _check, "replay": _replay, "status": _status, "top": _top, "doctor": _doctor}
-    commands |= dict.fromkeys(asking.COMMANDS, asking.run)
+    commands |= {"help": _help} | dict.fromkeys(asking.COMMANDS, asking.run)
     try:
         return commands[options.command](options)
     except ConfigError as error:
@@ -81,80 +125,64 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("ingrain", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "ingrain", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"ingrain {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser(
-        "run",
-        help="run the agent until SIGINT or SIGTERM",
-        formatter_class=raw,
-        description="Run the agent in the foreground. SIGINT or SIGTERM ends it: probes are detached, buffers drained, "
-        "pipelines flushed,\nand the account of every event is printed to stderr. SIGHUP has it read the file again: "
-        "what is the same\nstays, what is another is replaced without loss; a file with a mistake changes nothing.",
-    )
-    run.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
-    run.add_argument("--account", type=Path, metavar="PATH", help="also write the final account there, as JSON")
-    check = commands.add_parser(
-        "check",
-        help="check a configuration and show what it would do",
-        formatter_class=raw,
-        description="Print the graph that the configuration describes, or every mistake in it with its line.\n"
-        "Nothing is loaded or attached. Exit code 2 where there is a mistake; warnings do not count.",
-    )
-    check.add_argument("file", type=Path, metavar="FILE", help="the configuration, TOML")
-    replay = commands.add_parser(
-        "replay",
-        help="let the packets of a capture be seen",
-        formatter_class=raw,
-        description="Let the packets of a capture go through the same kernel programs and pipelines as live traffic,\n"
-        "at full speed and with their own times. Nothing is attached. What is known by its socket (process, cgroup,\n"
-        "direction) is unknown, and the Network probe, which counts at sockets, is left out.\n"
-        "Exit code 1 where the capture cannot be read to its end; what could be read is delivered.",
-    )
-    replay.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, also gzip-compressed; - is standard input")
+
+    def add(name: str, about: str, description: str) -> argparse.ArgumentParser:
+        raw = argparse.RawDescriptionHelpFormatter
+        added: argparse.ArgumentParser = commands.add_parser(
+            name, help=about, description=description, formatter_class=raw
+        )
+        return added
+
+    run = add("run", "run the agent", _RUN)
+    run.add_argument("file", type=Path, metavar="FILE", help="the configuration (TOML)")
+    run.add_argument("--account", type=Path, metavar="PATH", help="also write the final account to PATH, as JSON")
+    check = add("check", "validate a configuration and show what it would do", _CHECK)
+    check.add_argument("file", type=Path, metavar="FILE", help="the configuration (TOML)")
+    replay = add("replay", "process the packets of a capture file", _REPLAY)
+    replay.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, optionally gzipped; - reads standard input")
     replay.add_argument(
-        "--config", dest="file", type=Path, metavar="FILE", required=True, help="the configuration, TOML"
+        "--config", dest="file", type=Path, metavar="FILE", required=True, help="the configuration (TOML)"
     )
-    replay.add_argument("--account", type=Path, metavar="PATH", help="also write the account there, as JSON")
-    status = commands.add_parser(
-        "status",
-        help="show whether the running agent is well, and its account",
-        formatter_class=raw,
-        description="Ask the running agent what is wrong with it now, and what became of every event so far.\n"
-        "Only root and the agent's own user may. Exit code 0 only where nothing is wrong.",
+    replay.add_argument("--account", type=Path, metavar="PATH", help="also write the account to PATH, as JSON")
+    status = add("status", "show the health and the account of the running agent", _STATUS)
+    status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"the agent's socket; default: {SOCKET}")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument(
+        "--alive", action="store_true", help="exit with 0 unless it hangs or does not answer; for liveness probes"
     )
-    status.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"where to ask; else {SOCKET}")
-    status.add_argument("--json", action="store_true", help="for machines")
-    top = commands.add_parser(
-        "top",
-        help="show what is seen, as it is seen",
-        formatter_class=raw,
-        description="Show, once a second, rates and losses of each probe, and who sends, looks up, opens and prints\n"
-        "what. It watches the running agent; where none answers, it runs probes of its own until it is ended.",
+    top = add("top", "watch live what the agent sees", _TOP)
+    top.add_argument("--socket", metavar="PATH", help=f"the agent's socket; default: {SOCKET}, if an agent is there")
+    top.add_argument(
+        "--probe", action="append", choices=GRAINS, help="run only this probe (repeatable), watch no agent"
     )
-    top.add_argument("--socket", metavar="PATH", default=SOCKET, help=f"the agent's; else {SOCKET}")
-    top.add_argument("--probe", action="append", choices=GRAINS, help="run only these probes, and watch no agent")
-    top.add_argument("--cgroup", metavar="PATH", help="see only its processes, by probes of top's own")
-    doctor = commands.add_parser(
-        "doctor",
-        help="show which probes can run on this host",
-        formatter_class=raw,
-        description="Try every probe, or those named, on a cgroup made for the trial, and say by which hooks it\n"
-        "runs, or why not and what would mend it. Exit code 1 where no probe runs.",
-    )
-    doctor.add_argument("probes", metavar="PROBE", nargs="*", help=f"only these; there are {', '.join(GRAINS)}")
+    top.add_argument("--cgroup", metavar="PATH", help="watch only processes in this cgroup, by probes of top's own")
+    doctor = add("doctor", "find out which probes can run on this host", _DOCTOR)
+    doctor.add_argument("probes", metavar="PROBE", nargs="*", help=f"only these: {', '.join(GRAINS)}")
     doctor.add_argument(
-        "--loader", choices=get_args(Loader), default="auto", help="which object of each probe; auto by default"
+        "--loader", choices=get_args(Loader), default="auto", help="which build of each probe to load; default: auto"
     )
-    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     asking.add(commands)
+    explain = commands.add_parser("help", help="explain a command")
+    explain.add_argument("about", metavar="COMMAND", nargs="?", choices=commands.choices, help="the command to explain")
     return parser
+
+
+def _help(options: argparse.Namespace) -> int:
+    _parser().parse_args([options.about, "--help"] if options.about else ["--help"])  # which exits
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     loaded = config.load(options.file)
     _warn(options.file, loaded)
+    for problem in loaded.lacking():  # it may be for another host
+        print(f"{options.file}:{problem} (warning: here `run` would refuse the file for this)", file=sys.stderr)
     print(config.describe(loaded))
     return 0
 
@@ -172,6 +200,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.service import Service  # noqa: PLC0415 likewise
+
     loaded = config.load(options.file)
     _start_logging(loaded.log)
     _warn(options.file, loaded)
@@ -180,7 +211,7 @@ def _run(options: argparse.Namespace) -> int:
     except AgentError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # a setting that the environment should have given
+    except PipelineError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
     return _tell(account, options.account)
@@ -194,7 +225,8 @@ def _tell(account: Account, path: Path | None) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.agent import AgentError  # noqa: PLC0415 the other commands do not need it
+    from ingrain.capture import Capture, CaptureError  # noqa: PLC0415 likewise
     from ingrain.replay import Replay  # noqa: PLC0415 likewise
 
     loaded = config.load(options.file)
@@ -202,11 +234,12 @@ def _replay(options: argparse.Namespace) -> int:
     _warn(options.file, loaded)
     try:
         with Capture(options.capture) as capture:
+            signals.hold()  # from here on they end it in order; until here there is nothing to be ended
             account, broken = Replay(loaded).run(capture)
     except (AgentError, CaptureError) as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:  # as above
+    except PipelineError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2
     written = _tell(account, options.account)
@@ -222,14 +255,14 @@ def _status(options: argparse.Namespace) -> int:
         print(f"ingrain: {error}", file=sys.stderr)
         return 1
     print(report.as_json(status) if options.json else report.state(status))
-    return 1 if status.problems else 0
+    return 1 if (status.hung if options.alive else status.problems) else 0
 
 
 def _top(options: argparse.Namespace) -> int:
     try:
         from ingrain import top  # noqa: PLC0415 the other commands do not need it
     except ModuleNotFoundError as error:
-        print(f"ingrain: `top` needs {error.name}: pip install 'ingrain[top]'", file=sys.stderr)
+        print(f"ingrain: {extra.missing(error.name or 'textual', 'top')}", file=sys.stderr)
         return 1
     return top.show(options.socket, options.probe, options.cgroup)
 
@@ -258,8 +291,8 @@ def _start_logging(log: LogConfig) -> None:
             missing = error
     handler.setFormatter(Lines())
     # What libraries say in detail is theirs to know: boto3 tells tokens and signatures.
-    logging.basicConfig(level=max(_LEVELS[log.log_level], logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger("ingrain").setLevel(_LEVELS[log.log_level])
+    logging.basicConfig(level=max(_LEVELS[log.level], logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("ingrain").setLevel(_LEVELS[log.level])
     if missing:
         what = "the log goes to stderr: %s cannot be used: %s. In a container, mount the host's there"
         logging.getLogger(__name__).warning(what, DEV_LOG, missing.strerror)

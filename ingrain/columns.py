@@ -79,6 +79,15 @@ def merge(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     return merged[0] if merged else batches[0]
 
 
+def compact(records: pa.RecordBatch) -> pa.RecordBatch:
+    """The same records, without the values of a column's dictionary that no record has.
+
+    Without this a dictionary grows with what is merged, and what is held back would keep all of it for ever.
+    """
+    columns = [_compact(column) for column in records.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=records.schema)
+
+
 def as_text(column: pa.Array, between: str = " ") -> pa.DictionaryArray:
     """Any column as `TEXT`: numbers in decimal, lists as their items with `between` between them.
 
@@ -98,6 +107,31 @@ def suffixed(column: pa.Array, end: str) -> pa.DictionaryArray:
     """Any column as text with this at the end of each value; a null stays null."""
     text = as_text(column)
     return pa.DictionaryArray.from_arrays(text.indices, pc.binary_join_element_wise(text.dictionary, end, ""))
+
+
+def _compact(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type) | pa.types.is_dictionary(kind.value_type):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
+        return pa.ListArray.from_arrays(offsets, _compact(column.flatten()), kind, mask=column.is_null())
+    if pa.types.is_struct(kind):
+        fields = [_compact(field) for field in column.flatten()]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=column.is_null())
+    return _compact_dictionary(column) if pa.types.is_dictionary(kind) and len(column.dictionary) else column
+
+
+def _compact_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    size = len(column.dictionary)
+    indices = pc.fill_null(column.indices, size).to_numpy()
+    used = np.flatnonzero(np.bincount(indices, minlength=size)[:size])
+    if len(used) == size:
+        return column
+    place = np.zeros(size + 1, dtype=np.int32)
+    place[used] = np.arange(len(used), dtype=np.int32)
+    nulls = indices == size if column.null_count else None
+    renumbered = pa.array(place[indices], column.type.index_type, mask=nulls)
+    return pa.DictionaryArray.from_arrays(renumbered, column.dictionary.take(pa.array(used)))
 
 
 def _plain(column: pa.Array, between: str) -> pa.StringArray:

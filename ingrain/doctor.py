@@ -12,6 +12,7 @@ import logging
 import os
 import textwrap
 from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
 from ingrain import tracing
@@ -26,7 +27,8 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial, why
 from ingrain.kernel.packages import NotInstalledError
 from ingrain.kernel.program import Program
-from ingrain.probe import attach, load_owners, own_id
+from ingrain.owners import load_owners, trace_accepts
+from ingrain.probe import own_id
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -110,15 +112,20 @@ def _try(name: str, host: Host, wanted: Loader) -> Diagnosis:
 
 def _hung_on_a_cgroup(grain: type[Grain], loader: Loader) -> tuple[list[str], str]:
     """The hooks of a network probe; and what was not tried, if anything."""
-    with load_owners(loader) as owner:
+    with ExitStack() as stack:
+        owner = stack.enter_context(load_owners(loader))
+        accepts = trace_accepts(owner)
+        more = accepts.hooks.values() if accepts else ()
+        if accepts:
+            stack.enter_context(accepts)
         shared = {"owners": owner.maps["owners"]}
         with Program(grain.program, {"self": own_id()}, shared, loader=loader) as program:
             Buffers(program, grain.event, 64, packets=grain.packets).close()
-            hooks = sorted({*program.hooks.values(), *owner.hooks.values()})
+            hooks = sorted({*program.hooks.values(), *owner.hooks.values(), *more})
             try:
                 with cgroup.temporary(_name()) as folder:
-                    attach(owner, folder)
-                    attach(program, folder)
+                    owner.attach(folder)
+                    program.attach(folder)
             except PermissionError as error:
                 # No right to make a cgroup for the trial, which the agent itself never does.
                 return hooks, f"loaded, not tried on a cgroup: {error}"

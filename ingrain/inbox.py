@@ -73,12 +73,11 @@ class Inbox:
             with self._changed:
                 self._append(item, 0, 0)
             return
-        records, size = len(item.message), _bytes(item.message)
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._fits(records, size))
-            if self._closed:
-                raise pykka.ActorDeadError("the next stage has stopped")
-            self._append(item, records, size)
+        self._put(item, None)
+
+    def put_within(self, batch: Batch, seconds: float) -> bool:
+        """Take the batch as soon as there is room; false if there is none within so many seconds. Raises as `put`."""
+        return self._put(Envelope(batch), seconds)
 
     def get(self) -> Envelope[Any]:
         """The next message; a `Tick` as soon as `wake_at` (`time.monotonic`) has come, however many messages wait."""
@@ -112,6 +111,16 @@ class Inbox:
             self._envelopes = deque(entry for entry in self._envelopes if not isinstance(entry[0].message, Batch))
             self._shrink(self.depth, self._bytes)
             return records
+
+    def _put(self, item: Envelope[Batch], seconds: float | None) -> bool:
+        records, size = len(item.message), _bytes(item.message)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._closed or self._fits(records, size), seconds):
+                return False
+            if self._closed:
+                raise pykka.ActorDeadError("the next stage has stopped")
+            self._append(item, records, size)
+            return True
 
     def _fits(self, records: int, size: int) -> bool:
         if not self._bytes:

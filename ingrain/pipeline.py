@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import pykka
 
 from ingrain.account import Station
 from ingrain.backends import BACKENDS
 from ingrain.batch import Batch
-from ingrain.config import Config, PipelineConfig
+from ingrain.config import Config, ConfigError, PipelineConfig
 from ingrain.inbox import BETWEEN_BYTES, BETWEEN_RECORDS, INBOX_BYTES, INBOX_RECORDS, Inbox
 from ingrain.post import Post
 from ingrain.registry import find_class
 from ingrain.room import Room
-from ingrain.stage import Flush, Relieve, Stage
+from ingrain.stage import Flush, Relieve, Stage, Step, Stop
 from ingrain.steps import STEPS
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 DEATHS, DEATHS_S = 5, 60.0
 """A pipeline outlives so many deaths of its stages within so many seconds: what dies more often does not recover."""
 
+STOP_S = 8.0
+"""How long stages may take to stop once they are flushed: an Exec step ends its commands, a backend closes files."""
+
 _MEND_S = 0.2
+
+
+class PipelineError(RuntimeError):
+    """A pipeline cannot be built; the message says which stage of it, and why."""
 
 
 class Outlet(Protocol):
@@ -42,12 +49,15 @@ class Outlet(Protocol):
 
 
 class Pipeline:
-    """The chain of actors that a configuration describes. `stations` are in the order of the data.
+    """The chain of actors that a configuration describes, in the order of the data.
 
     Its door is open at once; its stages are constructed by `fill` and work from `begin` on. A stage that dies is
-    followed by another, with the same settings, when `mend` is called; what it held is counted as lost, what waited
-    for it is kept. A pipeline whose stages die again and again is given up: `stopped` tells why. `door`: its first
-    inbox, which may be one that another pipeline left. `room`: while that is full, the door lets in a batch at a time.
+    replaced by another one with the same settings when `mend` is called; what it held is counted as lost, what waited
+    for it is kept. One that cannot be constructed is tried again, less and less often. A pipeline whose stages keep
+    dying is given up: `stopped` says why. `door`: its first inbox, which may be one that another pipeline left.
+    `room`: while that is full, the door lets in a batch at a time.
+
+    For one thread, but `offer` and `account`.
     """
 
     def __init__(self, config: PipelineConfig, door: Inbox | None = None, room: Room | None = None) -> None:
@@ -58,18 +68,22 @@ class Pipeline:
         """Tags that its batches have to have; None: all that there are."""
         self._posts: list[Post] = []
         self._room = room or Room()
-        self._begun = False
-        self._alive = 0  # the first post that works: those before it were given up
+        self._begun = self._finished = False
+        self._alive = 0  # no stage before this post is replaced any more
         self._deaths: deque[float] = deque()
         self._flush = Flush()
+        self._refusing = threading.Lock()  # several probes offer at a time
         label = f"pipeline {config.name}: "
         backend = find_class(BACKENDS[config.backend])
         self._add(label + config.backend, partial(backend, config.settings), None)
         names = _numbered([kind for kind, _ in config.steps])
+        carried: frozenset[str] = frozenset()
         for (kind, settings), name in reversed(list(zip(config.steps, names, strict=True))):
             step = find_class(STEPS[kind])
-            self.wants = step.wants(settings, self.wants)
-            self._add(label + name, partial(step, settings), self._posts[0])
+            self._add(label + name, partial(_step, step, settings, carried), self._posts[0])
+            carried |= step.needs(settings, self.wants)
+            wants = step.wants(settings, self.wants)
+            self.wants = None if wants is None else wants | carried
         self._posts[0].inbox = self.door = door or Inbox(INBOX_RECORDS, INBOX_BYTES)
 
     def _add(self, name: str, stage: Callable[..., Stage], onward: Post | None) -> None:
@@ -79,7 +93,7 @@ class Pipeline:
 
     def serves(self, config: PipelineConfig) -> bool:
         """Whether it works as this configuration says, wherever in the file that stands."""
-        return not self.stopped and self.config == replace(config, line=self.config.line)
+        return not self.stopped and self.config == config
 
     @property
     def stations(self) -> list[Station]:
@@ -93,31 +107,35 @@ class Pipeline:
 
     def account(self) -> list[Station]:
         """Its stations as they are at this moment."""
-        return [post.station.now({"inbox.depth": post.inbox.depth}) for post in self._posts]
+        return [post.account() for post in self._posts]
 
     def offer(self, batch: Batch) -> bool:
         """Let the batch in, or, where the pipeline is full, refuse and count it. Never waits."""
-        head = self._posts[0]
-        taken = head.inbox.offer(batch, tight=self._room.full)
+        taken = self._posts[0].inbox.offer(batch, tight=self._room.full)
         if not taken:
-            head.station.refused += len(batch)
+            self._refuse(batch)
         return taken
 
     def put(self, batch: Batch) -> None:
-        """Let the batch in, as soon as there is room."""
+        """Let the batch in as soon as there is room; stages that die meanwhile are replaced."""
+        inbox = self._posts[0].inbox
         try:
-            self._posts[0].tell(batch)
+            while not inbox.put_within(batch, _MEND_S):
+                self.mend()
         except pykka.ActorDeadError:
-            self._posts[0].station.refused += len(batch)
+            self._refuse(batch)
 
     def fill(self) -> None:
-        """Construct its stages. Raises ValueError where one lacks a setting; then there are none."""
-        try:
-            for post in reversed(self._posts):
+        """Construct its stages. Raises PipelineError where one cannot be; then there are none."""
+        for post in reversed(self._posts):
+            try:
                 post.fill()
-        except BaseException:
-            self.leave()
-            raise
+            except KeyboardInterrupt:
+                self.leave()
+                raise
+            except BaseException as error:  # what a library's panic raises is no Exception
+                self.leave()
+                raise PipelineError(f"{post.station.name}: {error}") from error
 
     def leave(self) -> None:
         """Do without the stages that were constructed and not begun."""
@@ -125,15 +143,17 @@ class Pipeline:
             post.leave()
 
     def begin(self) -> None:
-        """Let its stages work."""
+        """Let its stages work. Those that were not constructed are tried again whenever `mend` is called."""
         self._begun = True
         for post in reversed(self._posts):
             post.begin()
 
     def mend(self) -> None:
-        """Put another stage where one has died."""
+        """Replace stages that have died, and start those that could not be started before."""
         for number, post in enumerate(self._posts):
-            if self._begun and number >= self._alive and post.vacant:
+            if number < self._alive:
+                self._settle(number)
+            elif self._begun and post.vacant:
                 self._replace(number)
 
     @property
@@ -142,6 +162,16 @@ class Pipeline:
         while self._deaths and self._deaths[0] < time.monotonic() - DEATHS_S:
             self._deaths.popleft()
         return len(self._deaths)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was finished, and no stage of it works any more: its account is final."""
+        return self._finished and all(post.vacant for post in self._posts)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it was finished, and a stage of it works nevertheless."""
+        return self._finished and not self.ended
 
     def flush(self) -> None:
         """Tell every stage, in the order of the data, to hand on what it holds; returns at once."""
@@ -160,51 +190,76 @@ class Pipeline:
             post.tell(Relieve())
 
     def finish(self, deadline: float) -> bool:
-        """Wait for the `flush` to end, then stop every stage; false if that was not done by `deadline`.
+        """Wait for the `flush` to end, until `deadline` (`time.monotonic`), then have each stage stop; whether all did.
 
-        What a stage that hangs still holds stays counted as in flight. `deadline` is on `time.monotonic`.
+        A stage that hangs goes on, stops behind what waits for it, and is not replaced any more; `ended` and the
+        account follow it. `abandon` is for when there is no time for that.
         """
         while not self.flushed(max(0.0, min(deadline - time.monotonic(), _MEND_S))) and time.monotonic() < deadline:
             self.mend()
-        done = self.flushed(0)
-        if not done:
-            log.error("pipeline %s did not finish in time: %d records are left in it", self.name, self.depth)
-            for post in self._posts:
-                post.close()
-                post.station.received += post.inbox.depth  # by a stage that hangs, so nobody else writes it
+        if not self._finished:
+            self._finished = True
+            if self._alive < len(self._posts):
+                self._posts[self._alive].tell(Stop())
+            self._alive = len(self._posts)
+        until = min(deadline, time.monotonic()) + STOP_S
+        for number, post in enumerate(self._posts):
+            if self.flushed(0):
+                post.wait(until)
+            self._settle(number)
+        if not self.ended:
+            log.error("pipeline %s did not finish in time: %d records wait in it", self.name, self.depth)
+        return self.ended
+
+    def abandon(self) -> None:
+        """Count what waits for stages that hang as lost: there is no more time for them."""
         for post in self._posts:
-            post.stop(block=done)
-        return done
+            if not post.vacant:
+                post.abandon()
+
+    def _refuse(self, batch: Batch) -> None:
+        with self._refusing:
+            self._posts[0].station.refused += len(batch)
 
     def _replace(self, number: int) -> None:
         post = self._posts[number]
-        held = post.bury()
-        self._deaths.append(time.monotonic())
-        if self.deaths > DEATHS:
-            self._give_up(number)
-            return
-        log.error("%s has died, and another takes its place; %d records that it held are lost", post.station.name, held)
-        try:
-            post.fill()
-            post.begin()
-        except Exception:  # it is tried again, and that counts as a death
-            post.leave()
-            log.exception("%s: nobody can take its place now", post.station.name)
+        if post.died:
+            held = post.bury()
+            self._deaths.append(time.monotonic())
+            if self.deaths > DEATHS:
+                self._give_up(number)
+                return
+            what = "%s has died, and another takes its place; %d records that it held are lost"
+            log.error(what, post.station.name, held)
+        post.refill()
 
     def _give_up(self, number: int) -> None:
         """Let nothing in any more; what is behind the stage that died is delivered."""
         name = self._posts[number].station.name
         for post in self._posts[: number + 1]:
             post.close()
-            post.stop(block=False)
-        left = self._posts[number].abandon()
+        left = self._posts[number].inbox.depth
+        self._posts[self._alive].tell(Stop())
         self._alive = number + 1
+        for before in range(self._alive):
+            self._settle(before)
         self.flush()
         self._flush = Flush()
         self.stopped = (
             f"{name} died {DEATHS + 1} times within a minute: the pipeline is stopped, and refuses everything"
         )
         log.critical("%s. %d records that waited for it are lost; other pipelines go on", self.stopped, left)
+
+    def _settle(self, number: int) -> None:
+        """Close the account of a post where nobody works any more, and pass on the stop that waits there."""
+        if self._posts[number].settle() and number + 1 < self._alive:
+            self._posts[number + 1].tell(Stop())
+
+
+def _step(kind: type[Any], settings: Any, carried: frozenset[str], station: Station, onward: Post) -> Step:
+    made: Step = kind(settings, station, onward)
+    made.carried = carried
+    return made
 
 
 def _numbered(kinds: Sequence[str]) -> list[str]:
@@ -218,23 +273,42 @@ def _numbered(kinds: Sequence[str]) -> list[str]:
 
 
 def build(config: Config, probes: Container[str]) -> dict[str, Pipeline]:
-    """The pipelines that probes of these types feed, started. Raises ValueError where a backend lacks a setting."""
+    """The pipelines that probes of these types feed, started. Raises ConfigError and PipelineError where one cannot be.
+
+    Nothing is opened or started where the host lacks what one of them needs.
+    """
     fed = config.fed(probe for probe in config.probes if probe.type in probes)
+    check(fed.values())
     pipelines = {name: Pipeline(pipeline) for name, pipeline in fed.items()}
-    for pipeline in pipelines.values():
-        pipeline.fill()
+    try:
+        for pipeline in pipelines.values():
+            pipeline.fill()
+    except BaseException:
+        for pipeline in pipelines.values():
+            pipeline.leave()
+        raise
     for pipeline in pipelines.values():
         pipeline.begin()
     return pipelines
 
 
-def finish(pipelines: Mapping[str, Pipeline], seconds: float) -> None:
+def check(configs: Iterable[PipelineConfig]) -> None:
+    """Raise ConfigError for what pipelines of these configurations need of this host and do not find."""
+    lacking = [problem for config in configs for problem in config.lacking()]
+    if lacking:
+        raise ConfigError(lacking)
+
+
+def finish(pipelines: Iterable[Pipeline], seconds: float) -> None:
     """Flush all pipelines side by side, so that one that hangs takes no time from the others, and stop them."""
+    pipelines = list(pipelines)
     deadline = time.monotonic() + seconds
-    for pipeline in pipelines.values():
+    for pipeline in pipelines:
         pipeline.flush()
-    for pipeline in pipelines.values():
+    for pipeline in pipelines:
         pipeline.finish(deadline)
+    for pipeline in pipelines:
+        pipeline.abandon()
 
 
 def wanted(pipelines: Iterable[Outlet]) -> frozenset[str] | None:

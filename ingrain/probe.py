@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ingrain.account import ProbeAccount
+from ingrain.attempt import attempt
 from ingrain.batch import Batch
 from ingrain.containers import NAMES, Waiting
-from ingrain.grains.common import NetworkSettings, ProbeSettings
+from ingrain.grains.common import ProbeSettings
 from ingrain.grains.grain import Grain
-from ingrain.kernel import cgroup, host, sockets
+from ingrain.kernel import cgroup, host
 from ingrain.kernel.buffers import Buffers
-from ingrain.kernel.libbpf import KernelError
-from ingrain.kernel.loaders import Loader, by_trial
-from ingrain.kernel.packages import NotInstalledError
+from ingrain.kernel.loaders import Loader
 from ingrain.kernel.program import Program
 from ingrain.kernel.reader import Source
 from ingrain.kernel.records import Drained
@@ -29,6 +27,9 @@ from ingrain.pipeline import Outlet, wanted
 
 log = logging.getLogger(__name__)
 
+
+_swaps = ThreadPoolExecutor(1, "swaps")
+"""Where the kernel is waited for."""
 
 LAST_WAIT_S = 0.5
 """How long the last records wait for the name of a new container when the agent ends."""
@@ -38,52 +39,8 @@ class ProbeError(RuntimeError):
     """A probe cannot run here; the message says why and what would mend it."""
 
 
-class Owners:
-    """Who owns which socket: one kernel program for all network probes, attached to each of their cgroups once."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._program = by_trial(loader, load_owners)
-        self._cgroups: dict[Path, int] = {}
-        self._lock = threading.Lock()  # a probe begins in one thread, and looks for its cgroup in another
-
-    @property
-    def shared(self) -> dict[str, int]:
-        """The map that the probes read."""
-        return {"owners": self._program.maps["owners"]}
-
-    def watch(self, folder: Path) -> None:
-        """Note owners in this cgroup from now on, and those of the sockets that are there already.
-
-        A folder that was made anew since is another cgroup.
-        """
-        identifier = cgroup.identifier(folder)
-        with self._lock:
-            if self._cgroups.get(folder) == identifier:
-                return
-            attach(self._program, folder)
-            self._cgroups[folder] = identifier
-        if not host.is_first_pid_namespace():
-            log.warning(
-                "owners: this is a pid namespace, where process ids are not the kernel's: the agent sees itself, and "
-                "older sockets have no process; run it in the host's (docker run --pid host, hostPID: true)"
-            )
-            return
-        found = sockets.seed(folder, self.shared["owners"], self._program.dtype("owner"))
-        log.info("owners: %d sockets older than the agent have their process", found.noted)
-        if found.unreachable:
-            log.warning(
-                "owners: %d processes or sockets could not be looked at; what they send is told without its process "
-                "until they make a new socket (CAP_SYS_PTRACE lets the agent look)",
-                found.unreachable,
-            )
-
-    def detach(self) -> None:
-        """Note nothing any more."""
-        self._program.detach()
-
-    def close(self) -> None:
-        """Unload."""
-        self._program.close()
+LOOK_S = 1.0
+"""How often a probe looks whether its cgroup is still the same, and which CPUs are online."""
 
 
 def _offer(outlet: Outlet, batch: Batch) -> object:
@@ -155,22 +112,13 @@ class Probe:
         self._account.received += len(drained.events)
         self._account.corrupt += drained.corrupt
         self.grain.seen_until = self.buffers.begun
-        try:
-            batches = list(self.grain.decode(drained))
-        except BaseException:
-            self._account.failed += len(drained.events)
-            raise
-        self._account.told += sum(map(len, batches))
-        self._offer(*batches)
+        for batch in self._decoded(drained):
+            self._offer(batch)
 
     def poll(self) -> None:
         """Offer the records of what was counted in the kernel."""
         self.grain.seen_until = self.buffers.begun
-        try:
-            self._poll()
-        except BaseException:
-            self._account.failed_polls += 1
-            raise
+        self._poll()
 
     def release(self) -> None:
         """Offer the records that waited for the name of their container, and need not any more."""
@@ -178,18 +126,36 @@ class Probe:
             self._give_all(self._waiting.release())
 
     def finish(self) -> None:
-        """Offer all that waits: no more records will come."""
-        self.grain.finish()
-        try:
-            self._poll()
-        except Exception:
-            self._account.failed_polls += 1
-            log.exception("probe %s: what was left of it could not be told", self.name)
+        """Offer all that waits: no more records will come. What goes wrong is logged, and keeps nobody else."""
+        attempt(f"completing what probe {self.name} has begun", self.grain.finish)
+        attempt(f"the last reading of probe {self.name}", self._poll)
+        attempt(f"releasing what waits in probe {self.name}", self._release_all)
+
+    def _release_all(self) -> None:
         if self._waiting and self.grain.containers:
             self.grain.containers.wait(LAST_WAIT_S)
             self._give_all(self._waiting.release_all())
 
+    def _decoded(self, drained: Drained) -> Iterator[Batch]:
+        """The records, one batch at a time: all those of full buffers at once may be much."""
+        try:
+            for batch in self.grain.decode(drained):
+                self._account.told += len(batch)
+                yield batch
+        except BaseException:
+            account, grain = self._account, self.grain
+            read = account.told + grain.malformed + grain.cut + grain.parts
+            account.failed = account.received + grain.further - read  # all of which nothing else became
+            raise
+
     def _poll(self) -> None:
+        try:
+            self._collect()
+        except BaseException:
+            self._account.failed_polls += 1
+            raise
+
+    def _collect(self) -> None:
         for batch in self.grain.poll():
             self._offer(batch)
 
@@ -231,58 +197,81 @@ class LiveProbe(Probe, ABC):
         super().__init__(grain, settings, pipelines, constants, shared, skip=skip, loader=loader)
         self._interval = getattr(settings, "interval_ms", 1000) / 1000
         self._seen = 0
+        self._due = 0.0
+        self._swap: Future[None] | None = None
 
     @abstractmethod
     def aim(self) -> None:
-        """See what the processes of the cgroup do that now has the name, and of no other. Raises KernelError."""
+        """See what the processes of the cgroup do that now has the name, and of no other.
+
+        Raises KernelError, or FileNotFoundError where none has it (any more).
+        """
+
+    def lost(self) -> None:
+        """The cgroup is gone: let go of what of it there is. Called again and again, until there is another."""
 
     def attach(self) -> None:
-        """Begin to see."""
+        """Begin to see. Raises what `aim` does."""
+        # Where `aim` finds another one than this, the next look finds that out.
+        identifier = cgroup.identifier(self.cgroup)
         self.aim()
-        self._seen = cgroup.identifier(self.cgroup)
+        self._seen = identifier
 
     def poll(self) -> None:
-        """Offer the records of what was counted; and see the cgroup again, where another one has taken its place."""
-        super().poll()
-        try:
-            identifier = cgroup.identifier(self.cgroup)
-        except FileNotFoundError:
-            if self._seen:
-                log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
-                self._seen = 0
-            return
-        if identifier != self._seen:
-            self.attach()
-            log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
+        """Offer the records of what was counted in the kernel; where it has to let go of that first, at a later tick.
+
+        It waits for all programs that run anywhere then, which the thread that reads must not.
+        """
+        if not self.program.swapped:
+            super().poll()
+        elif self._swap is None:
+            self._swap = _swaps.submit(self._swap_all)
+
+    def tick(self) -> None:
+        """Do what is due between two polls."""
+        if self._swap and self._swap.done():
+            super().poll()
+        self.release()
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + LOOK_S
+            self.buffers.follow()
+            self._look()
+
+    def finish(self) -> None:
+        """Offer all that waits: no more records will come."""
+        if self._swap:  # what was swapped out, and then what was counted since
+            attempt(f"the reading before the last of probe {self.name}", self._poll)
+        super().finish()
 
     def source(self, *, last: bool) -> Source:
         """What the reader reads; `last`: behind all others."""
         return Source(
-            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.release, last=last,
+            self.name, self.buffers, self.drained, self.poll, self._interval, tick=self.tick, last=last,
             patience=self.grain.patience,
         )  # fmt: skip
 
+    def _collect(self) -> None:
+        if self._swap:
+            swap, self._swap = self._swap, None
+            swap.result()
+        super()._collect()
 
-class NetworkProbe(LiveProbe):
-    """Its programs hang on the cgroup. Raises CgroupError, KernelError or ProbeError where it cannot be."""
+    def _swap_all(self) -> None:
+        for one in self.program.swapped:
+            one.swap()
 
-    def __init__(
-        self,
-        grain: Grain,
-        settings: NetworkSettings,
-        owners: Owners,
-        pipelines: Sequence[Outlet],
-        loader: Loader = "core",
-    ) -> None:
-        constants = {"interface": _interface(settings.interface)}
-        super().__init__(grain, settings, pipelines, constants, owners.shared, loader=loader)
-        self._owners = owners
-
-    def aim(self) -> None:
-        """Hang the programs on the cgroup."""
-        self.program.detach()
-        self._owners.watch(self.cgroup)
-        attach(self.program, self.cgroup)
+    def _look(self) -> None:
+        """See the cgroup again, where another one has taken its place."""
+        try:
+            if cgroup.identifier(self.cgroup) != self._seen:
+                self.attach()
+                log.warning("probe %s: %s is another cgroup now, and is seen", self.name, self.cgroup)
+        except FileNotFoundError:
+            if self._seen:
+                log.warning("probe %s: %s is gone; it is seen again when it comes back", self.name, self.cgroup)
+                self._seen = 0
+            self.lost()
 
 
 def own_id() -> int:
@@ -291,33 +280,3 @@ def own_id() -> int:
     Its id there may be another process's in the programs' eyes, which must not be left out.
     """
     return os.getpid() if host.is_first_pid_namespace() else 0
-
-
-def load_owners(loader: Loader = "core") -> Program:
-    """The owners' program: by the process's name where this kernel lets it be read, else by the thread's."""
-    try:
-        return Program("owner", {"by_process": 1}, loader=loader)
-    except NotInstalledError:
-        raise
-    except KernelError as error:
-        log.info("owners are told by the thread's name: this kernel does not let the process's be read (%s)", error)
-        return Program("owner", {"by_process": 0}, loader=loader)
-
-
-def attach(program: Program, folder: Path) -> None:
-    """Attach a program to a cgroup by its folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        program.attach(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _interface(name: str | None) -> int:
-    if name is None:
-        return 0
-    try:
-        return socket.if_nametoindex(name)
-    except OSError as error:
-        known = ", ".join(device for _index, device in socket.if_nameindex())
-        raise ProbeError(f"there is no interface {name} here; there are: {known}") from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from ingrain import tracing
 from ingrain.account import ProbeAccount, together
+from ingrain.attempt import attempt
 from ingrain.config import ProbeConfig
 from ingrain.containers import Containers
 from ingrain.grains import GRAINS, OLDER
@@ -25,11 +26,12 @@ from ingrain.grains.lookups import Lookups
 from ingrain.health import RECENT_S
 from ingrain.kernel import cgroup
 from ingrain.kernel.cgroup import CgroupError
-from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader, by_trial
 from ingrain.kernel.reader import Reader, Source
+from ingrain.network import Inheritance, NetworkProbe
+from ingrain.owners import Owners
 from ingrain.pipeline import Outlet, Pipeline
-from ingrain.probe import LiveProbe, NetworkProbe, Owners, ProbeError
+from ingrain.probe import LiveProbe, ProbeError
 from ingrain.registry import find_class
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,10 @@ class Probes:
         self._loaders: dict[LiveProbe, Loader] = {}
         """As the configuration says it, so it may be `auto`."""
         self._owners: Owners | None = None
+        self._waiting: list[ProbeConfig] = []
+        """Those whose cgroup is not there."""
+        self._pipelines: Mapping[str, Pipeline] = {}
+        self._loader: Loader = "auto"
         self._lookups: Lookups | None = None
         self._watching: list[Outlet] = []
 
@@ -67,17 +73,32 @@ class Probes:
             else:
                 leaving.remove(same)
                 stay.append((same, self._outlets(config, pipelines)))
-        if not any(config.type == "DNS" for config in configs):
+        if not {"DNS", "TLS"} <= {config.type for config in configs}:
             self._lookups = None
         elif self._lookups is None:
             self._lookups = Lookups()
         self._reader.between(lambda: self._switch(leaving, stay))
-        self._close(leaving)
         self._absent.clear()
+        self._waiting.clear()
+        self._pipelines, self._loader = pipelines, loader
         if coming and self.containers is None:
             self._find_containers()
-        for config in coming:
-            self._try(config, pipelines, loader)
+        with Inheritance(leaving) as inheritance:
+            self._close(leaving)
+            for config in coming:
+                self._try(config, inheritance)
+        if self._owners:
+            self._owners.keep(self.at_work)
+
+    def mend(self) -> None:
+        """Begin with the probes whose cgroup is there by now. Raises TimeoutError where the thread that reads hangs."""
+        for config in [*self._waiting]:
+            try:
+                cgroup.find(config.settings.cgroup)
+            except CgroupError:
+                continue
+            self._waiting.remove(config)
+            self._try(config, Inheritance())
 
     def feed(self, instead: Mapping[Any, Outlet]) -> None:
         """Have what goes into the one pipeline go into the other from now on."""
@@ -105,15 +126,15 @@ class Probes:
     def stop(self) -> bool:
         """Detach and read what is left; false where that cannot be, because the thread that reads hangs."""
         for probe in self.at_work:
-            probe.program.detach()
+            attempt(f"detaching probe {probe.name}", probe.program.detach)
         if self._owners:
-            self._owners.detach()
+            attempt("detaching the program that notes owners", self._owners.detach)
         read = self._reader.stop()
         if read:
             for probe in self.at_work:
                 probe.finish()
         if self.containers:
-            self.containers.stop()
+            attempt("ending the look-out for containers", self.containers.stop)
         return read
 
     def close(self) -> None:
@@ -177,16 +198,19 @@ class Probes:
         containers.start()
         self.containers = containers
 
-    def _try(self, config: ProbeConfig, pipelines: Mapping[str, Pipeline], loader: Loader) -> None:
+    def _try(self, config: ProbeConfig, inheritance: Inheritance) -> None:
         kind = config.type
         try:
-            probe = self._start(config, self._outlets(config, pipelines), loader)
-        except (KernelError, CgroupError, ProbeError) as error:
+            probe = self._start(config, self._outlets(config, self._pipelines), inheritance)
+        except (OSError, ProbeError) as error:
             self._absent[kind] = str(error)
+            if isinstance(error, CgroupError | FileNotFoundError):
+                self._waiting.append(config)
             log.error("probe %s cannot run: %s; `ingrain doctor` says what would mend it", kind, error)  # noqa: TRY400 - its message says it all
             log.debug("%s", getattr(error, "log", ""))
             return
-        self._loaders[probe] = config.settings.loader or loader
+        self._absent.pop(kind, None)
+        self._loaders[probe] = config.settings.loader or self._loader
         # What DNS tells is known to TLS: the reader drains DNS last, and decodes it first.
         source = self._sources[probe] = probe.source(last=kind == "DNS")
         with self._lock:
@@ -198,16 +222,20 @@ class Probes:
     def _outlets(self, config: ProbeConfig, pipelines: Mapping[str, Pipeline]) -> list[Outlet]:
         return [*(pipelines[name] for name in config.pipelines), *self._watching]
 
-    def _start(self, config: ProbeConfig, into: list[Outlet], loader: Loader) -> LiveProbe:
+    def _start(self, config: ProbeConfig, into: list[Outlet], inheritance: Inheritance) -> LiveProbe:
         kind, settings = config.type, config.settings
-        loader = settings.loader or loader
+        loader = settings.loader or self._loader
         if isinstance(settings, TracingSettings):
             return tracing.start(lambda: self._grain(kind), settings, into, loader)
         owners = self._owners = self._owners or Owners(loader)
-        probe = by_trial(loader, lambda chosen: NetworkProbe(self._grain(kind), settings, owners, into, chosen))
+        inherited = inheritance.of(kind, settings)
+        probe = by_trial(
+            loader, lambda chosen: NetworkProbe(self._grain(kind), settings, owners, into, inherited, loader=chosen)
+        )
         try:
             probe.attach()
         except BaseException:
+            owners.forget(probe)
             probe.close()
             raise
         return probe

@@ -20,6 +20,7 @@ from ingrain.config import Config, ConfigError, LogConfig
 from ingrain.health import Health
 from ingrain.live.feed import Feed, beside
 from ingrain.notify import ServiceManager
+from ingrain.pipeline import PipelineError
 from ingrain.signals import ENDING, RELOADING
 from ingrain.status import Status, StatusServer
 
@@ -52,13 +53,39 @@ class Service:
         self._problems: list[str] = []
 
     def run(self) -> Account:
-        """Run until SIGINT or SIGTERM; what became of everything. Raises what `Agent.start` does."""
+        """Run until SIGINT or SIGTERM; what became of everything.
+
+        Raises what `Agent.start` does. Whatever else goes wrong, what is in the pipelines is delivered.
+        """
         if privileges.withheld():
             log.warning(
                 "CAP_SYS_ADMIN is kept: kernel.perf_event_paranoid is above 2, where this kernel lets nobody else open "
                 "perf buffers; sysctl kernel.perf_event_paranoid=2 lets the agent do without it"
             )
         self._agent.start()
+        try:
+            self._work()
+            self._manager.stopping()
+            self._hush()
+        finally:
+            account = self._agent.stop()
+        return account
+
+    def status(self) -> Status:
+        """How the agent is; any thread may ask."""
+        return Status(
+            __version__,
+            os.getpid(),
+            str(self._file.absolute()),
+            self._started,
+            self._looked,
+            self._problems,
+            self._agent.account(),
+            self._agent.stalled(),
+        )
+
+    def _work(self) -> None:
+        """Do what is due, until a signal ends it."""
         self._look()
         self._serve()
         self._manager.ready()
@@ -71,25 +98,19 @@ class Service:
                 self._reload()
                 self._manager.ready()
             self._look()
-        self._manager.stopping()
-        self._hush()
-        return self._agent.stop()
-
-    def status(self) -> Status:
-        """How the agent is; any thread may ask."""
-        return Status(
-            __version__,
-            os.getpid(),
-            str(self._file.absolute()),
-            self._started,
-            self._looked,
-            self._problems,
-            self._agent.account(),
-        )
 
     def _look(self) -> None:
-        """What is due every second."""
+        """Do what is due every second. What fails is tried again; if it keeps failing, the watchdog helps."""
         self._looked = time.time()
+        try:
+            self._tend()
+        except Exception as error:  # a reload looks, too: it must not end halfway for this
+            problems = [f"the agent cannot look after itself: {error!r}"]
+            if self._problems != problems:
+                log.exception("the agent cannot look after itself; it is tried every second, and not logged again")
+            self._problems, self._due = problems, 0.0
+
+    def _tend(self) -> None:
         self._agent.mend()
         self._show()
         if time.monotonic() >= self._due:
@@ -108,7 +129,7 @@ class Service:
             for warning in loaded.warnings:
                 log.warning("%s:%s", self._file, warning)
             self._agent.reload(loaded, self._look)
-        except (ConfigError, ValueError, TimeoutError) as error:
+        except (ConfigError, PipelineError, TimeoutError) as error:
             mistakes = error.problems if isinstance(error, ConfigError) else [f" {error}"]
             for mistake in mistakes:
                 log.error("%s:%s", self._file, mistake)  # noqa: TRY400 - its message says it all

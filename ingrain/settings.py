@@ -32,6 +32,13 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
 
+    def lacking(self) -> list[str]:
+        """What this needs of the host that it is to run on, and does not find: each as `__post_init__` would say it.
+
+        It only looks: nothing is made or kept open, and nobody is asked over the network.
+        """
+        return []
+
     def of_pipeline(self, name: str) -> Self:
         """As they stand for a backend of the pipeline of this name. Raises ValueError as `__post_init__` does."""
         del name

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -26,6 +27,11 @@ class Flush:
     """Hand on everything that is held back, then pass this on; the backend at the end sets `done`."""
 
     done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end: stop behind everything that waits, then pass this on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ class Stage(pykka.ThreadingActor):
 
     An exception that a batch causes is counted against that batch and reported; the stage lives on. So a handler that
     raises must not have kept the batch. What is no Exception (a library that panics, or asks the process to end) kills
-    the stage, and leaves its inbox as it is to whoever comes after it. A stage that is stopped counts what still waits
-    there as lost.
+    the stage, and leaves its inbox as it is to whoever comes after it. A stage that is stopped counts as lost what
+    still waits there and what it still holds in memory.
     """
 
     use_daemon_thread: ClassVar[bool] = True
@@ -65,6 +71,8 @@ class Stage(pykka.ThreadingActor):
         self.station = station
         self.ended = threading.Event()
         """Its thread has ended, in whatever way."""
+        self.died = False
+        """It ends, and was not asked to."""
 
     @staticmethod
     def _create_actor_inbox() -> Inbox:
@@ -89,7 +97,7 @@ class Stage(pykka.ThreadingActor):
             self.ended.set()
 
     def on_receive(self, message: object) -> None:
-        """Pykka's entry: one message, to its handler. A flush goes on whatever becomes of the stage."""
+        """Pykka's entry: one message, to its handler. A flush and a stop go on whatever becomes of the stage."""
         try:
             self._handle(message)
         except BaseException as error:  # Pykka would take it as the end of all actors
@@ -97,9 +105,12 @@ class Stage(pykka.ThreadingActor):
         finally:
             if isinstance(message, Flush):
                 self._pass_flush(message)
+            elif isinstance(message, Stop):
+                self._pass_stop(message)
 
     def on_failure(self, *_why: object) -> None:
         """Pykka's call when the stage dies: let go of all but the inbox, which Pykka would empty."""
+        self.died = True
         self.actor_inbox = Inbox()
 
     def _handle(self, message: object) -> None:
@@ -113,10 +124,13 @@ class Stage(pykka.ThreadingActor):
                 self._guarded("a flush", 0, self._flush)
             case Relieve():
                 self._guarded("tight memory", 0, self.relieve)
+            case Stop():
+                self._stop()
 
     def on_stop(self) -> None:
-        """Pykka's last call: whoever waits for room is let go, what waits in the inbox is counted as lost."""
+        """Pykka's last call: whoever waits for room is let go; what waits in the inbox, or is still held, is lost."""
         self.station.abandon(self.actor_inbox.abandon())
+        self.station.end("not flushed")
 
     def wake_in(self, seconds: float) -> None:
         """Ask for one `tick` that many seconds from now, unless an earlier one is already asked for."""
@@ -139,6 +153,9 @@ class Stage(pykka.ThreadingActor):
     def _pass_flush(self, flush: Flush) -> None:
         raise NotImplementedError
 
+    def _pass_stop(self, stop: Stop) -> None:
+        """Nothing is behind it."""
+
     def _guarded(self, what: str, records: int, handler: Any, *arguments: object) -> None:
         held = self.station.in_flight - records
         try:
@@ -160,9 +177,21 @@ class Step(Stage):
     a tick and at a flush.
     """
 
+    carried: frozenset[str] = frozenset()
+    """Tags that steps behind it need, also where it does not let them through; set by its pipeline."""
+
     def __init__(self, station: Station, downstream: Downstream) -> None:
         super().__init__(station)
         self._downstream = downstream
+
+    @classmethod
+    def needs(cls, settings: Any, after: frozenset[str] | None) -> frozenset[str]:
+        """The tags that it makes those of that are wanted `after` it, where they come to it past any Whitelist.
+
+        One that a Whitelist does not let through comes as `ingrain.tags.aside` names it, and ends here.
+        """
+        del settings, after
+        return frozenset()
 
     @classmethod
     def wants(cls, settings: Any, after: frozenset[str] | None) -> frozenset[str] | None:
@@ -210,6 +239,10 @@ class Step(Stage):
         except pykka.ActorDeadError:  # nothing below can be flushed; whoever waits for the flush need not wait longer
             log.error("%s: the next stage has stopped; a flush ends here", self.station.name)  # noqa: TRY400 - no trace
             flush.done.set()
+
+    def _pass_stop(self, stop: Stop) -> None:
+        with suppress(pykka.ActorDeadError):  # the next stage has stopped already
+            self._downstream.tell(stop)
 
     def _send(self, batches: Iterable[Batch]) -> None:
         for batch in batches:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -44,7 +44,7 @@ class StatusError(RuntimeError):
 class Status:
     """An agent at a moment; `at` is when it looked at itself last.
 
-    It is healthy when there are no problems.
+    It is healthy when there are no problems. hung: why nothing is done any more until a restart; else empty.
     """
 
     version: str
@@ -54,6 +54,7 @@ class Status:
     at: Moment
     problems: list[str]
     account: Account
+    hung: str = ""
 
     def document(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, for JSON."""
@@ -97,7 +98,8 @@ def ask(path: str) -> Status:
         raise StatusError(f"the agent at {path} is of another version, or ended while it answered: {error}") from error
     late = time.time() - status.at
     if late > OVERDUE_S:
-        status.problems.append(f"the agent has not looked at itself for {late:.0f} s: its main thread hangs")
+        hung = f"the agent has not looked at itself for {late:.0f} s: its main thread hangs"
+        return replace(status, problems=[*status.problems, hung], hung=hung)
     return status
 
 

@@ -29,6 +29,11 @@ ALIASES = {
 """Other spelling -> the name used here."""
 
 
+def aside(tag: str) -> str:
+    """The name of a tag that goes past a Whitelist only for a step behind it: one that no record or file can have."""
+    return f"\0{tag}"
+
+
 def canonical(tag: str) -> str:
     """The name that this agent's records use for a tag."""
     return ALIASES.get(tag, tag)

@@ -10,13 +10,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
 
-from ingrain.account import Account, ProbeAccount
+from ingrain.account import Account
 from ingrain.batch import TEXT, Batch, Column, Kind, Measurement
 from ingrain.own.probe import OwnProbe
 from ingrain.pipeline import Pipeline
@@ -24,34 +23,52 @@ from ingrain.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_OF_PROBES = tuple(one.name for one in fields(ProbeAccount) if one.name != "name")
-_OF_STAGES = {
-    "received": "records that came in",
-    "delivered": "records passed on, or at the end accepted by what is behind it",
-    "merged": "records folded into others, or left out on purpose",
-    "refused": "records turned away at the door of a full pipeline",
-    "lost": "records that came in and could not be passed on",
+_OF_PROBES = {  # every count of ProbeAccount -> what it counts
+    "handed_over": "events that the kernel programs wrote to the buffers",
+    "lost": "events that the kernel programs could not write, because a buffer was full",
+    "missed": "program runs that the kernel skipped",
+    "received": "events read from the buffers",
+    "malformed": "messages that are not what they claim to be",
+    "ignored": "messages of a kind that the agent does not use",
+    "cut": "messages of which too little was captured",
+    "parts": "events that hold only a part of a message",
+    "further": "messages beyond the first of an event",
+    "unfinished": "messages of which some parts never came",
+    "uncounted": "packets and calls for whose count the kernel had no room",
+    "uncounted_bytes": "bytes of these packets and calls",
+    "corrupt": "bytes in the buffers that are not events",
+    "failed": "events that the agent failed to decode; its log has the error",
+    "failed_polls": "readings of kernel counts, and queries, that failed",
+    "told": "events that were reported, as records of their own or in a sum",
+    "records": "records made",
 }
-_GAUGES = {  # gauge of a station -> its unit, and what it tells
-    "inbox.depth": ("records", "records that wait for this stage"),
-    "spool.bytes": ("bytes", "size of the objects that wait in the spool"),
-    "delivery.latency": ("ns", "how old the oldest record of its last delivery was then"),
+_OF_STAGES = {
+    "received": "records received",
+    "delivered": "records passed on; by a backend, accepted by its destination",
+    "merged": "records merged into others, or left out on purpose",
+    "refused": "records refused because the pipeline was full",
+    "lost": "records received that could not be passed on",
+}
+_GAUGES = {  # gauge of a station -> its unit, and what it shows
+    "inbox.depth": ("records", "records waiting for this stage"),
+    "spool.bytes": ("bytes", "size of the objects waiting in the spool"),
+    "delivery.latency": ("ns", "age of the oldest record of the last delivery"),
 }
 
 _PROBE = (Column("probe", TEXT, "type of the probe"),)
 _STAGE = (Column("pipeline", TEXT, "name of the pipeline"), Column("stage", TEXT, "type of the step or backend"))
-_VALUE = (Column("value", pa.int64(), "what was added since the reading before; of a gauge, what is so now"),)
+_VALUE = (Column("value", pa.int64(), "counter: increase since the last reading; gauge: current value"),)
 
 MEASUREMENTS = (
     *(
         Measurement(
             f"ingrain.events.{name}",
-            f"`{name}` of a probe in the account",
+            about,
             _PROBE,
             unit="bytes" if name in ("uncounted_bytes", "corrupt") else "events",
             values=_VALUE,
         )
-        for name in _OF_PROBES
+        for name, about in _OF_PROBES.items()
     ),
     *(
         Measurement(f"ingrain.records.{name}", about, _STAGE, unit="records", values=_VALUE)
@@ -68,7 +85,10 @@ Numbers = dict[str, Counter[tuple[str, ...]]]
 
 
 class TelemetrySettings(Settings, frozen=True):
-    """interval_s: seconds between two readings; ten are what StatsD's own servers flush at."""
+    """How often the account is read.
+
+    interval_s: seconds between two readings; StatsD servers flush every ten seconds, too
+    """
 
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
 

@@ -106,9 +106,6 @@ def left_out(grain: Grain, way: str) -> Collection[str]:
 
 def look_at(program: Program, folder: Path) -> None:
     """Have a tracing program see the processes of this cgroup (struct scope of probes/task.h)."""
-    root = cgroup.mount()
     scope = np.zeros((), program.dtype("scope"))
-    if folder.resolve() != root.resolve():
-        scope["cgroup_id"] = cgroup.identifier(folder)
-        scope["level"] = len(folder.resolve().relative_to(root.resolve()).parts)
+    scope["cgroup_id"], scope["level"] = cgroup.place(folder)
     maps.put(program.maps["scope"], bytes(4), scope.tobytes())

@@ -77,11 +77,11 @@ static __always_inline int gather(struct __sk_buff *skb, const struct segment *s
 /* Whether the segment is part of a DNS stream, or may turn out to be. */
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
-	struct stream *stream = stream_of(skb, s, 0);
+	struct stream *stream = s->stream;
 	__u8 way = s->way & 1;
 	struct prefixed dns;
 
-	recall_start(s, stream);
+	recall_start(s);
 	if (stream && stream->wanted[0]) { /* both directions are, from the first query on */
 		if (!stream->begun[way]) {
 			stream->begin[way] = s->start_known ? s->start : s->seq;
@@ -106,19 +106,27 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 				stream->decided[way] = 1;
 			return 0;
 		}
-		stream = stream_of(skb, s, 1);
+		stream = keep_stream(skb, s);
 		if (!stream)
 			return 1;
 		stream->have = 0;
 		stream->wanted[0] = 1;
 	} else {
-		stream = stream_of(skb, s, 1);
+		stream = keep_stream(skb, s);
 		if (!stream || !gather(skb, s, stream))
 			return 0;
 	}
 	stream->begin[way] = s->begin;
 	stream->begun[way] = stream->decided[way] = 1;
 	return 1;
+}
+
+/* Whether the stream is known not to be DNS: only what it begins with tells that. */
+static __always_inline int is_over(const struct bpf_tcp_sock *tcp, const struct stream *stream, enum direction direction)
+{
+	if (!is_begun(tcp, direction))
+		return 0;
+	return stream ? stream->decided[direction] && !stream->wanted[0] && !stream->have : !may_be_apart(tcp, direction);
 }
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
@@ -129,9 +137,14 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	struct header dns;
 	__u8 first_label = 0;
 
-	if (is_late(tcp, direction))
-		return 1;
-	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
+	if (tcp) { /* asked before anything of the packet is read, as most packets of TCP are of no use */
+		if (is_late(tcp, direction))
+			return 1;
+		s.stream = stream_at_socket(skb, 0, 0);
+		if (is_over(tcp, s.stream, direction))
+			return 1;
+	}
+	if (!on_device(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
 		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) ||

@@ -17,15 +17,15 @@ enum direction {
 };
 
 enum owner_flags {
-	OWNER_CONNECTED_BEFORE = 1, /* already connected when the agent started: no connection event is due */
-	OWNER_CONNECTS = 2,         /* called connect(): not a socket that was accepted */
+	ACCEPTED = 1,  /* it is the process that accepted the connection, or one that used it since: not the listener's */
+	ELSEWHERE = 2, /* the socket is in another network namespace than the agent */
 };
 
 struct owner {
 	__u32 pid; /* 0: unknown */
 	__u32 uid;
 	char comm[16];
-	__u64 start; /* when the process began, in ticks of 10 ms since boot; 0: unknown */
+	__u64 start; /* when the process began, in ns since boot; 0: unknown */
 	__u32 flags;
 	__u32 unused;
 };
@@ -37,11 +37,23 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
+static __always_inline struct owner *owner_of(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
+}
+
+static __always_inline int is_own(const struct owner *owner)
+{
+	return self && owner && owner->pid == self;
+}
+
 /* When, whose, between whom. IPv4 addresses are written as IPv4-mapped IPv6 ones; ports are in host order. */
 struct flow {
 	__u64 time; /* CLOCK_MONOTONIC, ns */
 	__u64 cgroup_id;
-	__u64 start; /* of the process */
+	__u64 start; /* of the process, in ticks since boot */
 	__u32 pid;
 	__u32 uid;
 	char comm[16];
@@ -54,8 +66,30 @@ struct flow {
 	__u16 unused;
 };
 
-/* Only packets of this device, if set. */
-const volatile __u32 interface = 0;
+/* Only packets of one device, which is in the agent's network namespace: in others its number is another's. */
+const volatile __u8 by_device = 0;
+
+/* Its number; 0 while there is none of its name. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} device SEC(".maps");
+
+static __always_inline int on_device(struct __sk_buff *skb, enum direction direction)
+{
+	const struct owner *owner;
+	__u32 zero = 0, *number;
+
+	if (!by_device)
+		return 1;
+	number = bpf_map_lookup_elem(&device, &zero);
+	if (!number || *number != (direction == OUT ? skb->ifindex : skb->ingress_ifindex))
+		return 0;
+	owner = owner_of(skb);
+	return !owner || !(owner->flags & ELSEWHERE);
+}
 
 /* The packets are those of a capture: they have no socket, and their time is in skb->tstamp. */
 const volatile __u8 replay = 0;
@@ -68,29 +102,47 @@ struct layout {
 	__u8 proto;
 };
 
-static __always_inline int on_interface(struct __sk_buff *skb, enum direction direction)
+/*
+ * Where a part of the packet, of constant size, lies in one piece, as headers nearly always do; else 0. (In a test run
+ * older kernels do not say where a piece ends.)
+ */
+static __always_inline const void *part_in_place(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
-	if (!interface)
-		return 1;
-	return interface == (direction == OUT ? skb->ifindex : skb->ingress_ifindex);
+	const void *from;
+
+	if (!__builtin_constant_p(offset)) /* no header goes beyond; the compiler knows, the verifier has to be told */
+		asm volatile("%0 &= 0x3fff" : "+r"(offset));
+	from = (const void *)(long)skb->data + offset;
+	return from + size <= (const void *)(long)skb->data_end ? from : 0;
 }
 
-/*
- * Reads a part of the packet, of constant size: at once where it lies in one piece, as headers nearly always do. (In a
- * test run older kernels do not say where that ends.)
- */
+static __always_inline int copy_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+{
+	/*
+	 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them back to what
+	 * wrote them, does not see that the helper did, and ends with EFAULT ("verifier bug").
+	 */
+	__builtin_memset(to, 0, size);
+	return !bpf_skb_load_bytes(skb, offset, to, size);
+}
+
+/* A part of the packet: where it lies, or copied to `room`; 0 where the packet ends before. */
+static __always_inline const void *part(struct __sk_buff *skb, __u32 offset, void *room, __u32 size)
+{
+	const void *from = part_in_place(skb, offset, size);
+
+	if (from)
+		return from;
+	return copy_part(skb, offset, room, size) ? room : 0;
+}
+
+/* The same, always copied. */
 static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
 {
-	void *from = (void *)(long)skb->data + offset;
+	const void *from = part_in_place(skb, offset, size);
 
-	if (from + size > (void *)(long)skb->data_end) {
-		/*
-		 * Written here first: where an offset is made of these bytes, the verifier of Linux 6.18 traces them
-		 * back to what wrote them, does not see that the helper did, and ends with EFAULT ("verifier bug").
-		 */
-		__builtin_memset(to, 0, size);
-		return !bpf_skb_load_bytes(skb, offset, to, size);
-	}
+	if (!from)
+		return copy_part(skb, offset, to, size);
 	/* By words and not by bytes: headers are aligned to four bytes in a packet, and the rest reads as well. */
 	__builtin_memcpy(to, __builtin_assume_aligned(from, 4), size);
 	return 1;
@@ -100,21 +152,23 @@ static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
 {
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr ip;
+		struct iphdr room;
+		const struct iphdr *ip = part(skb, 0, &room, sizeof(room));
 
-		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 4)
+		if (!ip || ip->version != 4)
 			return 0;
-		at->proto = ip.protocol;
-		at->transport = ip.ihl * 4;
+		at->proto = ip->protocol;
+		at->transport = ip->ihl * 4;
 		/* at a socket packets are whole: ingress is after reassembly, egress before fragmentation */
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr ip;
+		struct ipv6hdr room;
+		const struct ipv6hdr *ip = part(skb, 0, &room, sizeof(room));
 		__u8 option[2];
 
-		if (!read_part(skb, 0, &ip, sizeof(ip)) || ip.version != 6)
+		if (!ip || ip->version != 6)
 			return 0;
-		at->proto = ip.nexthdr;
-		at->transport = sizeof(ip);
+		at->proto = ip->nexthdr;
+		at->transport = sizeof(*ip);
 		/* RFC 8200 4.1: these may stand before the transport header, each once or twice */
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
@@ -180,6 +234,14 @@ static __always_inline int read_ends(struct __sk_buff *skb, const struct layout 
 	return 1;
 }
 
+static __always_inline void copy_owner(const struct owner *owner, struct flow *flow)
+{
+	flow->start = owner->start / TICK;
+	flow->pid = owner->pid;
+	flow->uid = owner->uid;
+	__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
+}
+
 /* When, and whose. */
 static __always_inline void read_owner(struct __sk_buff *skb, const struct owner *owner, struct flow *flow)
 {
@@ -189,25 +251,8 @@ static __always_inline void read_owner(struct __sk_buff *skb, const struct owner
 	}
 	flow->time = bpf_ktime_get_ns();
 	flow->cgroup_id = bpf_skb_cgroup_id(skb);
-	if (owner) {
-		flow->start = owner->start;
-		flow->pid = owner->pid;
-		flow->uid = owner->uid;
-		__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
-	}
-}
-
-static __always_inline struct owner *owner_of(struct __sk_buff *skb)
-{
-	struct bpf_sock *sk = skb->sk;
-
-	sk = sk ? bpf_sk_fullsock(sk) : 0;
-	return sk ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
-}
-
-static __always_inline int is_own(const struct owner *owner)
-{
-	return self && owner && owner->pid == self;
+	if (owner)
+		copy_owner(owner, flow);
 }
 
 /* A packet with its bytes, as DNS and TLS hand it over: the kernel appends `captured` bytes from the IP header on. */

@@ -4,35 +4,19 @@
  *
  * The network probes read the note. Sockets older than the agent get theirs from the user side (kernel/sockets.py).
  */
-#include "own.h"
+#include "owner.h"
 
-#include "flow.h"
+const volatile __u64 own_netns = 0; /* the cookie of the agent's network namespace; 0: it is the first one */
 
-/*
- * Whether this kernel lets the program read the process's name (Linux 5.11, with BTF); tried at load. Where it does not,
- * the name is that of the thread, which programs such as dig choose for each of theirs.
- */
-const volatile __u8 by_process = 1;
-
-static __always_inline int note(struct bpf_sock *sk, __u32 flags)
+static __always_inline int note_on(void *ctx, struct bpf_sock *sk, __u32 flags)
 {
-	struct owner *owner;
+	struct owner *owner = sk ? bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
 
-	if (!sk)
-		return 1;
-	owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!owner)
 		return 1;
-	owner->flags |= flags;
-	owner->pid = bpf_get_current_pid_tgid() >> 32;
-	owner->uid = bpf_get_current_uid_gid();
-	/* A process may rename itself after it made the socket: the name at its latest use is what operators know it by. */
-	if (by_process) {
-		read_own(owner->comm, &owner->start);
-		owner->start /= TICK;
-	} else {
-		bpf_get_current_comm(owner->comm, sizeof(owner->comm));
-	}
+	if (!owner->pid && bpf_get_netns_cookie(ctx) != (own_netns ?: bpf_get_netns_cookie(0)))
+		flags |= ELSEWHERE;
+	note(owner, flags);
 	return 1;
 }
 
@@ -40,22 +24,25 @@ static __always_inline int note(struct bpf_sock *sk, __u32 flags)
 	SEC("cgroup/" #name)                \
 	int own_##name(struct bpf_sock *sk) \
 	{                                   \
-		return note(sk, 0);         \
+		return note_on(sk, sk, 0);  \
 	}
 
-#define ADDRESS_HOOK(name, flags)                         \
-	SEC("cgroup/" #name)                              \
-	int own_##name(struct bpf_sock_addr *ctx)         \
-	{                                                 \
-		return note(ctx->sk, flags);              \
+#define ADDRESS_HOOK(name, flags)                    \
+	SEC("cgroup/" #name)                         \
+	int own_##name(struct bpf_sock_addr *ctx)    \
+	{                                            \
+		return note_on(ctx, ctx->sk, flags); \
 	}
 
 SOCKET_HOOK(sock_create)
 SOCKET_HOOK(post_bind4)
 SOCKET_HOOK(post_bind6)
-ADDRESS_HOOK(connect4, OWNER_CONNECTS)
-ADDRESS_HOOK(connect6, OWNER_CONNECTS)
+ADDRESS_HOOK(connect4, 0)
+ADDRESS_HOOK(connect6, 0)
 ADDRESS_HOOK(sendmsg4, 0)
 ADDRESS_HOOK(sendmsg6, 0)
 ADDRESS_HOOK(recvmsg4, 0)
 ADDRESS_HOOK(recvmsg6, 0)
+/* Also accept(2), where it is asked for the peer's address (do_accept() calls the socket's getname). */
+ADDRESS_HOOK(getpeername4, ACCEPTED)
+ADDRESS_HOOK(getpeername6, ACCEPTED)

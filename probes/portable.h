@@ -20,7 +20,8 @@ const volatile __u32 self = 0;
 
 struct counts {
 	__u64 handed_over; /* events that the kernel took into a buffer */
-	__u64 refused;     /* events that did not fit (-ENOSPC), or came while one was being written (-EBUSY) */
+	__u64 refused;     /* events that did not fit (-ENOSPC), came while one was being written (-EBUSY), or are the next: */
+	__u64 unbuffered;  /* those for which this CPU had no buffer, as it came online only now (-ENOENT, -EOPNOTSUPP) */
 	__u64 uncounted;   /* packets whose volume, or calls, found no room in the map */
 	__u64 uncounted_bytes;
 };
@@ -48,13 +49,18 @@ static __always_inline struct counts *counted(void)
 	return bpf_map_lookup_elem(&counts, &zero);
 }
 
+#define NO_BUFFER(error) ((error) == -2 || (error) == -95) /* ENOENT, EOPNOTSUPP: bpf_event_output() */
+
 /* Atomic although per CPU: a softirq's program may interrupt a sender's between load and store. */
 static __always_inline void count_output(long error)
 {
 	struct counts *c = counted();
 
-	if (c)
-		__sync_fetch_and_add(error ? &c->refused : &c->handed_over, 1);
+	if (!c)
+		return;
+	__sync_fetch_and_add(error ? &c->refused : &c->handed_over, 1);
+	if (NO_BUFFER(error))
+		__sync_fetch_and_add(&c->unbuffered, 1);
 }
 
 #define hand_over(ctx, event) \

@@ -2,8 +2,9 @@
 /*
  * Messages that go over several TCP segments: what is known of a connection, kept with its socket.
  *
- * The segments are handed over one by one, and the user side puts them together. A capture's packets have no socket: for
- * them the same is kept in a table, by the connection's ends.
+ * The segments are handed over one by one, and the user side puts them together. Some packets have no socket of their
+ * connection's: those of a capture, and what comes with the last packet of a handshake, or with its first (TCP Fast Open),
+ * which passes through the listener's hook. For them the same is kept in a table, by the connection's ends.
  */
 #pragma once
 
@@ -39,19 +40,21 @@ struct {
 	__uint(max_entries, 16384);
 	__type(key, struct ends);
 	__type(value, struct stream);
-} captured SEC(".maps");
+} apart SEC(".maps");
 
 /* A segment, and where in its stream it is. */
 struct segment {
 	struct layout at;
+	struct stream *stream; /* what is known of it, if anything is */
 	__u32 seq, ack;
 	__u32 begin;      /* where the message or stream that it is part of begins, once that is decided */
 	__u32 start;      /* sequence number of the stream's first byte, */
 	__u8 start_known; /* where nothing of the stream was received yet */
-	__u8 way; /* index into the arrays of struct stream */
+	__u8 way;         /* index into the arrays of struct stream */
+	__u8 at_listener;
 };
 
-/* A connection of a capture has one entry, in which its ends stand in order, so that both directions find it. */
+/* A connection has one entry, in which its ends stand in order, so that both directions find it. */
 static __always_inline __u8 in_order(const struct flow *flow, struct ends *key)
 {
 	const __u64 *from = (const __u64 *)flow->s_ip, *to = (const __u64 *)flow->d_ip;
@@ -65,34 +68,52 @@ static __always_inline __u8 in_order(const struct flow *flow, struct ends *key)
 	return turned;
 }
 
-/* What is known of the segment's stream; 0 where nothing is and nothing is to be kept. */
-static __always_inline struct stream *stream_of(struct __sk_buff *skb, struct segment *s, int create)
+/* Which way a segment of a capture goes: only relative to others it is known. */
+static __noinline int is_turned(struct __sk_buff *skb, __u32 transport)
 {
-	if (replay) {
-		struct stream *found, new = {};
-		struct ends key = {};
-		struct flow flow;
+	struct layout at = { .transport = transport, .proto = IPPROTO_TCP };
+	struct ends key;
+	struct flow flow;
 
-		if (!read_ends(skb, &s->at, OUT, &flow))
-			return 0;
-		s->way = in_order(&flow, &key);
-		found = bpf_map_lookup_elem(&captured, &key);
-		if (!found && create) {
-			bpf_map_update_elem(&captured, &key, &new, BPF_NOEXIST);
-			found = bpf_map_lookup_elem(&captured, &key);
-		}
-		return found;
-	} else {
-		struct bpf_sock *sk = skb->sk;
-
-		sk = sk ? bpf_sk_fullsock(sk) : 0;
-		if (!sk || sk->state == BPF_TCP_LISTEN) /* a listener stands for many connections */
-			return 0;
-		return bpf_sk_storage_get(&streams, sk, 0, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
-	}
+	return read_ends(skb, &at, OUT, &flow) && in_order(&flow, &key);
 }
 
-/* The socket of a TCP connection. */
+/* The segment's stream in the table. */
+static __noinline struct stream *stream_apart(struct __sk_buff *skb, __u32 transport, int create)
+{
+	struct layout at = { .transport = transport, .proto = IPPROTO_TCP };
+	struct stream *found, new = {};
+	struct ends key = {};
+	struct flow flow;
+
+	if (!read_ends(skb, &at, OUT, &flow))
+		return 0;
+	in_order(&flow, &key);
+	found = bpf_map_lookup_elem(&apart, &key);
+	if (!found && create) {
+		bpf_map_update_elem(&apart, &key, &new, BPF_NOEXIST);
+		found = bpf_map_lookup_elem(&apart, &key);
+	}
+	return found;
+}
+
+static __always_inline struct stream *stream_at_socket(struct __sk_buff *skb, void *initial, __u64 flags)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk ? bpf_sk_storage_get(&streams, sk, initial, flags) : 0;
+}
+
+/* The segment's stream, which from now on something is known of; 0 where there is no room. */
+static __always_inline struct stream *keep_stream(struct __sk_buff *skb, struct segment *s)
+{
+	if (s->stream)
+		return s->stream;
+	return replay || s->at_listener ? stream_apart(skb, s->at.transport, 1) :
+					  stream_at_socket(skb, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+/* The socket of a TCP connection, or a listener. */
 static __always_inline struct bpf_tcp_sock *connection_of(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -101,50 +122,114 @@ static __always_inline struct bpf_tcp_sock *connection_of(struct __sk_buff *skb)
 }
 
 #define STREAM_MAX (1 << 24) /* bytes of one direction of a TCP connection in which messages are looked for */
+#define WINDOW 65536 /* bytes of a stream's beginning in which segments may come before their time */
 
 /* Whether the connection is past that; asked before anything of the packet is read, as most packets of TCP are. */
 static __always_inline int is_late(const struct bpf_tcp_sock *tcp, enum direction direction)
 {
-	return tcp && (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > STREAM_MAX;
+	return (direction == IN ? tcp->bytes_received : tcp->bytes_acked) > STREAM_MAX;
 }
 
-/* Reads where the segment is; false where it has no payload. `tcp` is its socket, if it has one. */
+/* Whether the other side has taken the stream's first byte. A SYN of its own is counted as one that it sent. */
+static __always_inline int is_begun(const struct bpf_tcp_sock *tcp, enum direction direction)
+{
+	return direction == IN ? tcp->bytes_received > 0 : tcp->bytes_acked > 1;
+}
+
+/*
+ * Whether the stream may have begun at the listener, and this is one of the first packets at the connection's own socket:
+ * it was accepted (of what it connects with, a SYN would be acknowledged by now), and what it received had payload but for
+ * one segment: the SYN (tcp_create_openreq_child() counts it), or of TCP Fast Open what followed that.
+ */
+static __always_inline int may_be_apart(const struct bpf_tcp_sock *tcp, enum direction direction)
+{
+	if (direction == OUT && tcp->bytes_acked) /* asked first: the other counters are in cache where packets come in */
+		return 0;
+	return tcp->bytes_received && tcp->bytes_received < WINDOW && !tcp->bytes_acked &&
+	       tcp->segs_in - tcp->data_segs_in <= 1;
+}
+
+/* What the table has of the stream goes to the connection's own socket. */
+static __always_inline struct stream *take_in(struct __sk_buff *skb, const struct bpf_tcp_sock *tcp, struct segment *s)
+{
+	__u32 received = tcp->bytes_received, start = tcp->rcv_nxt - received;
+	struct stream *stream = stream_apart(skb, s->at.transport, 0);
+
+	if (!stream || !stream->decided[IN] || stream->begin[IN] != start) /* it is another's, that had the same ends */
+		return 0;
+	return stream_at_socket(skb, stream, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline void forget(struct stream *stream, __u8 way)
+{
+	stream->begun[way] = stream->wanted[way] = stream->decided[way] = stream->again[way] = stream->have = 0;
+}
+
+static __always_inline void begin_anew(struct stream *stream, __u8 way, __u32 begin)
+{
+	forget(stream, way);
+	stream->begin[way] = begin;
+	stream->begun[way] = 1;
+}
+
+/* Finds the stream where it is not at the socket of its connection. `opens`: the segment's way begins with it. */
+static __always_inline void find_stream(struct __sk_buff *skb, const struct bpf_tcp_sock *tcp, int opens,
+					struct segment *s)
+{
+	if (replay) {
+		s->stream = stream_apart(skb, s->at.transport, opens);
+		if (s->stream && opens) /* also where the ends were used before: a new connection begins */
+			begin_anew(s->stream, s->way & 1, s->seq);
+	} else if (s->at_listener) {
+		s->stream = stream_apart(skb, s->at.transport, 0);
+		if (s->stream && s->seq - s->stream->begin[IN] >= WINDOW) /* likewise */
+			begin_anew(s->stream, IN, s->seq);
+	} else if (opens && s->way == OUT && s->stream) { /* it was disconnected (connect() to AF_UNSPEC), and connects again */
+		forget(s->stream, IN);
+		begin_anew(s->stream, OUT, s->seq);
+	} else if (!s->stream && tcp && may_be_apart(tcp, s->way)) {
+		s->stream = take_in(skb, tcp, s);
+	}
+}
+
+/* Reads where the segment is, and finds its stream; false where it has no payload. `tcp` is its socket, if it has one. */
 static __always_inline int read_segment(struct __sk_buff *skb, enum direction direction,
 					const struct bpf_tcp_sock *tcp, struct segment *s)
 {
-	struct tcphdr h;
+	struct bpf_sock *sk = skb->sk;
+	const struct tcphdr *h;
+	struct tcphdr room;
+	int syn;
 
-	if (!read_part(skb, s->at.transport, &h, sizeof(h)) || !find_payload(skb, &s->at, h.doff * 4))
+	h = part(skb, s->at.transport, &room, sizeof(room));
+	if (!h || !find_payload(skb, &s->at, h->doff * 4))
 		return 0;
-	s->seq = bpf_ntohl(h.seq) + h.syn;
-	s->ack = bpf_ntohl(h.ack_seq);
-	s->start_known = 0;
-	s->way = direction;
-	if (replay) {
-		struct stream *stream = h.syn ? stream_of(skb, s, 1) : 0;
+	syn = h->syn;
+	s->seq = bpf_ntohl(h->seq) + syn;
+	s->ack = bpf_ntohl(h->ack_seq);
+	s->way = replay ? is_turned(skb, s->at.transport) : direction;
+	s->at_listener = tcp && direction == IN && !is_begun(tcp, IN) && sk && sk->state == BPF_TCP_LISTEN;
+	if (s->at.payload_len || syn)
+		find_stream(skb, tcp, syn && (replay || !h->ack), s);
+	if (replay || !s->at.payload_len || !tcp)
+		return s->at.payload_len > 0;
+	if (s->at_listener) {
+		s->start = s->stream ? s->stream->begin[IN] : s->seq;
+		s->start_known = 1;
+	} else if (!is_begun(tcp, direction)) {
+		__u32 start = direction == IN ? tcp->rcv_nxt : tcp->snd_una;
 
-		if (stream) { /* also where the ends were used before: a new connection begins */
-			__u8 way = s->way & 1;
-
-			stream->begin[way] = s->seq;
-			stream->begun[way] = 1;
-			stream->wanted[way] = stream->decided[way] = stream->again[way] = stream->have = 0;
-		}
-	} else if (s->at.payload_len) {
-		if (tcp && direction == IN && !tcp->bytes_received) {
-			s->start = tcp->rcv_nxt;
-			s->start_known = 1;
-		} else if (tcp && direction == OUT && tcp->bytes_acked <= 1) { /* a SYN of its own is counted as one */
-			s->start = tcp->snd_una;
-			s->start_known = 1;
-		}
+		barrier_var(start); /* loaded here: the verifier takes no pointer into the socket */
+		s->start = syn ? s->seq : start;
+		s->start_known = 1;
 	}
-	return s->at.payload_len > 0;
+	return 1;
 }
 
 /* Where the stream of a capture is known from its SYN, it is as with a socket; and where another message is due. */
-static __always_inline void recall_start(struct segment *s, const struct stream *stream)
+static __always_inline void recall_start(struct segment *s)
 {
+	const struct stream *stream = s->stream;
 	__u8 way = s->way & 1;
 
 	if (replay && stream && stream->begun[way] && !stream->decided[way]) {
@@ -155,8 +240,6 @@ static __always_inline void recall_start(struct segment *s, const struct stream 
 		s->start_known = 1;
 	}
 }
-
-#define WINDOW 65536 /* bytes of a stream's beginning in which segments may come before their time */
 
 /* Where a socket sends, its segments are seen in their order. */
 static __always_inline int is_early(const struct segment *s)

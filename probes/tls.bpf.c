@@ -82,12 +82,12 @@ static __always_inline void expect_again(const struct segment *s, struct stream 
 static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 {
 	__u32 length = s->at.payload_len;
-	struct stream *stream = stream_of(skb, s, 0);
+	struct stream *stream = s->stream;
 	__u8 way = s->way & 1;
 	__u32 skipped = 0, size;
 	struct hello tls;
 
-	recall_start(s, stream);
+	recall_start(s);
 	if (stream && stream->wanted[way]) {
 		if ((__s32)(s->seq - stream->until[way]) < 0) {
 			s->begin = stream->begin[way];
@@ -125,7 +125,7 @@ static __always_inline int is_wanted(struct __sk_buff *skb, struct segment *s)
 	}
 	if (stream && stream->decided[way] && s->seq + skipped - stream->begin[way] <= sizeof(struct change))
 		return 0; /* sent again, with the record before it or without, and was whole the first time */
-	stream = stream_of(skb, s, 1);
+	stream = keep_stream(skb, s);
 	if (stream) {
 		__u8 again = stream->again[way] && s->seq - s->start == sizeof(struct change) ? stream->again[way] : 0;
 
@@ -157,15 +157,27 @@ static __always_inline int is_quic_initial(struct __sk_buff *skb, const struct l
 	       (quic.version == bpf_htonl(0x6b3343cf) && (quic.first & 0x30) == 0x10); /* RFC 9369 3.2 */
 }
 
+/* Whether all hellos were seen. Where none was, one may still come: with STARTTLS, say. */
+static __always_inline int is_over(const struct bpf_tcp_sock *tcp, const struct stream *stream, enum direction direction)
+{
+	return is_begun(tcp, direction) && stream && stream->decided[OUT] && stream->decided[IN] && !stream->wanted[direction] &&
+	       !stream->again[direction];
+}
+
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
 	struct bpf_tcp_sock *tcp = replay ? 0 : connection_of(skb);
 	struct segment s = {};
 	struct owner *owner;
 
-	if (is_late(tcp, direction))
-		return 1;
-	if (!on_interface(skb, direction) || !find_transport(skb, &s.at))
+	if (tcp) { /* asked before anything of the packet is read, as most packets of TCP are of no use */
+		if (is_late(tcp, direction))
+			return 1;
+		s.stream = stream_at_socket(skb, 0, 0);
+		if (is_over(tcp, s.stream, direction))
+			return 1;
+	}
+	if (!on_device(skb, direction) || !find_transport(skb, &s.at))
 		return 1;
 	if (s.at.proto == IPPROTO_UDP) {
 		if (!find_payload(skb, &s.at, sizeof(struct udphdr)) || !is_quic_initial(skb, &s.at))

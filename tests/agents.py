@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,17 @@ type = "Agent"
 interval_s = 1
 """
 """The probe that needs no rights; a pipeline `out` has to follow. With the socket's path."""
+
+
+_PATIENT = """
+from ingrain import probe
+from ingrain.containers import waiting
+from ingrain.__main__ import main
+probe.LAST_WAIT_S = waiting.HOLD_S = 60.0
+main()
+"""
+PATIENT = "-c", _PATIENT
+"""An agent whose records wait long enough for the names of their containers also where the machine is busy."""
 
 
 @dataclass
@@ -68,9 +80,17 @@ class Running:
         self.wait_for(says, before + 1)
 
     def status(self) -> tuple[int, dict[str, Any]]:
-        """What `ingrain status` says of it: the exit code and the document."""
-        done = ingrain("status", "--json", "--socket", self.socket)
-        return done.returncode, json.loads(done.stdout or "{}")
+        """What `ingrain status` says of it: the exit code and the document.
+
+        It gives up after seconds, which a busy machine may take: then it is asked again.
+        """
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            done = ingrain("status", "--json", "--socket", self.socket)
+            if done.stdout:
+                return done.returncode, json.loads(done.stdout)
+            assert "does not answer within" in done.stderr, done.stderr
+            assert time.monotonic() < deadline, done.stderr
 
 
 def ingrain(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -46,10 +46,12 @@ class Browser:
                 assert "error" not in told, told["error"]
                 return dict(told["result"])
 
-    def open(self, page: Path, *, dark: bool = False, width: int = 1100, height: int = 900) -> None:
-        """Show a file, and wait until all of it is there."""
+    def open(
+        self, page: Path, *, dark: bool = False, paper: bool = False, width: int = 1100, height: int = 900
+    ) -> None:
+        """Show a file, and wait until all of it is there. paper: as it is printed."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="print" if paper else "", features=[scheme])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.events.clear()
         self.call("Page.navigate", url=page.absolute().as_uri())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dashboards import datadog, grafana
+from dashboards import datadog, grafana, rules
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -22,4 +22,5 @@ def files() -> dict[Path, str]:
     }
     texts = {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
     texts["grafana/statsd-mapping.yaml"] = grafana.mapping()
+    texts["grafana/prometheus-rules.yaml"] = rules.rules()
     return {FOLDER / name: text for name, text in texts.items()}

@@ -6,9 +6,11 @@ Datadog's tags are in lower case, its counts are asked for with `as_count()`.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from dashboards.charts import GROUPS, HELLO, WHOSE, Chart, Form, Group, Unit, Value
+from dashboards.alerts import ALERTS, Alert, Severity, When
+from dashboards.charts import GROUPS, WHOSE, Chart, Form, Group, Unit, Value
 
 Json = dict[str, Any]
 
@@ -19,11 +21,20 @@ _DAYS = 7
 _NEVER = 1_000_000
 """Times so many what was seen before outweighs all of now, but for nothing at all."""
 
-SECRETS = ("/etc/shadow", "/etc/gshadow", "/root/.ssh/*")
-"""What few programs have to open."""
+_PRIORITIES = {Severity.CRITICAL: 1, Severity.WARNING: 3, Severity.INFO: 5}
+_OVER = {
+    When.COUNTED: "It has not happened again.",
+    When.STALLED: "Records are delivered again.",
+    When.SILENT: "The agent reports again.",
+    When.NEW: "It is known by now.",
+}
+_AGAIN_MIN = 240
+"""After so long a problem that goes on is told again."""
 
-READERS = ("sshd", "su", "sudo", "login", "cron", "systemd", "passwd", "unix_chkpwd")
-"""Those few."""
+_ABOUT = (
+    "What processes and containers do, as ingrain sees it. Narrow it down by the variables above. What is sent is in "
+    "`config/datadog.toml`; `ingrain ask` and `ingrain report` know the records behind the numbers."
+)
 
 
 def dashboard() -> Json:
@@ -33,10 +44,15 @@ def dashboard() -> Json:
         "description": "What processes and containers do, as ingrain with config/datadog.toml sees it",
         "layout_type": "ordered",
         "template_variables": [
-            {"name": tag, "prefix": tag, "available_values": [], "default": "*"} for tag in ("host", *WHOSE)
+            {"name": tag, "prefix": tag, "available_values": [], "defaults": ["*"]} for tag in ("host", *WHOSE)
         ],
-        "widgets": [_group(group) for group in GROUPS],
+        "tags": [],
+        "widgets": [_note(), *(_group(group) for group in GROUPS)],
     }
+
+
+def _note() -> Json:
+    return {"definition": {"type": "note", "content": _ABOUT, "background_color": "transparent", "show_tick": False}}
 
 
 def _group(group: Group) -> Json:
@@ -60,10 +76,16 @@ def _widget(chart: Chart, scope: list[str]) -> Json:
     if chart.form is Form.BARS:
         shape = "line" if chart.gauge or chart.over else "bars"
         request |= {"response_format": "timeseries", "display_type": shape}
-        return {"type": "timeseries", "title": chart.title, "requests": [request]}
+        drawn: Json = {"type": "timeseries", "title": chart.title, "requests": [request]}
+        return drawn | {"show_legend": True, "legend_layout": "auto", "yaxis": {"include_zero": True}}
     request["response_format"] = "scalar"
     if chart.form is Form.TOP:
         return {"type": "toplist", "title": chart.title, "requests": [request]}
+    if chart.alarming:
+        well, ill = ("<=", "white_on_green"), (">", "white_on_red")
+        request["conditional_formats"] = [
+            {"comparator": comparator, "value": 0, "palette": palette} for comparator, palette in (well, ill)
+        ]
     digits = 0 if chart.unit is Unit.EVENTS else 1
     return {
         "type": "query_value",
@@ -78,7 +100,7 @@ def _formula(chart: Chart, formula: str, called: str) -> Json:
     made: Json = {"formula": formula}
     if called not in ("", "value"):
         made["alias"] = called
-    if chart.form is Form.TOP:
+    if chart.form is Form.TOP or (chart.form is Form.BARS and chart.by):
         made["limit"] = {"count": _SHOWN, "order": "desc"}
     if chart.unit in _UNITS:
         made["number_format"] = {"unit": {"type": "canonical_unit", "unit_name": _UNITS[chart.unit]}}
@@ -87,110 +109,72 @@ def _formula(chart: Chart, formula: str, called: str) -> Json:
 
 def query_of(value: Value, scope: list[str], by: tuple[str, ...], *, gauge: bool = False) -> str:
     """The sum of its series by these tags; of a gauge the highest."""
-    filters = ",".join(scope + [_filter(tag, wanted) for tag, wanted in value.where]) or "*"
+    parts = scope + [_filter(tag, wanted) for tag, wanted in value.where]
+    filters = (" AND " if any(" " in part for part in parts) else ",").join(parts) or "*"
     apart = f" by {{{','.join(by)}}}" if by else ""
     return f"{'max' if gauge else 'sum'}:{value.name}{{{filters}}}{apart}{'' if gauge else '.as_count()'}"
 
 
 def _filter(tag: str, wanted: str) -> str:
-    wanted = wanted.lower()
-    return f"!{tag}:{wanted[1:]}" if wanted.startswith("!") else f"{tag}:{wanted}"
+    none_of = wanted.startswith("!")
+    values = wanted.lower().removeprefix("!").split("|")
+    if len(values) == 1:
+        return f"{'!' if none_of else ''}{tag}:{values[0]}"
+    if none_of:
+        return f"{tag} NOT IN ({','.join(values)})"
+    return f"({' OR '.join(f'{tag}:{value}' for value in values)})"
 
 
 def monitors() -> dict[str, Json]:
     """The monitors, by the name of each one's file."""
+    return {alert.name: _monitor(alert) for alert in ALERTS}
+
+
+def _monitor(alert: Alert) -> Json:
+    silent = alert.when is When.SILENT
+    goes_on = alert.when in (When.STALLED, When.SILENT)
     return {
-        "events-lost": _monitor(
-            "ingrain loses events of {{probe.name}} on {{host.name}}",
-            f"sum(last_5m):{_sum('ingrain.events.lost', 'host', 'probe')} > 0",
-            "The kernel's buffers of this probe are full: something happens faster than the agent takes it out. A "
-            "larger `buffer_kb`, or fewer of the probe's measurements and tags, mends it.",
-        ),
-        "records-lost": _monitor(
-            "ingrain loses records of pipeline {{pipeline.name}} on {{host.name}}",
-            f"sum(last_5m):{_sum('ingrain.records.lost', 'host', 'pipeline', 'stage')} > 0",
-            "Stage {{stage.name}} could not pass records on. `ingrain status` and the agent's log on the host say why.",
-        ),
-        "records-refused": _monitor(
-            "ingrain turns records away from pipeline {{pipeline.name}} on {{host.name}}",
-            f"sum(last_5m):{_sum('ingrain.records.refused', 'host', 'pipeline')} > 0",
-            "The pipeline is full: what is at its end is slower than what comes in. A Whitelist with fewer tags and a "
-            "Buffer before the backend make less of it.",
-        ),
-        "delivery-stalled": _monitor(
-            "ingrain delivers nothing from stage {{stage.name}} of pipeline {{pipeline.name}} on {{host.name}}",
-            f"sum(last_15m):{_sum('ingrain.records.received', 'host', 'pipeline', 'stage')} - "
-            f"{_NEVER} * {_sum('ingrain.records.delivered', 'host', 'pipeline', 'stage')} > 0",
-            "For a quarter of an hour records came in and none went on. What is for S3 waits in the spool, up to "
-            "`spool_max_mb`; `ingrain status` says which server fails, and why. A Buffer with an interval of more than "
-            "some minutes needs a longer window here.",
-        ),
-        "agent-silent": _monitor(
-            "ingrain on {{host.name}} is silent",
-            f"sum(last_10m):{_sum('ingrain.records.delivered', 'host')} < 1",
-            "The agent tells its own account also where nothing happens: so it has ended, or what it sends does not "
-            "arrive.",
-            on_missing_data="show_and_notify_no_data",
-        ),
-        "new-names": _monitor(
-            "{{process.name}} asks for {{q_name.name}}, a name not seen in a week",
-            f"sum(last_1d):{_new('dns.query', 'q_name', 'process')} > 0",
-            "Asked for within the last day, and on none of the seven days before it, by a process of this name.",
-        ),
-        "new-fingerprints": _monitor(
-            "{{process.name}} begins TLS with the fingerprint {{ja4.name}}, not seen in a week",
-            f"sum(last_1d):{_new(HELLO, 'ja4', 'process')} > 0",
-            "Another TLS library or other settings of one, for the first time in a week, in a process of this name.",
-        ),
-        "watched-files-opened": _monitor(
-            "{{process.name}} has opened {{path.name}} on {{host.name}}",
-            f"sum(last_5m):sum:file.open{{({' OR '.join(f'path:{path}' for path in SECRETS)}) AND "
-            f"process NOT IN ({','.join(READERS)})}} by {{host,process,path,container}}.as_count() > 0",
-            "A file that holds secrets was opened by a program that usually does not. Container: {{container.name}}.",
-        ),
-        **{
-            f"watched-files-{done}": _monitor(
-                f"{{{{process.name}}}} {told} {{{{path.name}}}} on {{{{host.name}}}}",
-                f"sum(last_5m):{_sum(name, 'host', 'process', 'path', 'container')} > 0",
-                "A watched file is not what it was. Container: {{container.name}}. Package managers do so, too: mute "
-                "them by their names.",
-            )
-            for done, told, name in (
-                ("written", "has written to", "file.write.calls"),
-                ("renamed", "has renamed", "file.rename"),
-                ("deleted", "has deleted", "file.delete"),
-                ("mode-changed", "has changed the mode of", "file.chmod"),
-                ("owner-changed", "has changed the owner of", "file.chown"),
-            )
-        },
-    }
-
-
-def _sum(name: str, *by: str) -> str:
-    return query_of(Value(name), [], by)
-
-
-def _new(name: str, *by: str) -> str:
-    """More than 0 for series of the window that none of the days before it had. Counts that are not there are 0."""
-    now = _sum(name, *by)
-    before = " + ".join(f"timeshift({now}, -{day * _DAY_S})" for day in range(1, _DAYS + 1))
-    return f"{now} - {_NEVER} * ({before})"
-
-
-def _monitor(name: str, query: str, message: str, on_missing_data: str = "default") -> Json:
-    threshold = float(query.rpartition(" ")[2])
-    return {
-        "name": name,
+        "name": _named(alert.title),
         "type": "query alert",
-        "query": query,
-        "message": message,
+        "query": _query(alert),
+        "message": _message(alert),
         "tags": ["service:ingrain"],
+        "priority": _PRIORITIES[alert.severity],
         "options": {
-            "thresholds": {"critical": threshold},
+            "thresholds": {"critical": 1.0 if silent else 0.0},
             "include_tags": True,
-            "new_group_delay": 0,
+            "new_group_delay": 300 if silent else 0,
             "notify_audit": False,
-            "on_missing_data": on_missing_data,
+            # "default" takes counts that are not there for 0, so an alert ends by itself.
+            "on_missing_data": "show_and_notify_no_data" if silent else "default",
             "require_full_window": False,
+            **({"renotify_interval": _AGAIN_MIN, "renotify_statuses": ["alert", "no data"]} if goes_on else {}),
         },
     }
+
+
+def _query(alert: Alert) -> str:
+    counted = query_of(alert.value, [], alert.by)
+    window = f"last_{alert.minutes // 1440}d" if alert.minutes >= 1440 else f"last_{alert.minutes}m"  # noqa: PLR2004 a day
+    match alert.when:
+        case When.COUNTED:
+            return f"sum({window}):{counted} > 0"
+        case When.STALLED:
+            went_out = query_of(Value("ingrain.records.delivered"), [], alert.by)
+            return f"sum({window}):{counted} - {_NEVER} * {went_out} > 0"
+        case When.SILENT:
+            return f"sum({window}):{counted} < 1"
+        case When.NEW:  # more than 0 only for series that no day before had: counts that are not there are 0
+            before = " + ".join(f"timeshift({counted}, -{day * _DAY_S})" for day in range(1, _DAYS + 1))
+            return f"sum({window}):{counted} - {_NEVER} * ({before}) > 0"
+
+
+def _message(alert: Alert) -> str:
+    told = _named(f"{alert.about}\n\n{alert.steps}")
+    over = f"{{{{#is_recovery}}}}{_OVER[alert.when]}{{{{/is_recovery}}}}"
+    return f"{{{{^is_recovery}}}}\n{told}\n{{{{/is_recovery}}}}\n{over}"
+
+
+def _named(text: str) -> str:
+    """Tags in braces as Datadog's variables."""
+    return re.sub(r"{(\w+)}", r"{{\1.name}}", text)

@@ -22,6 +22,11 @@ Json = dict[str, Any]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _UNITS = {Unit.EVENTS: "short", Unit.BYTES: "bytes", Unit.NS: "s"}
 _WIDTH, _HEIGHT, _SHOWN = 24, 8, 10
+_ALARM = {"mode": "absolute", "steps": [{"color": "green", "value": None}, {"color": "red", "value": 1}]}
+
+HOST = 'instance=~"$host"'
+"""Narrows a panel down to the chosen hosts."""
+
 _FORGOTTEN = "168h"  # a series that got nothing for a week: so new names are new for that long
 
 
@@ -85,7 +90,7 @@ def dashboard() -> Json:
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "",
         "refresh": "30s",
-        "templating": {"list": [_source(), *(_variable(tag) for tag in WHOSE)]},
+        "templating": {"list": [_source(), *_variables()]},
         "annotations": {"list": []},
         "panels": list(_panels()),
     }
@@ -95,20 +100,23 @@ def _source() -> Json:
     return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "refresh": 1}
 
 
-def _variable(tag: str) -> Json:
-    query = f'label_values({{__name__=~"ingrain_.+"}}, {tag})'
-    return {
-        "name": tag,
-        "type": "query",
-        "datasource": SOURCE,
-        "query": {"query": query, "refId": tag},
-        "refresh": 2,
-        "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"text": "All", "value": "$__all"},
-    }
+def _variables() -> Iterator[Json]:
+    """The host, by the label that Prometheus gives what it scrapes, and whose it is; each within those before it."""
+    chosen = ['__name__=~"ingrain_.+"']
+    for name, label in (("host", "instance"), *((tag, tag) for tag in WHOSE)):
+        yield {
+            "name": name,
+            "type": "query",
+            "datasource": SOURCE,
+            "query": {"query": f"label_values({{{', '.join(chosen)}}}, {label})", "refId": name},
+            "refresh": 2,
+            "sort": 1,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"},
+        }
+        chosen.append(f'{label}=~"${name}"')
 
 
 def _panels() -> Iterator[Json]:
@@ -129,7 +137,7 @@ def _panels() -> Iterator[Json]:
 
 
 def _panel(chart: Chart, group: Group) -> Json:
-    filters = [f'{tag}=~"${tag}"' for tag in WHOSE] if group.narrowed else []
+    filters = [HOST, *(f'{tag}=~"${tag}"' for tag in WHOSE if group.narrowed)]
     now = chart.form is not Form.BARS
     targets = [
         {
@@ -142,32 +150,52 @@ def _panel(chart: Chart, group: Group) -> Json:
         }
         for at, (called, value) in enumerate(chart.values.items())
     ]
-    defaults: Json = {"unit": _UNITS[chart.unit], "min": 0}
+    # Grafana's own thresholds paint all that is above 80 red.
+    one_colour = {"mode": "absolute", "steps": [{"color": "blue", "value": None}]}
+    defaults: Json = {"unit": _UNITS[chart.unit], "min": 0, "thresholds": one_colour}
     panel: Json = {"targets": targets, "fieldConfig": {"defaults": defaults, "overrides": []}}
+    if chart.about:
+        panel["description"] = chart.about
     values = {"calcs": ["lastNotNull"], "fields": "", "values": False}
     match chart.form:
         case Form.BARS:
             drawn = chart.gauge or chart.over is not None
+            defaults["color"] = {"mode": "palette-classic"}
             defaults["custom"] = (
-                {"drawStyle": "line"}
+                {"drawStyle": "line", "showPoints": "never", "fillOpacity": 10}
                 if drawn
                 else {"drawStyle": "bars", "fillOpacity": 60, "stacking": {"mode": "normal", "group": "A"}}
             )
             return panel | {
                 "type": "timeseries",
                 "interval": "1m",
-                "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}},
+                "options": {
+                    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+                    "tooltip": {"mode": "multi", "sort": "desc"},
+                },
             }
         case Form.TOP:
+            defaults["color"] = {"mode": "fixed", "fixedColor": "blue"}
             shown = {"displayMode": "basic", "orientation": "horizontal", "reduceOptions": values, "showUnfilled": True}
             return panel | {"type": "bargauge", "options": shown}
         case Form.NUMBER:
-            return panel | {"type": "stat", "options": {"reduceOptions": values, "graphMode": "none"}}
+            shown = {"reduceOptions": values, "graphMode": "none", "colorMode": "none"}
+            if chart.alarming:  # without a value it is not known, and not 0
+                defaults["thresholds"] = _ALARM
+                shown["colorMode"] = "background"
+            else:
+                defaults["noValue"] = "0"
+            return panel | {"type": "stat", "options": shown}
         case Form.NEW:
             for target in targets:
                 target["format"] = "table"
-            hidden = {"id": "organize", "options": {"excludeByName": {"Time": True}}}
-            return panel | {"type": "table", "options": {"showHeader": True}, "transformations": [hidden]}
+            tidy = {"excludeByName": {"Time": True}, "renameByName": {"Value": "count"}}
+            shown = {"showHeader": True, "sortBy": [{"displayName": "count", "desc": True}]}
+            return panel | {
+                "type": "table",
+                "options": shown,
+                "transformations": [{"id": "organize", "options": tidy}],
+            }
 
 
 def _expression(chart: Chart, value: Value, filters: list[str]) -> str:
@@ -175,37 +203,47 @@ def _expression(chart: Chart, value: Value, filters: list[str]) -> str:
         case Form.BARS if chart.gauge:
             return f"max by ({', '.join(chart.by)}) ({_selected(value, filters)})"
         case Form.BARS:
-            counted = _counted(value, chart.by, filters, "$__interval")
-            return f"{counted} / {_counted(chart.over, chart.by, filters, '$__interval')}" if chart.over else counted
+            shown = counted(value, chart.by, filters, "$__interval")
+            if chart.over:
+                shown = f"{shown} / {counted(chart.over, chart.by, filters, '$__interval')}"
+            if not chart.by:
+                return shown
+            most = counted(chart.over or value, chart.by, filters, "$__range", at=" @ end()")
+            return f"{shown} and on ({', '.join(chart.by)}) topk({_SHOWN}, {most})"
         case Form.TOP:
-            return f"topk({_SHOWN}, {_counted(value, chart.by, filters, '$__range')} > 0)"
+            return f"topk({_SHOWN}, {counted(value, chart.by, filters, '$__range')} > 0)"
         case Form.NUMBER:
-            return _counted(value, chart.by, filters, "$__range")
+            return counted(value, chart.by, filters, "$__range")
         case Form.NEW:
-            return f"{_summed(value, chart.by, filters)} unless {_summed(value, chart.by, filters, '$__range')}"
+            return f"{summed(value, chart.by, filters)} unless {summed(value, chart.by, filters, '$__range')}"
 
 
-def _counted(value: Value, by: tuple[str, ...], filters: list[str], span: str) -> str:
-    """What was added within the span.
+def counted(value: Value, by: tuple[str, ...], filters: list[str], span: str, at: str = "") -> str:
+    """What was added within the span, by PromQL. at: when that ends, where it is not the moment that is asked for.
 
     Not `increase`: most series of this kind begin with their first event, of which Prometheus saw no 0 before, and
     which `increase` would leave out. A series that is forgotten or begins anew makes the sum less, and no negative bar.
     """
-    now = _summed(value, by, filters)
-    return f"clamp_min({now} - ({_summed(value, by, filters, span)} or 0 * {now}), 0)"
+    now = summed(value, by, filters, at=at)
+    return f"clamp_min({now} - ({summed(value, by, filters, span, at)} or 0 * {now}), 0)"
 
 
-def _summed(value: Value, by: tuple[str, ...], filters: list[str], before: str = "") -> str:
+def summed(value: Value, by: tuple[str, ...], filters: list[str], before: str = "", at: str = "") -> str:
+    """What it is, or was so long before."""
     ago = f" offset {before}" if before else ""
-    return f"sum by ({', '.join(by)}) ({_selected(value, filters)}{ago})"
+    return f"sum by ({', '.join(by)}) ({_selected(value, filters)}{at}{ago})"
 
 
 def _selected(value: Value, filters: list[str]) -> str:
-    wanted = [_filter(tag, asked) for tag, asked in value.where]
-    return f"{names()[value.name]}{{{', '.join(filters + wanted)}}}"
+    wanted = ", ".join(filters + [_filter(tag, asked) for tag, asked in value.where])
+    return f"{names()[value.name]}{{{wanted}}}" if wanted else names()[value.name]
 
 
 def _filter(tag: str, wanted: str) -> str:
     if wanted == "*":
         return f'{tag}!=""'
-    return f'{tag}!="{wanted[1:]}"' if wanted.startswith("!") else f'{tag}="{wanted}"'
+    none_of, values = wanted.startswith("!"), wanted.removeprefix("!")
+    if not re.search(r"[|*]", values):
+        return f'{tag}{"!=" if none_of else "="}"{values}"'
+    pattern = re.escape(values).replace(r"\|", "|").replace(r"\*", ".*").replace("\\", "\\\\")
+    return f'{tag}{"!~" if none_of else "=~"}"{pattern}"'

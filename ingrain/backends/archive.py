@@ -1,4 +1,4 @@
-"""Archive: objects in a local folder, in the layout that S3 has. No reader ever sees one that is not complete.
+"""Archive: the same objects as S3's, in a local folder. No reader ever sees one that is not complete.
 
 An object is written under a hidden name in its own folder, synced, and renamed. What a crash left is removed at the
 next start; another agent's hidden files are left alone, for it holds a lock on them.
@@ -31,7 +31,11 @@ def is_path(path: str) -> None:
 
 
 class ArchiveSettings(ObjectSettings, frozen=True, kw_only=True):
-    """`path`: the folder, made when it is missing; `format`, `roll_mb` and `roll_s` as for S3."""
+    """The folder, and what is written there.
+
+    path: the folder; created if it does not exist
+    format: `parquet` (zstd), or `jsonl`, gzipped JSON lines
+    """
 
     path: Annotated[str, msgspec.Meta(extra={"check": is_path})]
     format: Format = "parquet"

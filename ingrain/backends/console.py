@@ -1,4 +1,4 @@
-"""Console: records on stdout, a line each, for people or as JSON lines for another program.
+"""Console: records on stdout, one per line, for people or as JSON.
 
 In: any batch. A reader that has gone, or that does not read for STALL_S, costs the records, counted, not the agent.
 """
@@ -19,7 +19,10 @@ _ROWS = 8192  # rendered at a time: some megabytes of text
 
 
 class ConsoleSettings(Settings, frozen=True):
-    """`format`: text to read, or json: an object a line, as `ingrain.backends.lines` says."""
+    """How a record is printed.
+
+    format: `text` for people, or `json`, one object per line
+    """
 
     format: Literal["text", "json"] = "text"
 

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import socket
 import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import ingrain
+from ingrain.backends.environment import Redaction
 from ingrain.backends.uploader import LaterError
 from ingrain.backends.urls import origin, parse_url
 
 _CONNECT_S = 10
 _READ = 4096  # bytes of an answer that says why
 _LATEST_S = 3600.0  # no server is left alone for longer, whatever it asks for
-_WORD = 4  # what is shorter is no secret
+_SEGMENT = 8  # characters of a part of a path that may be a token; shorter ones are words, like "insert"
 _AUTHORITIES = (  # where distributions keep them, for a Python that looks elsewhere
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -49,20 +50,40 @@ class Exchange:
     """What a server is asked with. Raises ValueError for a CA file or a proxy that cannot be used.
 
     uri: of what takes the bodies. headers: sent with each. timeout_s: how long an exchange may take, once connected.
+    secrets: what no message may have in it, beside the headers' values and all of the URI that is behind its host.
     """
 
-    def __init__(self, uri: SplitResult, headers: Mapping[str, str], timeout_s: int, ca_file: str | None) -> None:
+    def __init__(
+        self,
+        uri: SplitResult,
+        headers: Mapping[str, str],
+        timeout_s: int,
+        ca_file: str | None,
+        secrets: Iterable[str] = (),
+    ) -> None:
         self._uri = uri
         self._target = (uri.path or "/") + (f"?{uri.query}" if uri.query else "")
-        self._headers = dict(headers)
+        self._headers = {**headers}
+        if "user-agent" not in map(str.lower, headers):
+            self._headers["User-Agent"] = f"ingrain/{ingrain.__version__}"
         self._timeout_s = timeout_s
         self._tls = _tls(ca_file) if uri.scheme == "https" else None
         self._proxy = _proxy(uri)
         known = _authorization(self._proxy)
-        self._secrets = _secrets([*headers.values(), *known.values(), uri.query])
+        self._secret = Redaction([*secrets, *headers.values(), *known.values(), uri.query, *_userinfo(self._proxy)])
+        self._path = Redaction([uri.path], _SEGMENT)
         if self._proxy and not self._tls:  # RFC 9112 section 3.2.2: a proxy is told the whole of it
             self._target = uri.geturl()
             self._headers |= known
+
+    @property
+    def origin(self) -> str:
+        """All that may be told of where it sends."""
+        return origin(self._uri)
+
+    def redacted(self, text: str) -> str:
+        """What was said, without secrets."""
+        return self._path(self._secret(text))
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a body, with these headers too; the server has it when this returns.
@@ -98,7 +119,7 @@ class Exchange:
         with suppress(OSError, HTTPException):  # its status is known
             read = answer.read(_READ)
         if len(read) >= _READ:  # a secret may be cut off at its end
-            read = read[: -max(map(len, self._secrets), default=1)]
+            read = read[: -max(self._secret.longest, self._path.longest)]
         said = read.decode("utf-8", "replace")
         text = f"{answer.status} {answer.reason}"
         if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects (RFC 9110 section 15.4)
@@ -106,8 +127,7 @@ class Exchange:
             text += f": it redirects to {where}, and no redirect is followed; set uri to what takes the records"
         elif said.strip():
             text += f": {said.strip()}"
-        for secret in self._secrets:
-            text = text.replace(secret, "[...]")
+        text = self.redacted(text)
         kind = TooLargeError if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else RefusedError
         return kind(text, _seconds(answer.getheader("Retry-After", "")))
 
@@ -147,7 +167,7 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # SSLError is one
         why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
-        raise ValueError(f"ca_file {ca_file} cannot be used: {why}") from error
+        raise ValueError(f"ca_file: {ca_file} cannot be used: {why}") from error
 
 
 def _proxy(uri: SplitResult) -> SplitResult | None:
@@ -175,10 +195,8 @@ def _authorization(proxy: SplitResult | None) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
 
 
-def _secrets(values: list[str]) -> list[str]:
-    """What no message may have in it: these, and each word of them; the longest first."""
-    words = {word for value in values for word in (value, *re.split(r"[\s,;:=&\"']+", value))}
-    return sorted((word for word in words if len(word) >= _WORD), key=len, reverse=True)
+def _userinfo(proxy: SplitResult | None) -> list[str]:
+    return [] if proxy is None else [proxy.netloc.rpartition("@")[0]]
 
 
 def _elsewhere(location: str) -> str:

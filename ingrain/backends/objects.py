@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Literal
 
@@ -50,9 +51,10 @@ Format = Literal["parquet", "jsonl"]
 
 
 class ObjectSettings(Settings, frozen=True):
-    """An object is complete when it has roll_mb MiB, or when its first record has waited for roll_s seconds.
+    """When an object is complete. The defaults give readers fresh data: at most one file a minute and measurement.
 
-    The defaults give readers fresh data, a file a minute and measurement at the most.
+    roll_mb: an object is complete at this size in MiB
+    roll_s: or when its first record has waited for so many seconds
     """
 
     roll_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
@@ -109,36 +111,37 @@ class Objects(Backend):
             key = (batch.measurement.name, records.schema, hour, False)
             partition = self._add(key, batch.measurement, records)
             if partition.rows >= GROUP_ROWS + KEEP_ROWS:
-                self._write(key, KEEP_ROWS)
+                self._try(self._write, key, KEEP_ROWS)
         while sum(one.bytes for one in self._partitions.values()) > HELD_BYTES:
             key = max(self._partitions, key=lambda one: self._partitions[one].bytes)
-            self._write(key, self._partitions[key].rows // _KEPT)
+            self._try(self._write, key, self._partitions[key].rows // _KEPT)
         while len(self._partitions) > PARTITIONS:
-            self._roll(min(self._partitions, key=lambda one: self._partitions[one].since))
+            self._try(self._roll, min(self._partitions, key=lambda one: self._partitions[one].since))
 
     def tick(self) -> None:
         """Complete the objects that are old enough."""
         now = time.monotonic()
-        try:
-            for key in [key for key, one in self._partitions.items() if now - one.since >= self._roll_s]:
-                self._roll(key)
-        finally:
-            if self._partitions:
-                self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
+        for key in [key for key, one in self._partitions.items() if now - one.since >= self._roll_s]:
+            self._try(self._roll, key)
+        if self._partitions:
+            self.wake_in(min(one.since for one in self._partitions.values()) + self._roll_s - now)
 
     def relieve(self) -> None:
         """Write most of what is held; the newest records stay, which may not be in order yet."""
         for key, partition in list(self._partitions.items()):
-            self._write(key, partition.rows // _KEPT)
+            self._try(self._write, key, partition.rows // _KEPT)
 
     def flush(self) -> None:
         """Complete all objects."""
-        try:
-            while self._partitions:
-                self._roll(next(iter(self._partitions)))
-        finally:
-            if self._partitions:  # one failed, and is gone; the others must not stay behind for it
-                self.flush()
+        while self._partitions:
+            self._try(self._roll, next(iter(self._partitions)))
+
+    def close(self) -> None:
+        """Do away with objects that were not completed: their records are counted as lost."""
+        while self._open:
+            _, made = self._open.popitem()
+            made.writer.abandon()
+            self.discard(made.key, made.file)
 
     def lose(self, records: int, why: str, told: str = "") -> None:
         """Count records as lost; `why` in few words, `told` as the operator should read it."""
@@ -152,6 +155,10 @@ class Objects(Backend):
         self.station.detail["objects"] += 1
         self.station.detail["bytes"] += size
 
+    def _try(self, step: Callable[..., None], *arguments: object) -> None:
+        """Each part by itself: what goes wrong with one, which is counted there, is no other's and no batch's fault."""
+        self._guarded("an object", 0, step, *arguments)
+
     def _add(self, key: _Key, measurement: Measurement, records: pa.RecordBatch) -> Partition:
         partition = self._partitions.get(key)
         if partition is None:
@@ -163,8 +170,7 @@ class Objects(Backend):
     def _roll(self, key: _Key) -> None:
         """Write all that is held, and complete the object."""
         try:
-            if self._partitions[key].rows:
-                self._write(key, 0)
+            self._write(key, 0)
         finally:
             if key in self._open:
                 self._complete(key)

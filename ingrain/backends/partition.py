@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingrain.backends.layout import HOUR_NS
 from ingrain.batch import Batch, Measurement
-from ingrain.columns import merge
+from ingrain.columns import compact, merge
 
 MERGE_BATCHES = 256
 """Batches held as they came; each costs some kilobytes beside its records, and its dictionaries again."""
@@ -49,6 +48,8 @@ class Partition:
 
         Either is None when there is none of it.
         """
+        if not self._held:
+            return None, None
         held, self._held = self._held, []
         self.rows = self.bytes = 0
         records, stamps = in_time_order(merge(held))
@@ -88,40 +89,6 @@ def in_time_order(records: pa.RecordBatch) -> tuple[pa.RecordBatch, npt.NDArray[
         return records, stamps
     order = np.argsort(stamps, kind="stable")
     return records.take(pa.array(order)), stamps[order]
-
-
-def compact(records: pa.RecordBatch) -> pa.RecordBatch:
-    """The same records, without the values of a column's dictionary that no record has.
-
-    Without this a dictionary grows with what is merged, and what is held back would keep all of it for ever.
-    """
-    columns = [_compact(column) for column in records.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=records.schema)
-
-
-def _compact(column: pa.Array) -> pa.Array:
-    kind = column.type
-    if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type) | pa.types.is_dictionary(kind.value_type):
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-        offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
-        return pa.ListArray.from_arrays(offsets, _compact(column.flatten()), kind, mask=column.is_null())
-    if pa.types.is_struct(kind):
-        fields = [_compact(field) for field in column.flatten()]
-        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=column.is_null())
-    return _compact_dictionary(column) if pa.types.is_dictionary(kind) and len(column.dictionary) else column
-
-
-def _compact_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    size = len(column.dictionary)
-    indices = pc.fill_null(column.indices, size).to_numpy()
-    used = np.flatnonzero(np.bincount(indices, minlength=size)[:size])
-    if len(used) == size:
-        return column
-    place = np.zeros(size + 1, dtype=np.int32)
-    place[used] = np.arange(len(used), dtype=np.int32)
-    nulls = indices == size if column.null_count else None
-    renumbered = pa.array(place[indices], column.type.index_type, mask=nulls)
-    return pa.DictionaryArray.from_arrays(renumbered, column.dictionary.take(pa.array(used)))
 
 
 def _copy(records: pa.RecordBatch, start: int, end: int) -> pa.RecordBatch:

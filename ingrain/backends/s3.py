@@ -1,8 +1,9 @@
-"""S3: objects to a bucket through boto3, in the layout of `ingrain.backends.layout` below a prefix.
+"""S3: Parquet or JSON lines to a bucket, by way of a spool on disk.
 
-In: any batch. What is sent waits in a spool until S3 has it (`ingrain.backends.spooled`). Credentials, their renewal,
-redirects and everything else that boto3 does by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to it; no
-secret stands in the settings. Only this module imports boto3, when a pipeline starts: it takes 30 MB of memory.
+In: any batch. Out: objects in the layout of `ingrain.backends.layout` below a prefix, sent through boto3. What is sent
+waits in a spool until S3 has it (`ingrain.backends.spooled`). Credentials, their renewal, redirects and everything
+else that boto3 does by itself (AWS_PROFILE, AWS_CA_BUNDLE, roles, proxies) is left to it; no secret stands in the
+settings. Only this module imports boto3, when a pipeline starts: it takes 30 MB of memory.
 """
 
 from __future__ import annotations
@@ -76,9 +77,13 @@ def is_prefix(prefix: str) -> None:
 
 
 class S3Settings(SpoolSettings, frozen=True):
-    """bucket: AWS_S3_BUCKET of the environment when it is missing; what stands in the file wins.
+    """The bucket. Credentials are never in the file: boto3 finds them.
 
-    region, endpoint_url: as boto3 finds them when they are missing. prefix: stands before every key, with a slash.
+    bucket: by default AWS_S3_BUCKET of the environment
+    region: by default as boto3 finds it
+    endpoint_url: of a server other than AWS; by default as boto3 finds it
+    prefix: put before every key, with a slash
+    format: `parquet` (zstd), or `jsonl`, gzipped JSON lines
     """
 
     bucket: Annotated[str | None, msgspec.Meta(extra={"check": is_bucket})] = None
@@ -86,6 +91,17 @@ class S3Settings(SpoolSettings, frozen=True):
     endpoint_url: Annotated[str | None, msgspec.Meta(extra={"check": is_endpoint})] = None
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
     format: Format = "parquet"
+
+    def lacking(self) -> list[str]:
+        """A bucket, and what boto3 makes a client of: it makes one, and asks nobody."""
+        found = super().lacking()
+        for look in (_bucket, connect):
+            try:
+                look(self)
+            except ValueError as error:
+                found.append(str(error))
+        gc.collect()  # the client: 10 MB, in cycles
+        return found
 
 
 class S3(Sent):
@@ -99,6 +115,9 @@ class S3(Sent):
     def __init__(self, settings: S3Settings, station: Station) -> None:
         self._settings = settings
         self._bucket = _bucket(settings)
+        named = os.environ.get(BUCKET, "")
+        if named not in ("", self._bucket):
+            log.warning("%s is %r, but the file says bucket = %r; the file counts", BUCKET, named, self._bucket)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._client: S3Client | None = connect(settings)
@@ -139,11 +158,10 @@ def _type(key: str) -> str:
 
 
 def _bucket(settings: S3Settings) -> str:
-    named = os.environ.get(BUCKET, "")
+    """Raises ValueError where there is none."""
     if settings.bucket:
-        if named and named != settings.bucket:
-            log.warning("%s is %r, but the file says bucket = %r; the file counts", BUCKET, named, settings.bucket)
         return settings.bucket
+    named = os.environ.get(BUCKET, "")
     if not named:
         raise ValueError(f"S3 needs a bucket: set `bucket` in the pipeline's config, or {BUCKET} in the environment")
     try:

@@ -9,7 +9,6 @@ links. What else lies there is never read, removed or waited for.
 from __future__ import annotations
 
 import errno
-import heapq
 import itertools
 import logging
 import os
@@ -17,7 +16,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -83,22 +82,35 @@ class Spool:
 
         limit: bytes; None: SHARE. Raises SpoolError where it can be no spool, OSError where it cannot be had now.
         """
-        try:
+        with _explained(path):
             make(path, 0o700)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileExistsError as error:
-            raise SpoolError(f"{path} is no folder") from error
-        except OSError as error:
-            if error.errno in _OPERATOR_S:
-                what = "is a link; name the folder itself" if path.is_symlink() else os.strerror(error.errno)
-                raise SpoolError(f"{path}: {what}") from error
-            raise
+            descriptor = _open(path)
         try:
-            _take(path, descriptor)
+            _examine(path, descriptor)
+            _lock(path, descriptor)
             return cls(path, limit, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Raise SpoolError where the folder can be no spool, as far as one sees without making or locking it."""
+        with suppress(OSError), _explained(path):  # what cannot be had now may be had later
+            try:
+                descriptor = _open(path)
+            except FileNotFoundError:
+                above = next(one for one in path.parents if one.exists())
+                if not above.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, "") from None
+                read_only = os.statvfs(above).f_flag & os.ST_RDONLY  # which may be mended without another folder
+                if not read_only and not os.access(above, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, "") from None
+                return
+            try:
+                _examine(path, descriptor)
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Let go of the folder; another may lock it. Nothing can be done with it any more."""
@@ -170,10 +182,6 @@ class Spool:
         with suppress(FileNotFoundError):
             os.unlink(one.name, dir_fd=self._folder)
 
-    def after(self, stamp: int, count: int) -> list[Spooled]:
-        """Of the objects with a later stamp the `count` oldest, the oldest first."""
-        return heapq.nsmallest(count, (one for one in self if one.stamp > stamp))
-
     def __iter__(self) -> Iterator[Spooled]:
         """All objects, in no order."""
         with os.scandir(self._folder) as entries:
@@ -202,21 +210,43 @@ class Spool:
             log.warning(what, self.path, foreign, like)
 
 
-def _take(path: Path, descriptor: int) -> None:
-    """Make sure that the folder is this user's alone, and this agent's."""
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What only an operator can mend is a SpoolError."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise SpoolError(f"{path} is no folder") from error
+    except OSError as error:
+        if error.errno in _OPERATOR_S:
+            what = "is a link; name the folder itself" if path.is_symlink() else os.strerror(error.errno)
+            raise SpoolError(f"{path}: {what}") from error
+        raise
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _examine(path: Path, descriptor: int) -> None:
+    """Make sure that the folder is this user's alone."""
     found, user = os.fstat(descriptor), os.geteuid()
     if found.st_uid != user:
         raise SpoolError(f"{path} belongs to user {found.st_uid}, and this agent runs as {user}")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):  # not to be mended here: it may be /tmp
         mode = stat.filemode(found.st_mode)
         raise SpoolError(f"{path} is open to others ({mode}); name a folder that is not there yet, or close it")
-    if not locked(descriptor):
-        raise SpoolError(f"{path} is in use, by another agent or pipeline; each needs a spool of its own")
 
 
 def _spooled(entry: os.DirEntry[str]) -> Spooled | None:
     one = _told(entry.name)
     return one if one and _own(entry.stat(follow_symlinks=False)) else None
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    """Make it this agent's."""
+    if not locked(descriptor):
+        raise SpoolError(f"{path} is in use, by another agent or pipeline; each needs a spool of its own")
 
 
 def _told(name: str) -> Spooled | None:

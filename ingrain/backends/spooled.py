@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 FLUSH_S = 10.0
 """How long a flush waits for uploads: less than the agent waits for a pipeline when it stops. The rest stays."""
 
+_FOLDER_BYTES = 255  # of a folder's name, of every usual file system (NAME_MAX)
+
 _SAID = 300  # of what a server tells, in characters
 
 
@@ -41,11 +43,13 @@ def is_folder(path: str) -> None:
 
 
 class SpoolSettings(ObjectSettings, frozen=True):
-    """spool: the folder, the pipeline's own; in the service's state folder, named as the pipeline, when it is missing.
+    """Where finished objects wait for the server, how many, and for how long.
 
-    spool_max_mb: MiB of finished objects in it; a tenth of the file system, and 4096 at the most, when it is missing.
-    Where it is full, the oldest make room. spool_max_age_s: what is older is dropped; a week, after which few can
-    still use it. concurrency: objects sent at a time.
+    spool: the folder, used by this pipeline alone; by default `spool/PIPELINE` in the service's state folder
+    spool_max_mb: the most MiB of finished objects in it; by default a tenth of the file system, at most 4096. Of a full
+        spool the oldest objects are dropped
+    spool_max_age_s: objects that have waited for longer are dropped; by default a week
+    concurrency: objects sent at the same time
     """
 
     spool: Annotated[str | None, msgspec.Meta(extra={"check": is_folder})] = None
@@ -59,11 +63,20 @@ class SpoolSettings(ObjectSettings, frozen=True):
         if self.spool_max_mb is not None and self.spool_max_mb < 2 * self.roll_mb:
             raise ValueError(f"spool_max_mb: expected at least {2 * self.roll_mb}, room for two objects of roll_mb")
 
+    def lacking(self) -> list[str]:
+        """A folder that can be no spool."""
+        try:
+            if self.spool is not None:
+                Spool.check(Path(self.spool))
+        except SpoolError as error:
+            return [f"spool: {error}"]
+        return []
+
     def of_pipeline(self, name: str) -> Self:
         """With the folder that a pipeline of this name has. Raises ValueError where there is no place for it."""
         if self.spool is not None:
             return self
-        folder = _state_folder() / "spool" / layout.path_part(name)
+        folder = _state_folder() / "spool" / layout.folder_part(name, _FOLDER_BYTES)
         return msgspec.structs.replace(self, spool=str(folder))
 
 
@@ -88,7 +101,7 @@ class Sent(Objects):
         try:
             self._start()
         except SpoolError as error:
-            raise ValueError(f"{station.name} needs a spool: {error}") from error
+            raise ValueError(f"spool: {error}") from error
         except OSError as error:  # it may be mounted or mended later; until then objects are lost, counted
             self.reach.fails(os.strerror(error.errno or 0), "It is tried again with every object")
 
@@ -147,6 +160,7 @@ class Sent(Objects):
 
     def close(self) -> None:
         """End, and tell what stays in the spool for the next start."""
+        super().close()
         if self._uploader is None:
             return
         self._let_go(self._uploader)
@@ -179,13 +193,16 @@ class Sent(Objects):
                 self.station.spooled, self.station.spooled_bytes, "gone from the spool", "its folder was removed"
             )
         spool = Spool.open(self._folder, self._limit)
-        self._uploader = Uploader(spool, self.put, self._threads, self._wake)
-        objects, rows, size = self._uploader.found
-        self.station.resumed += rows
-        self._hold(rows, size)
-        if objects:
+        try:
+            self._uploader = Uploader(spool, self.put, self._threads, self._wake)
+        except BaseException:
+            spool.close()
+            raise
+        found = self._uploader.found
+        self._resume(found.rows, found.bytes)
+        if found.objects:
             what = "%s: the spool %s has %d records in %d objects of an earlier run; they are sent now"
-            log.info(what, self.station.name, self._folder, rows, objects)
+            log.info(what, self.station.name, self._folder, found.rows, found.objects)
         if spool.unfinished:
             self.station.detail["objects cut off"] += spool.unfinished
             what = "%s: removed %d objects (%d bytes) that a crash left incomplete; their records are lost"
@@ -234,24 +251,41 @@ class Sent(Objects):
         self.station.spooled_bytes += size
         self.station.gauges["spool.bytes"] = self.station.spooled_bytes
 
+    def _resume(self, rows: int, size: int) -> None:
+        """Count what is in the spool and was put there by somebody else."""
+        self.station.resumed += rows
+        self._hold(rows, size)
+
     def _settle(self, uploader: Uploader) -> None:
-        """Count what came of the tries."""
+        """Count what came of the tries, and what somebody else did to the spool."""
+        removed = uploader.removed()
+        if removed.rows > 0:
+            self._lost(removed.rows, removed.bytes, "gone from the spool", "objects were removed from its folder")
+        else:
+            self._resume(-removed.rows, -removed.bytes)
         for result in uploader.results():
-            one = result.one
-            if result.error is None:
-                self._hold(-one.rows, -one.size)
-                self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
-                self.station.lost += result.unfit
-                self.station.detail["too large"] += result.unfit
-                self._worked(result, uploader.spool.limit)
-            elif not result.kept:
-                self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")
-            elif result.alone:
-                what = f"{one.key} is refused, while others are taken: {self._why(result.error)}"
-                self._some.fails(what, "They wait, and are tried again")
-            else:
-                waits = f"Everything waits in the spool {self._folder}, and is tried again until it works"
-                self._server.fails(self._why(result.error), waits)
+            self._count(result)
+            self._guarded("what came of an upload", 0, self._report, result, uploader.spool.limit)
+
+    def _count(self, result: Result) -> None:
+        one = result.one
+        if result.error is None:
+            self._hold(-one.rows, -one.size)
+            self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
+            self.station.lost += result.unfit
+            self.station.detail["too large"] += result.unfit
+        elif not result.kept:
+            self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")
+
+    def _report(self, result: Result, limit: int) -> None:
+        if result.error is None:
+            self._worked(result, limit)
+        elif result.alone:
+            what = f"{result.one.key} is refused, while others are taken: {self._why(result.error)}"
+            self._some.fails(what, "They wait, and are tried again")
+        elif result.kept:
+            waits = f"Everything waits in the spool {self._folder}, and is tried again until it works"
+            self._server.fails(self._why(result.error), waits)
 
     def _why(self, error: Exception) -> str:
         return harmless(self.why(error))[:_SAID]

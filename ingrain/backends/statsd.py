@@ -1,6 +1,6 @@
-"""StatsD: each batch becomes lines, a line a series, many lines a datagram, over UDP or a Unix datagram socket.
+"""StatsD: counters and gauges, plain or with DogStatsD tags, over UDP or a Unix datagram socket.
 
-In: any batch. Out: counters and gauges, plain or with DogStatsD tags, as `ingrain.backends.series` says. A series is
+In: any batch. Out: a line per series, many lines in a datagram, as `ingrain.backends.series` says. A series is
 sent whole or not at all: its records are delivered when the socket took the datagram, else lost.
 """
 
@@ -54,13 +54,14 @@ def is_prefix(prefix: str) -> None:
 
 
 class StatsDSettings(Settings, frozen=True):
-    """`address`: "HOST:PORT", "[IPV6]:PORT" or "unix:///PATH".
+    """Where metrics are sent, and how.
 
-    Without it STATSD_HOST and STATSD_PORT of the environment say where, and without those 127.0.0.1:8125 it is; what
-    stands in the file wins. use_tags: DogStatsD tags; without, the tags' values become part of the name. prefix: stands
-    before every name, with a dot. datagram_bytes: how long a datagram may be; 1432 over UDP and 8192 on a Unix socket
-    by default. max_series: so many are told apart, what is beyond goes under one; the default is more than anybody
-    looks at.
+    address: `HOST:PORT`, `[IPV6]:PORT` or `unix:///PATH`; by default STATSD_HOST and STATSD_PORT of the environment,
+        else 127.0.0.1:8125
+    use_tags: send DogStatsD tags; otherwise tag values become part of the metric's name
+    prefix: put before every name, with a dot
+    datagram_bytes: the most bytes in a datagram; by default 1432 over UDP and 8192 on a Unix socket
+    max_series: the most series kept apart; everything beyond goes into one series, `overflow`
     """
 
     address: Annotated[str | None, msgspec.Meta(extra={"check": is_address})] = None
@@ -68,6 +69,14 @@ class StatsDSettings(Settings, frozen=True):
     prefix: Annotated[str, msgspec.Meta(extra={"check": is_prefix})] = ""
     datagram_bytes: Annotated[int, msgspec.Meta(ge=256, le=65_507)] | None = None
     max_series: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+
+    def lacking(self) -> list[str]:
+        """An address of the environment that is one, where the file has none."""
+        try:
+            _address(self)
+        except ValueError as error:
+            return [str(error)]
+        return []
 
 
 class StatsD(Backend):
@@ -82,7 +91,7 @@ class StatsD(Backend):
 
     def __init__(self, settings: StatsDSettings, station: Station) -> None:
         super().__init__(station)
-        address = parse(settings.address, PORT) if settings.address else from_environment()
+        address = _address(settings)
         self._limit = settings.datagram_bytes or (UNIX_BYTES if address.path else UDP_BYTES)
         self._prefix = settings.prefix + ("." if settings.prefix and not settings.prefix.endswith(".") else "")
         self._use_tags = settings.use_tags
@@ -147,6 +156,10 @@ class StatsD(Backend):
     def _lose(self, records: int, why: str) -> None:
         self.station.lost += records
         self.station.detail[why] += records
+
+
+def _address(settings: StatsDSettings) -> Address:
+    return parse(settings.address, PORT) if settings.address else from_environment()
 
 
 def from_environment() -> Address:

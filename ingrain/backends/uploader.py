@@ -12,10 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from ingrain.backends.backlog import Backlog
+from ingrain.backends.backlog import Backlog, Total
 from ingrain.backends.backoff import Backoff
 from ingrain.backends.spool import DamagedError, Spool, Spooled
 
@@ -51,7 +51,7 @@ class Result:
 class Uploader:
     """`put` is called by `threads` threads; `told`, by one of them, when there is a result to be asked for: not then.
 
-    The spool is the uploader's from here on, until `close`. `found`: objects, records, bytes that were in it before.
+    The spool is the uploader's from here on, until `close`. `found`: what was in it before.
     """
 
     def __init__(self, spool: Spool, put: Put, threads: int, told: Callable[[], None]) -> None:
@@ -59,8 +59,7 @@ class Uploader:
         self._put = put
         self._told = told
         self._backlog = Backlog(spool)
-        self.found = (self._backlog.objects, self._backlog.rows, self._backlog.bytes)
-        self._under_way = 0
+        self.found = replace(self._backlog.total)
         self._taken = 0
         self._failing = False
         self._server, self._alone = Backoff(), Backoff()
@@ -68,8 +67,12 @@ class Uploader:
         self._closed = False
         self._results: deque[Result] = deque()
         self._changed = threading.Condition()
-        for _ in range(threads):
-            threading.Thread(target=self._run, name="uploader", daemon=True).start()
+        try:
+            for _ in range(threads):
+                threading.Thread(target=self._run, name="uploader", daemon=True).start()
+        except BaseException:  # the limit of threads: those that were begun must not send beside others
+            self.close()
+            raise
 
     def add(self, one: Spooled) -> None:
         """The spool has one more."""
@@ -84,18 +87,23 @@ class Uploader:
         """
         dropped: list[Spooled] = []
         with self._changed, suppress(OSError):
-            while (one := self._backlog.oldest()) and unwanted(one, self._backlog.bytes):
+            while (one := self._oldest()) and unwanted(one, self._backlog.total.bytes):
                 self.spool.remove(one)
-                self._backlog.take(one)
-                self._backlog.gone(one)
+                self._backlog.drop(one)
                 dropped.append(one)
         return dropped
 
     def oldest(self) -> Spooled | None:
         """Of what waits; None also where that cannot be found out."""
         with self._changed, suppress(OSError):
-            return self._backlog.oldest()
+            return self._oldest()
         return None
+
+    def removed(self) -> Total:
+        """What somebody else has removed from the spool since the last call, less what came back."""
+        with self._changed:
+            removed, self._backlog.removed = self._backlog.removed, Total()
+            return removed
 
     def results(self) -> list[Result]:
         """What came of the tries since the last call."""
@@ -110,7 +118,7 @@ class Uploader:
             self._server_at = self._alone_at = 0.0
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: not self._under_way and not self._due(), max(0.0, deadline - time.monotonic())
+                lambda: not self._backlog.under_way and not self._due(), max(0.0, deadline - time.monotonic())
             )
 
     def close(self) -> None:
@@ -129,6 +137,8 @@ class Uploader:
                     unfit = self._put(one.key, file)
             except Exception as error:  # noqa: BLE001 - the thread's edge: it goes to the one who counts
                 failed = error
+            except BaseException as error:  # noqa: BLE001 - what a library's panic raises
+                failed = RuntimeError(repr(error))
             self._end(one, mark, failed, unfit)
 
     def _begin(self) -> tuple[Spooled, int | None, BinaryIO] | None:
@@ -147,15 +157,22 @@ class Uploader:
         except OSError:  # the folder cannot be listed; what is told of it are the objects that it does not take
             self._wait(0.0, alone=False)
             return None
+        self._tell_removed()
         if waits is None:
             return None
         one, mark = waits
-        self._under_way += 1
         try:
             return one, mark, self.spool.read(one)
-        except (DamagedError, OSError) as error:
+        except OSError as error:
             self._settle(one, mark, error)
-            return None
+        except DamagedError as error:
+            try:
+                self.spool.remove(one)
+            except OSError as refused:  # it would be found again at once
+                self._settle(one, mark, refused)
+            else:
+                self._settle(one, mark, error)
+        return None
 
     def _end(self, one: Spooled, mark: int | None, error: Exception | None, unfit: int) -> None:
         with self._changed:
@@ -170,7 +187,6 @@ class Uploader:
 
     def _settle(self, one: Spooled, mark: int | None, error: Exception | None, unfit: int = 0) -> None:
         """Note what came of it; the lock is held."""
-        self._under_way -= 1
         kept = error is not None and not isinstance(error, DamagedError)
         asked = error.seconds if isinstance(error, LaterError) else 0.0
         alone = kept and not asked and mark is not None and self._taken > mark
@@ -179,10 +195,7 @@ class Uploader:
             self._wait(asked, alone=alone)
         else:
             self._backlog.gone(one)
-            if isinstance(error, DamagedError):
-                with suppress(OSError):
-                    self.spool.remove(one)
-            else:
+            if error is None:
                 self._taken += 1
                 self._failing = False
                 self._server.reset()
@@ -202,18 +215,24 @@ class Uploader:
             self._failing = True
             self._server_at = now + max(asked, self._server.next())
 
-    @property
-    def _waiting(self) -> bool:
-        return self._backlog.objects > self._under_way
+    def _oldest(self) -> Spooled | None:
+        found = self._backlog.oldest()
+        self._tell_removed()
+        return found
+
+    def _tell_removed(self) -> None:
+        if self._backlog.removed != Total():
+            self._told()
 
     def _due(self) -> bool:
         """Whether something may be begun now."""
         if self._failing:
-            return self._waiting and not self._under_way and time.monotonic() >= self._server_at
+            waits = not self._backlog.under_way and self._backlog.waits(retry=True)
+            return waits and time.monotonic() >= self._server_at
         return self._backlog.waits(retry=time.monotonic() >= self._alone_at)
 
     def _pause(self) -> float | None:
         """How long nothing can be begun, if nothing else happens; None: for ever."""
-        if not self._waiting or (self._failing and self._under_way):
+        if not self._backlog.waits(retry=True) or (self._failing and self._backlog.under_way):
             return None
         return max(0.0, (self._server_at if self._failing else self._alone_at) - time.monotonic())

@@ -69,6 +69,10 @@ class Capture:
     ) -> None:
         self.close()
 
+    def end(self) -> None:
+        """Have the file be as if it ended here: also a read that waits for more is over. For a signal's handler."""
+        self._window.end()
+
     def close(self) -> None:
         """Close the file."""
         self._packets.close()

@@ -7,6 +7,7 @@ with the file.
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +83,12 @@ class Window:
             if not self.data:
                 return
         self.fill(at + size, 0)
+
+    def end(self) -> None:
+        """Have all further reads find the end, also the one that a signal interrupts: it is repeated (PEP 475)."""
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(nothing, self._file.fileno(), inheritable=False)
+        os.close(nothing)
 
     def close(self) -> None:
         """Close the file (standard input stays open)."""

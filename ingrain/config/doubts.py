@@ -63,6 +63,7 @@ def _doubt_keys(pipeline: PipelineConfig, present: Mapping[str, Sequence[Measure
             measuring = ", ".join(present)
             told = f"no record of {measuring} has the tag {quoted(key)}.{near(key, seen)}"
             problems.warn(path, told.removesuffix("."))
-        left = step.leaves(settings, tags)
+        carried = step.needs(settings, None) & seen - tags
+        left = step.leaves(settings, tags | carried) - carried
         dropped |= dict.fromkeys(tags - left, kind)
         tags, seen = left, seen | left

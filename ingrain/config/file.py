@@ -38,15 +38,15 @@ def load(path: FilePath | str) -> Config:
         tables = tomli.loads(source)
         problems = Problems(positions(source))
     except _Unreadable as error:
-        raise ConfigError(path, [error.problem]) from error
+        raise ConfigError([error.problem], path) from error
     except tomli.TOMLDecodeError as error:
         where = Problem(error.lineno, "", f"not TOML: {harmless(error.msg)} (column {error.colno})")
-        raise ConfigError(path, [where]) from error
+        raise ConfigError([where], path) from error
     except (RecursionError, ValueError) as error:  # nesting, and digits of a number, beyond what Python takes
-        raise ConfigError(path, [Problem(0, "", f"not a configuration: {error}")]) from error
+        raise ConfigError([Problem(0, "", f"not a configuration: {error}")], path) from error
     config = _Reader(tables, problems).config()
     if problems.mistakes:
-        raise ConfigError(path, problems.mistakes)
+        raise ConfigError(problems.mistakes, path)
     return config
 
 
@@ -167,7 +167,7 @@ class _Reader:
         if settings is None or backend is None or None in chain:
             return None
         whole = [step for step in chain if step is not None]
-        return PipelineConfig(name, backend, settings, whole, self._problems.line(path))
+        return PipelineConfig(name, backend, settings, whole, self._problems.line(path), self._problems.lines)
 
     def _of_pipeline(self, path: Path, name: str, settings: Any) -> Any:
         try:

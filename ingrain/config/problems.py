@@ -33,19 +33,21 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` are all its mistakes, in the order of their lines."""
+    """The configuration cannot be used, or not on this host.
 
-    def __init__(self, path: FilePath, problems: Iterable[Problem]) -> None:
-        self.path = path
+    `problems` are all its mistakes, in the order of their lines.
+    """
+
+    def __init__(self, problems: Iterable[Problem], path: FilePath | None = None) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
-        super().__init__("\n".join(f"{path}:{problem}" for problem in self.problems))
+        super().__init__("\n".join(f"{path or ''}:{problem}" for problem in self.problems))
 
 
 class Problems:
     """Mistakes and warnings found so far, each put on the line of its path."""
 
     def __init__(self, lines: Mapping[Path, int]) -> None:
-        self._lines = lines
+        self.lines = lines
         self.mistakes: list[Problem] = []
         self.warnings: list[Problem] = []
 
@@ -59,9 +61,9 @@ class Problems:
 
     def line(self, path: Path) -> int:
         """The line of a path; of what is around it where the path itself is not in the file."""
-        while path not in self._lines:
+        while path not in self.lines:
             path = path[:-1]
-        return self._lines[path]
+        return self.lines[path]
 
     def _problem(self, path: Path, message: str) -> Problem:
         return Problem(self.line(path), dotted(path), message)

@@ -27,11 +27,11 @@ class Identity(NamedTuple):
 
 
 COLUMNS = (
-    Column("container_id", TEXT, "id of the container, as its engine gave it; null outside of containers"),
-    Column("container", TEXT, "its name; in a pod the one that the pod's description gives it, POD for the sandbox"),
-    Column("image", TEXT, "image that it was made of, as its engine was asked for it"),
-    Column("pod", TEXT, "Kubernetes pod that it is part of"),
-    Column("namespace", TEXT, "Kubernetes namespace of that pod"),
+    Column("container_id", TEXT, "container id, as the engine assigned it; null outside containers"),
+    Column("container", TEXT, "container name; in a pod the name from the pod spec, POD for the sandbox"),
+    Column("image", TEXT, "image of the container, as it was requested from the engine"),
+    Column("pod", TEXT, "Kubernetes pod of the container"),
+    Column("namespace", TEXT, "Kubernetes namespace of the pod"),
 )
 """The columns, named and ordered as the fields of `Identity`."""
 

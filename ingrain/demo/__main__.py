@@ -38,7 +38,11 @@ def main() -> int:
     except DemoError as error:
         print(f"the demo failed: {error}")
         return 1
-    print(f"\n{'What was seen is what was done.' if equal else 'What was seen DIFFERS from what was done.'}")
+    print(
+        "\nThe agent recorded exactly what was done."
+        if equal
+        else "\nWhat the agent recorded DIFFERS from what was done."
+    )
     return 0 if equal else 1
 
 

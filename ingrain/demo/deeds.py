@@ -1,4 +1,4 @@
-"""What was done and what was seen, in one form, so that they can stand side by side."""
+"""What was done and what was recorded, in one form, so that they can be printed side by side."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ Deeds = Counter[tuple[str, str]]
 """`(who, what) -> how much`."""
 
 
-def show(did: Deeds, saw: Deeds) -> bool:
+def show(did: Deeds, recorded: Deeds) -> bool:
     """Both columns, a line each of who did what; whether they are equal."""
-    print(f"\n  {'who':<18} {'what':<58} {'did':>12} {'saw':>12}")
-    for who, what in sorted({*did, *saw}):
-        one, other = did[who, what], saw[who, what]
+    keys = sorted({*did, *recorded})
+    wide = max((len(what) for _who, what in keys), default=0)
+    print(f"\n  {'who':<18} {'what':<{wide}} {'did':>12} {'recorded':>12}")
+    for who, what in keys:
+        one, other = did[who, what], recorded[who, what]
         mark = "" if one == other else "   <- differs"
-        print(f"  {who:<18} {what:<58} {one:>12,} {other:>12,}{mark}")
-    return did == saw
+        print(f"  {who:<18} {what:<{wide}} {one:>12,} {other:>12,}{mark}")
+    return did == recorded

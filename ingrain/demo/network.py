@@ -112,7 +112,7 @@ def run(able: set[str], command: Sequence[str] = agent.OWN) -> bool:
         with Workload(partial(cgroup.enter, group)) as workload, agent.running(config, command):
             workload.run()
     receiver.finish()
-    print("\nWhat the workload did, by its own programs' word, and what the agent saw:")
+    print("\nWhat the workload did, as its own programs report it, and what the agent recorded:")
     equal = show(_possible(workload.deeds, able), seen.deeds(archive))
     archived = seen.totals(archive)
     print("\nWhat StatsD received, and the sum of what is in the archive:\n")
@@ -129,10 +129,6 @@ def run(able: set[str], command: Sequence[str] = agent.OWN) -> bool:
 
 def _possible(deeds: Deeds, able: set[str]) -> Deeds:
     """The deeds that the probes which can run here are able to see."""
-    words = {
-        "DNS": ("asked", "was told", "told"),
-        "TLS": ("offered", "was offered", "was given", "gave"),
-        "Network": ("TCP", "UDP"),
-    }
-    prefixes = tuple(word for probe in able for word in words.get(probe, ()))
+    protocols = {"DNS": ("DNS",), "TLS": ("TLS",), "Network": ("TCP", "UDP")}
+    prefixes = tuple(protocol for probe in able for protocol in protocols.get(probe, ()))
     return Counter({key: amount for key, amount in deeds.items() if key[1].startswith(prefixes)})

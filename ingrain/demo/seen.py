@@ -19,28 +19,26 @@ def _version(row: Row) -> str:
     return f"{row['proto'].upper()} {'IPv6' if ':' in row['s_ip'] else 'IPv4'}"
 
 
-_TELLERS: dict[str, Callable[[Row], str | None]] = {
-    "dns.query": lambda row: f"asked for {row['q_name']} {row['q_type']}" if row["direction"] == "out" else None,
-    "dns.answer": lambda row: (
-        f"{'told' if row['direction'] == 'out' else 'was told'} {row['q_name']} {row['q_type']} {row['rcode']}"
-    ),
-    "tls.handshake.clienthello": lambda row: (
-        f"{'offered TLS to' if row['direction'] == 'out' else 'was offered TLS as'} {row['sni']}"
-    ),
-    "tls.handshake.serverhello": lambda row: (
-        f"{'gave' if row['direction'] == 'out' else 'was given'} {row['tls_version']} {row['ciphersuite']}"
-    ),
+def _went(row: Row) -> str:
+    return "sent" if row["direction"] == "out" else "received"
+
+
+_DEEDS: dict[str, Callable[[Row], str | None]] = {
+    "dns.query": lambda row: f"DNS query {row['q_name']} {row['q_type']}" if row["direction"] == "out" else None,
+    "dns.answer": lambda row: f"DNS answer {_went(row)}, {row['q_name']} {row['q_type']} {row['rcode']}",
+    "tls.handshake.clienthello": lambda row: f"TLS ClientHello {_went(row)}, {row['sni']}",
+    "tls.handshake.serverhello": lambda row: f"TLS ServerHello {_went(row)}, {row['tls_version']} {row['ciphersuite']}",
     "volume.out": lambda row: f"{_version(row)} sent, bytes",
     "volume.in": lambda row: f"{_version(row)} received, bytes",
     "connection.out": lambda row: f"{_version(row)} connections opened" if row["proto"] == "tcp" else None,
-    "connection.in": lambda row: f"{_version(row)} connections taken" if row["proto"] == "tcp" else None,
+    "connection.in": lambda row: f"{_version(row)} connections accepted" if row["proto"] == "tcp" else None,
 }
 
 _BESIDE = {"dns.answer": ("latency_ns",), "volume.out": ("packets",), "volume.in": ("packets",)}
 """Values that measurements have beside `value`."""
 
 _MOVERS = {"store", "backup", "docker_conn_proxy"}
-"""Processes whose bytes and connections the workload counts; DNS and TLS are told by their messages."""
+"""Processes whose bytes and connections the workload counts; DNS and TLS are counted by their messages."""
 
 
 def rows(archive: Path, measurement: str) -> Iterator[Row]:
@@ -54,9 +52,9 @@ def rows(archive: Path, measurement: str) -> Iterator[Row]:
 def deeds(archive: Path) -> Deeds:
     """Everything that the workload counts too."""
     seen: Deeds = Counter()
-    for measurement, tell in _TELLERS.items():
+    for measurement, deed in _DEEDS.items():
         for row in rows(archive, measurement):
-            what = tell(row)
+            what = deed(row)
             if what and (not measurement.startswith(("volume", "connection")) or row["process"] in _MOVERS):
                 seen[row["process"] or "(unknown)", what] += row["value"]
     return +seen
@@ -65,7 +63,7 @@ def deeds(archive: Path) -> Deeds:
 def totals(archive: Path) -> Counter[str]:
     """The sums of each measurement's values, by the names that StatsD has for them."""
     found: Counter[str] = Counter()
-    for measurement in _TELLERS:
+    for measurement in _DEEDS:
         for row in rows(archive, measurement):
             found[measurement] += row["value"]
             for name in _BESIDE.get(measurement, ()):

@@ -191,7 +191,7 @@ def run() -> bool:
         did = _did(store, ended["store"], {}) + _did(web, ended["web"], _COMMANDS) + _of_the_script(passwd)
     except PodmanError as error:
         raise DemoError(str(error)) from error
-    print("\nWhat the containers did, by their engine's log and their scripts, and what the agent saw:")
+    print("\nWhat the containers did, by their engine's log and their scripts, and what the agent recorded:")
     equal = show(did, _saw(archive, first))
     _who_accessed(archive, "/etc/passwd")
     return equal

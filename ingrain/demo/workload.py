@@ -88,9 +88,9 @@ class Workload:
                 found = re.search(r"status: (\w+)", said)
                 if not found or found[1] != expected:
                     raise DemoError(f"dig {name} {kind} said {said!r}")
-                self.deeds["dig", f"asked for {name} {kind}"] += 1
-                self.deeds["dig", f"was told {name} {kind} {found[1]}"] += 1
-                self.deeds["dnsmasq", f"told {name} {kind} {found[1]}"] += 1
+                self.deeds["dig", f"DNS query {name} {kind}"] += 1
+                self.deeds["dig", f"DNS answer received, {name} {kind} {found[1]}"] += 1
+                self.deeds["dnsmasq", f"DNS answer sent, {name} {kind} {found[1]}"] += 1
 
     def _shake_hands(self) -> None:
         key, certificate = self._folder / "key.pem", self._folder / "certificate.pem"
@@ -119,10 +119,10 @@ class Workload:
                 if not found or found[1] == "(NONE)":
                     raise DemoError(f"openssl s_client {option} said {said!r}")
                 agreed = f"{version} {_CIPHERS.get(found[1], found[1])}"
-                self.deeds["openssl", f"offered TLS to {name}"] += 1
-                self.deeds["openssl", f"was given {agreed}"] += 1
-                self.deeds["openssl", f"was offered TLS as {name}"] += 1
-                self.deeds["openssl", f"gave {agreed}"] += 1
+                self.deeds["openssl", f"TLS ClientHello sent, {name}"] += 1
+                self.deeds["openssl", f"TLS ServerHello received, {agreed}"] += 1
+                self.deeds["openssl", f"TLS ClientHello received, {name}"] += 1
+                self.deeds["openssl", f"TLS ServerHello sent, {agreed}"] += 1
 
     def _move_bytes(self) -> None:
         sizes = {"TCP IPv4": 3_000_001, "TCP IPv6": 2_000_003, "UDP IPv4": 200_000, "UDP IPv6": 100_000}
@@ -141,7 +141,7 @@ class Workload:
             for what in sizes:
                 if what.startswith("TCP"):
                     self.deeds[shown, f"{what} connections opened"] += 1
-                    self.deeds["store", f"{what} connections taken"] += 1
+                    self.deeds["store", f"{what} connections accepted"] += 1
         said, _ = self._store.communicate(timeout=20)
         self._note("store", json.loads(said.splitlines()[-1]))
 

@@ -6,12 +6,11 @@ array operations for all of them together; IPv6 one by one, remembered.
 
 from __future__ import annotations
 
-import ipaddress
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from ingrain.wire import ipv6 as wire_ipv6
 
 _WIDTH = 16
 _MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint32)  # RFC 4291 section 2.5.5.2, as the three words in memory
@@ -43,7 +42,7 @@ def _texts(distinct: npt.NDArray[np.uint8]) -> pa.StringArray:
     texts = pa.concat_arrays(
         [
             _dotted(np.ascontiguousarray(distinct[ipv4, 12:])),
-            pa.array([_ipv6(raw.tobytes()) for raw in distinct[ipv6]], pa.string()),
+            pa.array([wire_ipv6.text(raw.tobytes()) for raw in distinct[ipv6]], pa.string()),
         ]
     )
     place = np.empty(len(distinct), np.int32)
@@ -61,8 +60,3 @@ def _dotted(octets: npt.NDArray[np.uint8]) -> pa.StringArray:
     np.cumsum(lengths[:, 0] + lengths[:, 1] + lengths[:, 2] + lengths[:, 3] + _DOTS, out=offsets[1:])
     data = characters.compress(characters != 0)
     return pa.StringArray.from_buffers(len(octets), pa.py_buffer(offsets), pa.py_buffer(data))
-
-
-@lru_cache(maxsize=16384)
-def _ipv6(raw: bytes) -> str:
-    return str(ipaddress.IPv6Address(raw))

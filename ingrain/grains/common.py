@@ -25,23 +25,23 @@ from ingrain.settings import Settings
 from ingrain.text import safe
 
 PROCESS = (
-    Column("process", TEXT, "name of the process (15 bytes of it; where the kernel hides that, its thread's)"),
-    Column("process_id", pa.uint32(), "its process id, as the host counts"),
-    Column("process_uid", pa.uint64(), "tells it from all others, also when its id is used again"),
-    Column("uid", pa.uint32(), "its user id"),
-    Column("cgroup_id", pa.uint64(), "id of its cgroup v2, so of its container; of a socket's its own"),
+    Column("process", TEXT, "process name, up to 15 bytes; of network records before Linux 5.11 the thread's name"),
+    Column("process_id", pa.uint32(), "process id in the host's pid namespace"),
+    Column("process_uid", pa.uint64(), "identifies the process, also when its process id is reused"),
+    Column("uid", pa.uint32(), "user id of the process"),
+    Column("cgroup_id", pa.uint64(), "id of the cgroup v2 of the process; of network records, of the socket"),
     *COLUMNS,
 )
 """Tags of every record: whose it is."""
 
 COMMON = (
     *PROCESS,
-    Column("s_ip", TEXT, "address the packets come from"),
-    Column("s_port", pa.uint16(), "port they come from"),
-    Column("d_ip", TEXT, "address they go to"),
-    Column("d_port", pa.uint16(), "port they go to"),
-    Column("proto", TEXT, "tcp or udp"),
-    Column("direction", TEXT, "out: the process sent it; in: the process received it"),
+    Column("s_ip", TEXT, "source address"),
+    Column("s_port", pa.uint16(), "source port"),
+    Column("d_ip", TEXT, "destination address"),
+    Column("d_port", pa.uint16(), "destination port"),
+    Column("proto", TEXT, "tcp or udp; quic for TLS over QUIC"),
+    Column("direction", TEXT, "out: sent by the process; in: received by it"),
 )
 """Tags of every network record, whose process is the one that owns the socket. Process, process_id, process_uid and uid
 are null where it is not known; they, cgroup, container and direction are null in records of a capture's packets, which
@@ -56,11 +56,11 @@ _PID_BITS = 22  # PID_MAX_LIMIT of linux/threads.h
 
 
 class ProbeSettings(Settings, frozen=True):
-    """What all probes have in common.
+    """What all probes with a kernel half have in common.
 
-    cgroup: the cgroup v2 whose processes are seen, a path below the mount; its root by default: every process and
-    container. buffer_kb: size of each CPU's buffer; 1 MiB holds a burst of some 10,000 connections or 2,000 DNS
-    messages a CPU between two readings. loader: which object of the probe is loaded; by default the agent's `loader`.
+    cgroup: path, below the cgroup v2 mount, of the cgroup to observe; by default the root: all processes and containers
+    buffer_kb: size of each CPU's perf buffer; 1024 holds a burst of about 10,000 connections or 2,000 DNS messages
+    loader: which object of the probe is loaded; by default the agent's `loader`
     """
 
     cgroup: str | None = None
@@ -69,9 +69,10 @@ class ProbeSettings(Settings, frozen=True):
 
 
 class NetworkSettings(ProbeSettings, frozen=True):
-    """What DNS, TLS and Network have in common. interface: only packets of this device.
+    """What DNS, TLS and Network have in common.
 
-    xdp_mode: of ingraind, whose program hung on the device; what hangs on sockets has no such choice.
+    interface: observe only packets sent or received over this network device of the agent's own network namespace
+    xdp_mode: accepted for ingraind's files, without effect
     """
 
     interface: str | None = None
@@ -81,7 +82,7 @@ class NetworkSettings(ProbeSettings, frozen=True):
 class TracingSettings(ProbeSettings, frozen=True):
     """What the probes that trace the kernel have in common.
 
-    hooks: by which they hang on its functions, where they do; `auto` takes fentry where this kernel has it.
+    hooks: how the probe attaches to kernel functions; `auto` uses fentry where the kernel has it, else kprobes
     """
 
     hooks: Literal["auto", "fentry", "kprobe"] = "auto"

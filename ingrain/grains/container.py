@@ -1,4 +1,4 @@
-"""Container: what containers print, line by line, with the process that wrote it.
+"""Container: what containers write to stdout and stderr, line by line, with the process that wrote it.
 
 In: `struct output` for each piece of a write, with its bytes behind it (probes/container.bpf.c). Out:
 `container.stdout`, `container.stderr`. A terminal is both, and is told as `container.stdout`.
@@ -31,24 +31,31 @@ _AT_A_TIME = 1 << 16  # lines in a batch
 
 _TAGS = (
     *PROCESS,
-    Column("line", TEXT, "the line without its newline; bytes that are no plain text as escapes, so none is lost"),
-    Column("partial", pa.bool_(), "told without its newline: too long, too late, cut, or bytes are missing behind it"),
+    Column("line", TEXT, "the line without its newline; bytes that are not printable text are escaped, none is lost"),
+    Column(
+        "partial",
+        pa.bool_(),
+        "reported without its newline: too long, too late, cut, or the bytes after it are missing",
+    ),
 )
 _VALUES = (
     Column("value", pa.int64(), "1 for each line"),
-    Column("bytes", pa.int64(), "as long as it is, also where not all of it was captured; without the newline"),
+    Column("bytes", pa.int64(), "length of the line without its newline, also where not all of it was captured"),
 )
 
 MEASUREMENTS = (
-    Measurement("container.stdout", "a line that a container printed", _TAGS, unit="lines", values=_VALUES),
-    Measurement("container.stderr", "a line that it printed as an error", _TAGS, unit="lines", values=_VALUES),
+    Measurement(
+        "container.stdout", "a container wrote a line to stdout or to its terminal", _TAGS, unit="lines", values=_VALUES
+    ),
+    Measurement("container.stderr", "a container wrote a line to stderr", _TAGS, unit="lines", values=_VALUES),
 )
 
 
 class ContainerSettings(TracingSettings, frozen=True):
-    """`containers`: those that are watched, by patterns of ids or names (`*` and `?` as in a shell); all by default.
+    """Which containers are observed.
 
-    buffer_kb: 4 MiB a CPU hold what some 25,000 short lines are between two readings, or 32 of the largest writes.
+    containers: patterns of container ids or names (`*` and `?` as in a shell); by default all containers
+    buffer_kb: size of each CPU's perf buffer; 4096 holds about 25,000 short lines, or 32 of the largest writes
     """
 
     containers: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None

@@ -1,4 +1,4 @@
-"""Files: who opened, read, wrote, mapped, truncated, renamed, linked, made and deleted what, and changed mode or owner.
+"""Files: files opened, read, written, mapped, truncated, renamed, linked, created, deleted, changed in mode or owner.
 
 In: `struct access` for each, with its paths behind it, and the bytes that are counted in the kernel, read every
 `interval_ms` (probes/files.bpf.c). Out: the measurements below.
@@ -39,16 +39,18 @@ from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, select
 
 _FILE = (
-    Column("path", TEXT, "path of the file in the mount namespace of the process"),
-    Column("inode", pa.uint64(), "its inode number"),
-    Column("device", TEXT, "major:minor of its file system, as in /proc/PID/mountinfo"),
-    Column("path_cut", pa.bool_(), "a path is longer than 4,096 bytes, and begins with .../ in place of the rest"),
+    Column("path", TEXT, "path in the mount namespace of the process"),
+    Column("inode", pa.uint64(), "inode number"),
+    Column("device", TEXT, "major:minor of the file system, as in /proc/PID/mountinfo"),
+    Column("path_cut", pa.bool_(), "a path exceeds 4,096 bytes: its beginning is replaced by .../"),
 )
-_DELETED_TAG = Column("deleted", pa.bool_(), "it had no entry at that path any more, or never had one (O_TMPFILE)")
-_NEW_PATH = Column("new_path", TEXT, "where it is now, too, or instead; what was there before is replaced")
+_DELETED_TAG = Column(
+    "deleted", pa.bool_(), "the file no longer has an entry at that path, or never had one (O_TMPFILE)"
+)
+_NEW_PATH = Column("new_path", TEXT, "the new path; a file that was there before is replaced")
 _VALUES = (
     Column("value", pa.int64(), "bytes"),
-    Column("calls", pa.int64(), "calls that moved them; one at the end of the file moves none"),
+    Column("calls", pa.int64(), "number of calls, including those that transfer nothing at the end of the file"),
 )
 
 MEASUREMENTS = {
@@ -59,62 +61,68 @@ MEASUREMENTS = {
             *PROCESS,
             *_FILE,
             _DELETED_TAG,
-            Column("flags", TEXT, "those of open(2) but O_CLOEXEC, e.g. O_RDWR|O_CREAT; O_EXEC: to run it"),
-            Column("created", pa.bool_(), "it was not there, and was made"),
+            Column(
+                "flags", TEXT, "flags of open(2) except O_CLOEXEC, e.g. O_RDWR|O_CREAT; O_EXEC: opened for execution"
+            ),
+            Column("created", pa.bool_(), "the open created the file"),
         ),
     ),
     MAPPED: Measurement(
         "file.mmap",
-        "a process mapped a file into its memory, where it can read or write it without a call",
+        "a process mapped a file into memory, where it can read or write it without a system call",
         (
             *PROCESS,
             *_FILE,
             _DELETED_TAG,
             Column("protection", TEXT, "e.g. PROT_READ|PROT_WRITE"),
-            Column("shared", pa.bool_(), "what is written goes to the file"),
+            Column("shared", pa.bool_(), "MAP_SHARED: writes go to the file"),
         ),
     ),
     RENAMED: Measurement("file.rename", "a process renamed a file or directory", (*PROCESS, *_FILE, _NEW_PATH)),
-    LINKED: Measurement("file.link", "a process gave a file a further path", (*PROCESS, *_FILE, _NEW_PATH)),
+    LINKED: Measurement("file.link", "a process created a hard link to a file", (*PROCESS, *_FILE, _NEW_PATH)),
     CREATED: Measurement(
         "file.create",
-        "a process made something that is no file: a directory, a symbolic link, a pipe ...",
-        (*PROCESS, *_FILE, Column("kind", TEXT, "directory, symbolic link, pipe, socket, character or block device")),
+        "a process created a directory, symbolic link, named pipe, socket or device",
+        (
+            *PROCESS,
+            *_FILE,
+            Column("kind", TEXT, "what was created: directory, symbolic link, pipe, socket, character or block device"),
+        ),
     ),
-    DELETED: Measurement("file.delete", "a process deleted a path of a file, or a directory", (*PROCESS, *_FILE)),
+    DELETED: Measurement("file.delete", "a process deleted a file's path (unlink) or a directory", (*PROCESS, *_FILE)),
     MODE: Measurement(
         "file.chmod",
-        "a process set who may do what with a file",
-        (*PROCESS, *_FILE, _DELETED_TAG, Column("mode", TEXT, "in octal, e.g. 0644")),
+        "a process set the mode of a file",
+        (*PROCESS, *_FILE, _DELETED_TAG, Column("mode", TEXT, "new mode in octal, e.g. 0644")),
     ),
     OWNER: Measurement(
         "file.chown",
-        "a process set the owner of a file",
+        "a process set the owner or group of a file",
         (
             *PROCESS,
             *_FILE,
             _DELETED_TAG,
-            Column("owner", pa.uint32(), "user id, as the process counts; null: left as it was"),
-            Column("group", pa.uint32(), "group id, likewise"),
+            Column("owner", pa.uint32(), "new user id, as the process sees it; null if unchanged"),
+            Column("group", pa.uint32(), "new group id, likewise"),
         ),
     ),
     TRUNCATED: Measurement(
         "file.truncate",
-        "a process set a file's size; also by opening it with O_TRUNC",
-        (*PROCESS, *_FILE, _DELETED_TAG, Column("size", pa.uint64(), "bytes that it has now")),
+        "a process set the size of a file, also by opening it with O_TRUNC",
+        (*PROCESS, *_FILE, _DELETED_TAG, Column("size", pa.uint64(), "new size in bytes")),
     ),
 }
 MOVED = {
     READ: Measurement(
         "file.read",
-        "what a process read of a file in the interval; the timestamp is that of the first time",
+        "bytes a process read from a file in the interval; the timestamp is that of the first call",
         (*PROCESS, *_FILE, _DELETED_TAG),
         unit="bytes",
         values=_VALUES,
     ),
     WRITTEN: Measurement(
         "file.write",
-        "what a process wrote to a file in the interval; the timestamp is that of the first time",
+        "bytes a process wrote to a file in the interval; the timestamp is that of the first call",
         (*PROCESS, *_FILE, _DELETED_TAG),
         unit="bytes",
         values=_VALUES,
@@ -156,11 +164,12 @@ Directories = Annotated[list[str], msgspec.Meta(extra={"check": watched.check})]
 
 
 class FilesSettings(TracingSettings, frozen=True):
-    """Which directories are watched, what for, and how often reads and writes are reported.
+    """Which directories are watched, what is reported, and how often counts are read.
 
-    monitor_dirs: those that are watched, with all below. ignore_dirs: those that are not. The nearest to a file
-    decides, so each may lie in one of the other. measurements: what is reported, by default everything; what only the
-    others need is not attached to the kernel, and costs nothing. interval_ms: how often counts are read.
+    monitor_dirs: directories to watch, with everything below them
+    ignore_dirs: directories to ignore; of all listed directories above a file the nearest decides
+    measurements: what to report, everything by default; hooks that only the others need are not attached
+    interval_ms: how often the bytes read and written are read from the kernel
     """
 
     monitor_dirs: Directories = msgspec.field(default_factory=lambda: ["/"])

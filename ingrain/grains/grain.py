@@ -45,9 +45,9 @@ class Grain(ABC):
 
     def __init__(self) -> None:
         self.malformed = 0
-        """Events that made no record, because what they hold is not what it claims to be."""
+        """Messages that are not what they claim to be, or not wholly: then there may be a record of the rest."""
         self.cut = 0
-        """Events that made no record, because what was captured of them ends before what a record tells."""
+        """Messages that made no record, because what was captured of them, or of their stream, is not enough."""
         self.parts = 0
         """Events that made none, because they hold only a part of what a later one completes, or nothing new."""
         self.further = 0

@@ -1,4 +1,4 @@
-"""Network: connections as they begin, and bytes and packets per socket and peer, over TCP and UDP.
+"""Network: connections as they are opened, and bytes and packets per socket and peer, over TCP and UDP.
 
 In: `struct flow` for each connection, and the volumes that probes/network.bpf.c counts, read every `interval_ms`. Out:
 `connection.out`, `connection.in`, `volume.out`, `volume.in`.
@@ -25,19 +25,23 @@ _TCP, _UDP = 6, 17  # protocol numbers of IANA
 _AT_A_TIME = 1 << 15  # events decoded: what that takes beside them stays within some megabytes
 
 _VALUES = (
-    Column("value", pa.int64(), "payload bytes, as the application knows them; TCP retransmissions are left out"),
-    Column("packets", pa.int64(), "packets that carried them, acknowledgements and retransmissions included"),
+    Column("value", pa.int64(), "payload bytes as the application sees them, without TCP retransmissions"),
+    Column("packets", pa.int64(), "packets, including acknowledgements and retransmissions"),
 )
 
 CONNECTION = (
-    Measurement("connection.out", "a process opened a TCP connection, or sent a first UDP datagram to a peer", COMMON),
-    Measurement("connection.in", "a process was connected to, or got a first UDP datagram from a peer", COMMON),
+    Measurement(
+        "connection.out", "a process opened a TCP connection, or sent the first UDP datagram to a peer", COMMON
+    ),
+    Measurement(
+        "connection.in", "a process was connected to over TCP, or received the first UDP datagram from a peer", COMMON
+    ),
 )
 VOLUME = (
-    Measurement("volume.out", "what a socket sent to a peer in the interval", COMMON, unit="bytes", values=_VALUES),
+    Measurement("volume.out", "bytes a socket sent to a peer in the interval", COMMON, unit="bytes", values=_VALUES),
     Measurement(
         "volume.in",
-        "what a socket received from a peer; datagrams also where its queue was full, and it never got them",
+        "bytes a socket received from a peer in the interval; also datagrams dropped because its queue was full",
         COMMON,
         unit="bytes",
         values=_VALUES,
@@ -46,7 +50,10 @@ VOLUME = (
 
 
 class VolumeSettings(NetworkSettings, frozen=True):
-    """`interval_ms`: how often volumes are read."""
+    """How often volumes are read.
+
+    interval_ms: how often volumes are read from the kernel
+    """
 
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=3_600_000)] = 1000
 

@@ -1,4 +1,4 @@
-"""Process: what runs. Programs as they are started, with their arguments and where they come from, and how they end.
+"""Process: programs that are executed, with arguments and ancestors, exits of processes, and OOM kills.
 
 In: `struct task` for each, with the arguments, paths and ancestors behind it (probes/process.bpf.c). Out:
 `process.exec`, `process.exit`, `process.oom`.
@@ -29,30 +29,30 @@ _SIGNAL, _CORE = 0x7F, 0x80  # of a status: wait(2)
 ANCESTORS = pa.list_(pa.struct([("process", TEXT), ("process_id", pa.uint32()), ("process_uid", pa.uint64())]))
 
 _STARTED = (
-    Column("parent", TEXT, "name of the process that made it"),
-    Column("parent_id", pa.uint32(), "its process id"),
-    Column("executable", TEXT, "path of the program that runs; of a script its interpreter's"),
-    Column("args", TEXTS, "arguments, the program's own name first: 4 KiB of them"),
-    Column("args_cut", pa.bool_(), "there are more"),
+    Column("parent", TEXT, "name of the parent process"),
+    Column("parent_id", pa.uint32(), "process id of the parent"),
+    Column("executable", TEXT, "path of the executable; for a script, of its interpreter"),
+    Column("args", TEXTS, "arguments, argv[0] first, up to 4 KiB"),
+    Column("args_cut", pa.bool_(), "args is truncated"),
     Column("cwd", TEXT, "working directory"),
-    Column("ancestors", ANCESTORS, "its parent, who made that, and so on, up to the first process of its container"),
+    Column("ancestors", ANCESTORS, "parent, grandparent and so on, up to the first process of the container"),
 )
 _ENDED = (
-    Column("status", pa.uint8(), "what it returned; null where a signal ended it"),
-    Column("signal", TEXT, "the signal that ended it, e.g. SIGKILL"),
-    Column("core_dumped", pa.bool_(), "it left a core dump"),
+    Column("status", pa.uint8(), "exit status; null if a signal ended the process"),
+    Column("signal", TEXT, "signal that ended the process, e.g. SIGKILL"),
+    Column("core_dumped", pa.bool_(), "a core dump was written"),
 )
 _VALUE = Column("value", pa.int64(), "1 for each event")
 
 MEASUREMENTS = (
-    Measurement("process.exec", "a process began to run a program", (*PROCESS, *_STARTED)),
+    Measurement("process.exec", "a process executed a program", (*PROCESS, *_STARTED)),
     Measurement(
         "process.exit",
-        "a process ended, with all of its threads",
+        "a process exited, with all its threads",
         (*PROCESS, *_ENDED),
-        values=(_VALUE, Column("run_ns", pa.int64(), "nanoseconds since it was made")),
+        values=(_VALUE, Column("run_ns", pa.int64(), "nanoseconds since the process was created")),
     ),
-    Measurement("process.oom", "the kernel chose a process to be killed for want of memory", PROCESS),
+    Measurement("process.oom", "the kernel's OOM killer selected a process", PROCESS),
 )
 
 

@@ -27,16 +27,14 @@ from ingrain.kernel.records import Drained
 
 ENTER = Measurement(
     "syscall.enter",
-    "how often a process made a system call in the interval; the timestamp is that of the first time",
+    "calls of one system call by one process in the interval; the timestamp is that of the first",
     (
         *PROCESS,
-        Column(
-            "syscall", TEXT, "name of the call in the kernel's table, e.g. setuid; of a 32-bit program's e.g. setuid32"
-        ),
-        Column("abi", TEXT, "whose table that is: x86_64, i386 or x32; aarch64 or arm"),
+        Column("syscall", TEXT, "name in the kernel's table, e.g. setuid; for a 32-bit program e.g. setuid32"),
+        Column("abi", TEXT, "system call table: x86_64, i386 or x32; aarch64 or arm"),
     ),
     unit="calls",
-    values=(Column("value", pa.int64(), "calls, those that fail included"),),
+    values=(Column("value", pa.int64(), "number of calls, failed ones included"),),
 )
 
 RARE = (
@@ -52,10 +50,11 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra={"check": 
 class SyscallSettings(TracingSettings, frozen=True):
     """Which system calls are counted, and how often counts are read.
 
-    monitor_syscalls: their names, as syscalls(2) has them; also those of the kernel's functions, as ingraind's files
-    have them (`newfstat`). By default rare ones that matter to security. symbol_map: of ingraind, which found names in
-    it; here nothing is looked up there. interval_ms: how often counts are read. buffer_kb: no event goes through the
-    buffers, so they are small.
+    monitor_syscalls: names as in syscalls(2), or of the kernel's functions (`newfstat`) as in ingraind's files; by
+        default rare calls that matter to security
+    symbol_map: accepted for ingraind's files, without effect
+    interval_ms: how often counts are read from the kernel
+    buffer_kb: size of each CPU's perf buffer; no event goes through it, so it is small
     """
 
     monitor_syscalls: list[Name] = msgspec.field(default_factory=RARE.split)

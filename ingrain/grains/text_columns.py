@@ -1,6 +1,7 @@
 """Columns of text from Python's strings: each distinct string stands once in a batch, also within lists.
 
-So a packet in which one long name stands a thousand times makes no column a thousand times as long.
+So a packet in which one long name stands a thousand times makes no column a thousand times as long, not even for a
+moment: strings are numbered before they are encoded.
 """
 
 from __future__ import annotations
@@ -15,17 +16,28 @@ from ingrain.batch import TEXT
 TEXTS = pa.list_(TEXT)
 """A list of names, such as the cipher suites that a client offers."""
 
+_MISSING = -1
+
 
 def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
     """The strings as a `TEXT` column."""
-    return pa.array(values, pa.string()).dictionary_encode()
+    distinct: dict[str | None, None] = dict.fromkeys(values)
+    has_nulls = None in distinct
+    distinct.pop(None, None)
+    numbers: dict[str | None, int] = dict(zip(distinct, range(len(distinct)), strict=True))
+    numbers[None] = _MISSING
+    indices = np.fromiter(map(numbers.__getitem__, values), np.int32, len(values))
+    mask = indices == _MISSING if has_nulls else None
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), pa.array(list(distinct), pa.string()))
 
 
-def text_lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:
-    """The lists of strings as a `TEXTS` column. Of the same object in several places a list is made once."""
-    distinct = {id(value): value for value in values}
-    numbers = {key: number for number, key in enumerate(distinct)}
-    return _lists(list(distinct.values())).take(pa.array([numbers[id(value)] for value in values], pa.int64()))
+def text_lists(values: Sequence[Sequence[str] | None], rows: pa.Array | None = None) -> pa.ListArray:
+    """The lists of strings as a `TEXTS` column; rows: of these (int64) and no others. An object is made a list once."""
+    keys = list(map(id, values))
+    distinct = dict(zip(keys, values, strict=True))
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    places = pa.array(np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)))
+    return _lists(list(distinct.values())).take(places if rows is None else places.take(rows))
 
 
 def _lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:

@@ -5,37 +5,28 @@ Wake-ups come by watermark (a quarter of a buffer), not an event; the reader's 1
 
 from __future__ import annotations
 
-import ctypes
+import errno
+import logging
 import mmap
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from ingrain.kernel import libbpf, maps
+from ingrain.kernel import maps
+from ingrain.kernel.libbpf import KernelError
+from ingrain.kernel.opened import Opened
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, fixed, with_packets
-from ingrain.kernel.ring import Bytes, Ring
+from ingrain.kernel.ring import Bytes
 
-_TYPE_SOFTWARE, _BPF_OUTPUT, _SAMPLE_RAW = 1, 10, 1 << 10
-_WATERMARK = 1 << 14  # bit of perf_event_attr's flags
+log = logging.getLogger(__name__)
 
-
-class _Attributes(ctypes.Structure):
-    """`struct perf_event_attr` of linux/perf_event.h, PERF_ATTR_SIZE_VER5 long."""
-
-    _fields_ = (
-        ("type", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-        ("config", ctypes.c_uint64),
-        ("sample_period", ctypes.c_uint64),
-        ("sample_type", ctypes.c_uint64),
-        ("read_format", ctypes.c_uint64),
-        ("flags", ctypes.c_uint64),
-        ("wakeup_watermark", ctypes.c_uint32),
-        ("rest", ctypes.c_uint8 * 60),
-    )
+_ONLINE = Path("/sys/devices/system/cpu/online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class Counts:
 
 
 class Buffers:
-    """The per-CPU buffers behind a program's `events` map, each of `kilobytes` (rounded up to a power of two of pages).
+    """The buffers behind a program's `events` map, each of `kilobytes` (rounded up to a power of two of pages).
 
     struct: name of the event struct. packets: whether the packet's bytes stand behind it. Raises KernelError.
     """
@@ -58,34 +49,41 @@ class Buffers:
         self._program = program
         self.dtype = program.dtype(struct)
         self._split: Callable[[Bytes, np.dtype[np.void]], Drained] = with_packets if packets else fixed
-        pages = 1 << max(0, (kilobytes * 1024 // mmap.PAGESIZE - 1).bit_length())
-        attributes = _Attributes(
-            type=_TYPE_SOFTWARE,
-            size=ctypes.sizeof(_Attributes),
-            config=_BPF_OUTPUT,
-            sample_period=1,
-            sample_type=_SAMPLE_RAW,
-            flags=_WATERMARK,
-            wakeup_watermark=pages * mmap.PAGESIZE // 4,
-        )
-        self._handle = libbpf.pointer(
-            "perf_buffer__new_raw",
-            program.maps["events"],
-            pages,
-            ctypes.addressof(attributes),
-            None,
-            None,
-            None,
-            what=f"perf buffers of {pages * mmap.PAGESIZE >> 10} KiB a CPU for probe {program.name} cannot be opened",
-        )
-        count = int(libbpf.library().perf_buffer__buffer_cnt(self._handle))
-        self.rings = [Ring(self._address(i)) for i in range(count)]
+        self._pages = 1 << max(0, (kilobytes * 1024 // mmap.PAGESIZE - 1).bit_length())
         # Kept from drain to drain: memory that is new to the process costs more to touch than the copy itself.
         self._memory = np.empty(0, dtype=np.uint8)
         self.begun = 0
         """When the last drain began (ns, of the events' clock): what happened before was in it, or in one before."""
-        self.descriptors = [int(libbpf.library().perf_buffer__buffer_fd(self._handle, i)) for i in range(count)]
-        """One to wait on for each CPU."""
+        self.opened: dict[int, Opened] = {}
+        """By CPU."""
+        self._unbuffered = self._counted()["unbuffered"]
+        self._epoll = select.epoll()
+        try:
+            self.follow()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def descriptors(self) -> list[int]:
+        """To wait on, edge-triggered: one for all CPUs, also those that come online later."""
+        return [self._epoll.fileno()]
+
+    def follow(self) -> None:
+        """Have a buffer for each CPU that is online by now, and none for others. Raises KernelError.
+
+        A CPU that went and came again needs a new one: the kernel has taken the event behind the old one off it. Where
+        both happened between two calls, what it could not hand over since tells that.
+        """
+        online, unbuffered = _online(), self._counted()["unbuffered"]
+        stale = {int(cpu) for cpu in np.flatnonzero(unbuffered != self._unbuffered)}
+        self._unbuffered = unbuffered
+        for cpu, opened in [*self.opened.items()]:
+            if (cpu not in online or cpu in stale) and not opened.ring.waiting():
+                opened.close()
+                del self.opened[cpu]
+        for cpu in sorted(online - self.opened.keys()):
+            self._open(cpu)
 
     def drain(self) -> Drained | None:
         """All that waits in all CPUs' buffers; None where nothing does.
@@ -93,7 +91,8 @@ class Buffers:
         The events lie in memory that the next call writes over: what is kept of them is copied.
         """
         self.begun = time.monotonic_ns()
-        waiting = [(ring, size) for ring in self.rings if (size := ring.waiting())]
+        rings = [opened.ring for opened in self.opened.values()]
+        waiting = [(ring, size) for ring in rings if (size := ring.waiting())]
         if not waiting:
             return None
         total = sum(size for _ring, size in waiting)
@@ -107,25 +106,35 @@ class Buffers:
 
     def counts(self) -> Counts:
         """The programs' own counts: the truth about loss."""
-        dtype = self._program.dtype("counts")
-        total = maps.per_cpu(self._program.maps["counts"], 0, dtype)
+        total = self._counted()
         return Counts(*(int(total[name].sum()) for name in ("handed_over", "refused", "uncounted", "uncounted_bytes")))
 
     def close(self) -> None:
         """Give the memory back; `drain` must not be called any more."""
-        if self._handle:
-            self.rings = []
-            libbpf.library().perf_buffer__free(self._handle)
-            self._handle = 0
+        for opened in self.opened.values():
+            opened.close()
+        self.opened.clear()
+        self._epoll.close()
 
-    def _address(self, index: int) -> int:
-        base, size = ctypes.c_void_p(), ctypes.c_size_t()
-        libbpf.call(
-            "perf_buffer__buffer",
-            self._handle,
-            index,
-            ctypes.byref(base),
-            ctypes.byref(size),
-            what=f"perf buffer {index} cannot be mapped",
-        )
-        return int(base.value or 0)
+    def _counted(self) -> npt.NDArray[np.void]:
+        """A row for each possible CPU."""
+        return maps.per_cpu(self._program.maps["counts"], 0, self._program.dtype("counts"))
+
+    def _open(self, cpu: int) -> None:
+        try:
+            opened = Opened(self._program.maps["events"], cpu, self._pages)
+        except KernelError as error:
+            if error.errno == errno.ENODEV:  # it has just gone
+                return
+            raise
+        self._epoll.register(opened.descriptor, select.EPOLLIN | select.EPOLLET)
+        self.opened[cpu] = opened
+
+
+def _online() -> set[int]:
+    """Numbers of the CPUs that are online."""
+    numbers: set[int] = set()
+    for part in _ONLINE.read_text().strip().split(","):  # 0-3,8
+        first, _, last = part.partition("-")
+        numbers |= set(range(int(first), int(last or first) + 1))
+    return numbers

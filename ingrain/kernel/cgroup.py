@@ -47,6 +47,12 @@ def identifier(folder: Path) -> int:
     return folder.stat().st_ino
 
 
+def place(folder: Path) -> tuple[int, int]:
+    """A cgroup's id, and how far below the root of the mount it is; of the root itself 0 and 0."""
+    root, there = mount().resolve(), folder.resolve()
+    return (0, 0) if there == root else (identifier(there), len(there.relative_to(root).parts))
+
+
 def processes(folder: Path) -> Iterator[int]:
     """Ids of the processes in the cgroup and all below it; those that go meanwhile are skipped."""
     for below, _folders, _files in os.walk(folder):

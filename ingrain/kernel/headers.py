@@ -12,7 +12,7 @@ OVERRIDE = "BCC_KERNEL_SOURCE"
 
 _CONFIGURED = tuple(f"include/generated/{name}.h" for name in ("autoconf", "utsrelease", "utsversion", "compile"))
 
-# What probes/bcc/structs.h asks for, as HAS_NAME, and which header has it where this kernel does.
+# What probes/bcc/ asks for, as HAS_NAME, and which header has it where this kernel does.
 _ASKED = {
     "ancestor_ids": "linux/cgroup-defs.h",
     "get_func_ret": "uapi/linux/bpf.h",
@@ -23,6 +23,7 @@ _ASKED = {
     "__iov": "linux/uio.h",
     "cqe": "linux/io_uring_types.h",
     "old_dentry": "linux/fs.h",
+    "proto_accept_arg": "net/sock.h",
 }
 
 
@@ -41,8 +42,8 @@ class Headers:
         return [f"-DHAS_{name}={int(self._has(name, f'include/{header}'))}" for name, header in _ASKED.items()]
 
     def _has(self, name: str, header: str) -> bool:
-        """Whether a member, or a constant, has the name: others may have it, too."""
-        return re.search(rf"\b{name}[;,)\[]", self._text(header)) is not None
+        """Whether a member, a constant or a type has the name: others may have it, too."""
+        return re.search(rf"\b{name}(?:[;,)\[]| \*)", self._text(header)) is not None
 
     def _text(self, name: str) -> str:
         for folder in self.folders:

@@ -6,6 +6,8 @@ Where something cannot be found out (no right to read it, a file system that is 
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +42,30 @@ class Host:
     missing: list[str]
 
 
+_SO_NETNS_COOKIE = 71  # linux/socket.h
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of linux/proc_ns.h
 
 
 def is_first_pid_namespace() -> bool:
     """Whether process ids here are those that the kernel's programs see."""
     return Path("/proc/self/ns/pid").stat().st_ino == _FIRST_PID_NAMESPACE
+
+
+def netns_cookie() -> int:
+    """What the kernel tells this network namespace by; 0 where it does not say that (before Linux 5.14)."""
+    with socket.socket(socket.AF_UNIX) as one:
+        try:
+            return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
+
+
+def is_first_netns() -> bool:
+    """Whether this is the network namespace of process 1; true where that does not show."""
+    try:
+        return Path("/proc/1/ns/net").stat().st_ino == Path("/proc/self/ns/net").stat().st_ino
+    except OSError:
+        return True
 
 
 def look() -> Host:

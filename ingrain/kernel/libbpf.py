@@ -42,7 +42,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__set_autoload": (c_int, (c_void_p, ctypes.c_bool)),
     "bpf_program__attach": (c_void_p, (c_void_p,)),
     "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
+    "bpf_link__fd": (c_int, (c_void_p,)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
+    "bpf_iter_create": (c_int, (c_int,)),
     "bpf_map__name": (c_char_p, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
     "bpf_map__reuse_fd": (c_int, (c_void_p, c_int)),
@@ -59,7 +61,6 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_prog_test_run_opts": (c_int, (c_int, c_void_p)),
     "perf_buffer__new_raw": (c_void_p, (c_int, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p)),
     "perf_buffer__free": (None, (c_void_p,)),
-    "perf_buffer__buffer_cnt": (c_size_t, (c_void_p,)),
     "perf_buffer__buffer_fd": (c_int, (c_void_p, c_size_t)),
     "perf_buffer__buffer": (c_int, (c_void_p, c_int, POINTER(c_void_p), POINTER(c_size_t))),
 }

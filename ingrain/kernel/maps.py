@@ -77,7 +77,7 @@ def swap(outer: int, inner: int) -> None:
     """Put the map `inner` into the only slot of the array of maps `outer`.
 
     When this returns, no program still writes to the map that was there before: the kernel waits for those that run
-    (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+    (kernel/bpf/syscall.c, maybe_wait_bpf_programs), some milliseconds, and a hundred on a busy machine.
     """
     put(outer, bytes(4), inner.to_bytes(4, "little"))
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import mmap
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader
 
+if TYPE_CHECKING:
+    from ingrain.kernel.swapped import Swapped
+
 log = logging.getLogger(__name__)
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -27,6 +32,9 @@ OBJECTS = Path(__file__).parent / "objects"
 
 _ADDRESS = "address_of_"
 """How constants begin that are given the address of what the kernel calls by the rest of their name; 0: unknown."""
+
+_EVERYWHERE = 0
+"""No cgroup has this id."""
 
 _BPF_TRACE_FENTRY = 24  # enum bpf_attach_type of linux/bpf.h: functions are what is looked for
 
@@ -49,7 +57,9 @@ class Program:
         loader: Loader = "core",
     ) -> None:
         self.name, self.loader = name, loader
-        self._links: dict[str, int] = {}
+        self.swapped: list[Swapped] = []
+        """Pairs of its maps in which it counts."""
+        self._links: dict[int, dict[str, int]] = {}  # by the cgroup's id, or _EVERYWHERE; program name -> link
         self._object = libbpf.open_memory(Path(name).name, _compiled(name) if loader == "bcc" else _shipped(name))
         try:
             self.btf = self._read_btf()
@@ -81,25 +91,37 @@ class Program:
         """Descriptor of one of its programs."""
         return int(libbpf.library().bpf_program__fd(self._programs[program]))
 
-    def attach(self, cgroup: int | None = None) -> None:
+    def attach(self, cgroup: Path | None = None) -> None:
         """Attach every program to its hook, as links that vanish with this process.
 
-        cgroup: descriptor of the folder of the one that the programs are for, where they are for one. Raises
-        KernelError; what was attached by this call before the failure is detached again.
+        cgroup: folder of the one that the programs are for, where they are for one; each has links of its own. Raises
+        KernelError, and FileNotFoundError where there is no such folder; what was attached by this call before the
+        failure is detached again.
         """
-        done: dict[str, int] = {}
+        if cgroup is None:
+            self._links[_EVERYWHERE] = self._link("bpf_program__attach")
+            return
+        folder = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for name, handle in self._programs.items():
-                what = f"{self.hooks[name]} of probe {self.name} cannot be attached"
-                if cgroup is None:
-                    done[name] = libbpf.pointer("bpf_program__attach", handle, what=what)
-                else:
-                    done[name] = libbpf.pointer("bpf_program__attach_cgroup", handle, cgroup, what=what)
-        except KernelError:
-            for link in done.values():
-                libbpf.library().bpf_link__destroy(link)
-            raise
-        self._links |= done
+            links = self._link("bpf_program__attach_cgroup", folder)
+            where = os.fstat(folder).st_ino
+        finally:
+            os.close(folder)
+        self.detach_from(where)
+        self._links[where] = links
+
+    def iterate(self, program: str) -> None:
+        """Run an iterator (`SEC("iter/...")`) that is attached, over everything that there is. Raises KernelError."""
+        link = libbpf.library().bpf_link__fd(self._links[_EVERYWHERE][program])
+        what = f"{self.hooks[program]} of probe {self.name} cannot be run"
+        descriptor = libbpf.call("bpf_iter_create", link, what=what)
+        try:
+            while os.read(descriptor, mmap.PAGESIZE):
+                pass
+        except OSError as error:
+            raise KernelError(error.errno or 0, what) from error
+        finally:
+            os.close(descriptor)
 
     def missed(self) -> int:
         """Runs that the kernel left out, because the program was running on that CPU (fdinfo, since Linux 5.12)."""
@@ -115,8 +137,16 @@ class Program:
 
     def detach(self) -> None:
         """Detach from everything; maps and buffers stay."""
-        while self._links:
-            libbpf.library().bpf_link__destroy(self._links.popitem()[1])
+        for where in [*self._links]:
+            self.detach_from(where)
+
+    def detach_from(self, cgroup: int) -> None:
+        """Detach from the cgroup of this id, if attached to it. Its links are not gone with it."""
+        _destroy(self._links.pop(cgroup, {}))
+
+    def keep(self, maps: Collection[str]) -> dict[str, int]:
+        """Descriptors of those of these maps that it has, which outlive it: whoever asks closes them."""
+        return {name: os.dup(fd) for name, fd in self.maps.items() if name in maps}
 
     def close(self) -> None:
         """Detach and unload."""
@@ -132,6 +162,17 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _link(self, how: str, *where: int) -> dict[str, int]:
+        links: dict[str, int] = {}
+        try:
+            for name, handle in self._programs.items():
+                what = f"{self.hooks[name]} of probe {self.name} cannot be attached"
+                links[name] = libbpf.pointer(how, handle, *where, what=what)
+        except KernelError:
+            _destroy(links)
+            raise
+        return links
 
     def _read_btf(self) -> Btf:
         handle = libbpf.pointer("bpf_object__btf", self._object, what=f"probe {self.name} has no BTF")
@@ -159,6 +200,11 @@ class Program:
     def dtype(self, struct: str) -> np.dtype[np.void]:
         """Layout of one of its structs."""
         return self.btf.dtype(struct)
+
+
+def _destroy(links: Mapping[str, int]) -> None:
+    for link in links.values():
+        libbpf.library().bpf_link__destroy(link)
 
 
 def _compiled(name: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import select
 import threading
 import time
@@ -47,6 +48,13 @@ class Source:
     def waits(self, now: float) -> bool:
         """Whether what is below the watermark can wait for longer."""
         return now < min(self.due, self.read + self.patience)
+
+    def postpone(self, now: float) -> None:
+        """Have the next poll come a whole number of intervals after this one: those that are missed are left out.
+
+        So there is a pause also behind a poll that takes longer than an interval.
+        """
+        self.due += self.interval * max(1, math.ceil((now - self.due) / self.interval))
 
 
 class Reader:
@@ -135,7 +143,7 @@ class Reader:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            woken = {descriptor for descriptor, _events in self._epoll.poll(TICK)}
+            woken = {descriptor for descriptor, _events in self._epoll.poll(self._pause())}
             now = self._round = time.monotonic()
             while self._changes:
                 self._change(*self._changes.popleft())
@@ -144,10 +152,15 @@ class Reader:
             )
             for source in self._sources:
                 if source.poll and now >= source.due:
-                    source.due = max(source.due + source.interval, now)
                     self._call(source, source.poll)
+                    source.postpone(time.monotonic())
                 if source.tick:
                     self._call(source, source.tick)
+
+    def _pause(self) -> float:
+        """Seconds until something is due: a tick at most, less where a poll comes before."""
+        due = min((source.due for source in self._sources if source.poll), default=math.inf)
+        return max(0.0, min(TICK, due - time.monotonic()))
 
     def _change(self, change: Callable[[], None], done: Future[None]) -> None:
         if done.set_running_or_notify_cancel():

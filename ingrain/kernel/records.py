@@ -19,6 +19,8 @@ SAMPLE, LOST = 9, 2  # PERF_RECORD_SAMPLE, PERF_RECORD_LOST
 _HEADER = struct.Struct("<IHH")
 _SAMPLE = struct.Struct("<IHHI")
 _LOST = struct.Struct("<IHHQQ")
+_ALIGNMENT = 8  # of records and their sizes: perf_prepare_sample of kernel/events/core.c
+_TYPE, _SIZE_SHIFT = np.uint64(0xFFFFFFFF), np.uint64(48)  # where in a header
 _TYPE_AND_SIZE = np.frombuffer(_HEADER.pack(0xFFFFFFFF, 0, 0xFFFF), np.uint64)[0]
 
 Events = npt.NDArray[np.void]
@@ -64,33 +66,54 @@ def fixed(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
 
 def with_packets(raw: Bytes, dtype: np.dtype[np.void]) -> Drained:
     """Split records that hold the event struct and behind it the packet's bytes (`struct packet` of probes/flow.h)."""
-    memory = raw.tobytes()
-    structs: list[bytes] = []
-    payloads: list[bytes] = []
-    lost = corrupt = at = 0
-    lengths = struct.Struct("<II")  # captured, payload: neighbours in the struct
-    captured_at = dtype.fields["captured"][1] if dtype.fields else 0
-    head, width = _SAMPLE.size, dtype.itemsize
-    while at + _HEADER.size <= len(memory):
-        kind, _misc, size = _HEADER.unpack_from(memory, at)
-        if size < _HEADER.size or at + size > len(memory):
+    starts, end = _starts(raw)
+    heads = raw[:end].view(np.uint64)[starts]
+    kinds, sizes = heads & _TYPE, (heads >> _SIZE_SHIFT).astype(np.int64)
+    is_sample = (kinds == SAMPLE) & (sizes >= _SAMPLE.size + dtype.itemsize)
+    is_lost = (kinds == LOST) & (sizes >= _LOST.size)
+    corrupt = len(raw) - end + int(sizes[~is_sample & ~is_lost].sum())
+    lost = sum(_LOST.unpack_from(raw.data, at)[4] for at in (_ALIGNMENT * starts[is_lost]).tolist())
+
+    starts, sizes = starts[is_sample], sizes[is_sample]
+    events = _structs(raw, starts, dtype)
+    captured, headers = events["captured"].astype(np.int64), events["payload"].astype(np.int64)
+    whole = (_SAMPLE.size + dtype.itemsize + captured <= sizes) & (headers <= captured)
+    if not whole.all():
+        corrupt += int(sizes[~whole].sum())
+        starts, captured, headers, events = starts[whole], captured[whole], headers[whole], select(events, whole)
+    packets = _ALIGNMENT * starts + _SAMPLE.size + dtype.itemsize
+    memory = raw.data
+    places = zip((packets + headers).tolist(), (packets + captured).tolist(), strict=True)
+    return Drained(events, [memory[begin:end].tobytes() for begin, end in places], lost, corrupt)
+
+
+def _starts(raw: Bytes) -> tuple[npt.NDArray[np.int64], int]:
+    """Where records begin, in words of 8 bytes; and where, in bytes, the last one ends that can be told from the next.
+
+    Only this looks at one record after the other: where one begins, none but the one before it says.
+    """
+    words = len(raw) // _ALIGNMENT
+    sizes = raw[: words * _ALIGNMENT].view(np.uint16).data
+    starts: list[int] = []
+    at = 0
+    while at < words:
+        size = sizes[4 * at + 3]
+        behind = at + (size >> 3)
+        if size < _HEADER.size or size % _ALIGNMENT or behind > words:
             break
-        if kind == SAMPLE and size >= head + width:
-            event = at + head
-            captured, payload = lengths.unpack_from(memory, event + captured_at)
-            packet = event + width
-            if packet + captured <= at + size and payload <= captured:
-                structs.append(memory[event:packet])
-                payloads.append(memory[packet + payload : packet + captured])
-            else:
-                corrupt += size
-        elif kind == LOST and size >= _LOST.size:
-            lost += _LOST.unpack_from(memory, at)[4]
-        else:
-            corrupt += size
-        at += size
-    corrupt += len(memory) - at
-    return Drained(np.frombuffer(b"".join(structs), dtype), payloads, lost, corrupt)
+        starts.append(at)
+        at = behind
+    return np.array(starts, np.int64), at * _ALIGNMENT
+
+
+def _structs(raw: Bytes, starts: npt.NDArray[np.int64], dtype: np.dtype[np.void]) -> Events:
+    """Copies of the structs of samples that begin there, one behind the other."""
+    if not len(starts):
+        return np.empty(0, dtype)
+    opaque = np.dtype((np.void, dtype.itemsize))  # as in `select`
+    count = (len(raw) - _SAMPLE.size - dtype.itemsize) // _ALIGNMENT + 1
+    events: Events = np.ndarray((count,), opaque, raw.data, _SAMPLE.size, (_ALIGNMENT,))[starts].view(dtype)
+    return events
 
 
 def select(events: Events, rows: npt.NDArray[np.bool_]) -> Events:
@@ -104,10 +127,11 @@ def select(events: Events, rows: npt.NDArray[np.bool_]) -> Events:
 
 
 def _head(raw: Bytes, at: int) -> tuple[int, int]:
+    """Type and size of the record at `at`; a size of 0 where that is none."""
     if at + _HEADER.size > len(raw):
         return 0, 0
     kind, _misc, size = _HEADER.unpack_from(raw.data, at)
-    return kind, size
+    return kind, 0 if size % _ALIGNMENT else size
 
 
 def _alike(heads: npt.NDArray[np.uint64]) -> int:

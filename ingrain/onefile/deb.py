@@ -81,8 +81,7 @@ def build(program: Path, files: Path, name: str, folder: Path, out: Path) -> Pat
     shutil.copytree(files, folder / "usr" / "lib" / "ingrain" / name)
     _place(folder / "usr" / "bin" / "ingrain", program.read_bytes())
     _place(folder / "etc" / "ingrain" / "ingrain.toml", (ROOT / "config" / "archive.toml").read_bytes())
-    unit = (ROOT / "config" / "ingrain.service").read_text().replace("/opt/ingrain/bin/ingrain", "/usr/bin/ingrain")
-    _place(folder / "usr" / "lib" / "systemd" / "system" / "ingrain.service", unit.encode())
+    _place(folder / "usr" / "lib" / "systemd" / "system" / "ingrain.service", unit().encode())
     documents = folder / "usr" / "share" / "doc" / "ingrain"
     _place(documents / "changelog.gz", gzip.compress(_CHANGELOG.format(version=__version__).encode(), 9, mtime=0))
     _place(documents / "copyright", _COPYRIGHT.format(name=name).encode())
@@ -102,6 +101,11 @@ def build(program: Path, files: Path, name: str, folder: Path, out: Path) -> Pat
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}  # the same inputs give the same bytes
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)  # noqa: S603 no shell
     return package
+
+
+def unit() -> str:
+    """The unit, for the place where a package has its programs."""
+    return (ROOT / "config" / "ingrain.service").read_text().replace("/usr/local/bin/ingrain", "/usr/bin/ingrain")
 
 
 def _place(path: Path, content: bytes) -> None:

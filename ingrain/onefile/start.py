@@ -78,7 +78,7 @@ def tree(archive: str, digest: str) -> Path:
     if not whys:
         raise StartError(f"where it has more rights than who starts it, its libraries have to be in {PACKAGED}")
     raise StartError(
-        f"its libraries have to be unpacked once, 200 MB, to a folder where files can be executed and to which only "
+        f"its libraries have to be unpacked once, 270 MB, to a folder where files can be executed and to which only "
         f"this user can write, but not {', nor '.join(whys)}; name one: {OVERRIDE}=/FOLDER"
     )
 

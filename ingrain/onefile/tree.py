@@ -71,10 +71,11 @@ def compile_all(folder: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The packages that the agent and `ingrain top` need, with those that they need: name and version."""
+    """The packages that the agent, its `top` and its questions to archives need, with those that they need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: dict[str, str] = {}
-    waiting = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["top"]]
+    extras = project["optional-dependencies"]
+    waiting = [Requirement(line) for line in (*project["dependencies"], *extras["top"], *extras["query"])]
     while waiting:
         wanted = waiting.pop()
         if wanted.name.lower() in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):

@@ -1,6 +1,7 @@
-"""Osquery: what osqueryi answers, as measurements. In: the rows of each query, at its interval. Out: `osquery.NAME`.
+"""Osquery: results of osqueryi queries as measurements.
 
-A row is a record: the column that `measurement` names is its value, the others are its tags, by their own names.
+In: the rows of each query, at its interval. Out: `osquery.NAME`. A row is a record: the column that `measurement` names
+is its value, the others are its tags, by their own names.
 """
 
 from __future__ import annotations
@@ -62,9 +63,15 @@ def is_argument(text: str) -> None:
 class Query(Settings, frozen=True):
     """`[[probe.config.queries]]`: a query or a pack's name, and what becomes of its rows.
 
-    name: the measurement is `osquery.NAME`. measurement: the column that is the value; measurement_type,
-    aggregation_type: its unit and kind. iterations: so often it is asked, for ever where it is missing. interval_ms and
-    run_at_start: those of the probe where they are missing.
+    name: the measurement is `osquery.NAME`
+    measurement: the column that is the value
+    measurement_type: unit of the value: `count` or `byte`
+    query: SQL; exactly one of query and pack is required
+    pack: name of a query pack
+    aggregation_type: kind of the value: `counter` and `meter` add up, of `gauge` and all others the last value counts
+    iterations: how often the query runs; by default without end
+    interval_ms: how often the query runs; by default the probe's
+    run_at_start: whether it also runs at the start; by default the probe's
     """
 
     name: Annotated[str, msgspec.Meta(extra={"check": is_name})]
@@ -85,9 +92,15 @@ class Query(Settings, frozen=True):
 
 
 class OsquerySettings(Settings, frozen=True):
-    """osqueryi: the program, by its name or from / on. osqueryi_args: what it is given first. config_path: its file.
+    """Which queries run, how often, and by which program.
 
-    interval_ms, run_at_start: of queries that do not say it. timeout_ms: how long a query may take.
+    queries: the queries, see below
+    osqueryi: the program, a name or an absolute path
+    osqueryi_args: its first arguments
+    config_path: its configuration file
+    interval_ms: how often queries run that do not set it themselves
+    run_at_start: whether such queries also run at the start
+    timeout_ms: how long a query may take before it is killed
     """
 
     queries: Annotated[list[Query], msgspec.Meta(min_length=1, max_length=64)]
@@ -221,11 +234,11 @@ def _batch(query: Query, columns: Sequence[str], rows: Sequence[dict[str, Any]],
             names[column] = foreign.tag(column, ["value", *names.values()])
     measurement = Measurement(
         _PREFIX + foreign.name(query.name.encode()),
-        "a row of the query of this name",
-        tuple(Column(name, TEXT, "as osquery has it") for name in names.values()),
+        "a row of the query's result",
+        tuple(Column(name, TEXT, "as osquery printed it") for name in names.values()),
         kind(query.aggregation_type),
         unit(query.measurement_type),
-        (Column("value", pa.int64(), "its column `measurement`; 0 where that is no number"),),
+        (Column("value", pa.int64(), "the column named by `measurement`; 0 if it is not a number"),),
     )
     arrays = [
         pa.array(np.full(len(rows), at)).cast(TIMESTAMP),

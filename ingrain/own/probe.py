@@ -18,6 +18,9 @@ from ingrain.settings import Settings
 
 log = logging.getLogger(__name__)
 
+END_S = 10.0
+"""How long a probe may take to end."""
+
 
 class OwnProbe(ABC):
     """One `[[probe]]` at work, from `start` to `finish`, each called once.
@@ -82,11 +85,14 @@ class OwnProbe(ABC):
         return sum(map(len, batches))
 
     def finish(self) -> None:
-        """Tell what is left, and end."""
+        """Tell what is left, and end. A thread that hangs is left behind: nobody else's records wait for it."""
         self.stopping.set()
         if self._thread.ident is not None:
-            self._thread.join()
-        self.close()
+            self._thread.join(END_S)
+        if self._thread.is_alive():
+            log.error("probe %s does not end; what it has not offered yet is lost", self.kind)
+        else:
+            self.close()
 
     def _run(self) -> None:
         try:

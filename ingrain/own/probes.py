@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ingrain.account import Account, ProbeAccount, together
+from ingrain.attempt import attempt
 from ingrain.config import ProbeConfig
 from ingrain.grains import OWN
 from ingrain.own.probe import OwnProbe
@@ -91,7 +92,7 @@ class OwnProbes:
 
     def _end(self, probes: Sequence[OwnProbe]) -> None:
         for probe in sorted(probes, key=lambda one: one.account() is None):  # who tells of the others comes last
-            probe.finish()
+            attempt(f"ending probe {probe.kind}", probe.finish)
             told = probe.account()
             with self._lock:
                 self.at_work.remove(probe)

@@ -1,4 +1,4 @@
-"""StatsD: a server for what clients measure. In: datagrams of StatsD's protocol, DogStatsD's extensions included.
+"""StatsD: a server for StatsD clients, with DogStatsD's extensions. In: datagrams of their protocol.
 
 Out, every `flush_interval`: a record a series, with the name that the client gave it, by `statsd.counter`,
 `statsd.gauge`, `statsd.set` and `statsd.timer`; a StatsD backend sends it on under that name.
@@ -40,12 +40,14 @@ def is_interval(interval: int | str) -> None:
 
 
 class StatsDSettings(Settings, frozen=True):
-    """bind_address: "HOST:PORT", "[IPV6]:PORT" or "unix:///PATH"; this host alone reaches the default.
+    """Where clients send, and how often their metrics are passed on.
 
-    flush_interval: milliseconds, a number or, as in ingraind, text; StatsD's own servers flush every ten seconds, too.
-    prefix: stands before every name, with a dot; without one, clients can take names of the agent's own measurements.
-    max_series: so many are told apart; the default is more than anybody looks at. buffer_kb: room for datagrams that
-    wait, where the kernel lets the agent have it: a small one takes 0.8 KB.
+    bind_address: `HOST:PORT`, `[IPV6]:PORT`, or `unix:///PATH` for a datagram socket that anybody may write to; only
+        this host reaches the default
+    flush_interval: milliseconds, as a number or, as in ingraind, as text
+    prefix: put before every name, with a dot; without one, clients can use the names of the agent's own measurements
+    max_series: the most names and tag sets kept apart; what exceeds it is counted, line by line, in `statsd.overflow`
+    buffer_kb: socket buffer, which the agent gets with CAP_NET_ADMIN; a small datagram takes 0.8 KB of it
     """
 
     bind_address: Annotated[str, msgspec.Meta(extra={"check": is_address})] = f"127.0.0.1:{PORT}"

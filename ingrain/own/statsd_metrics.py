@@ -161,7 +161,7 @@ def _size(name: str, tags: tuple[tuple[str, str], ...]) -> int:
 
 
 def _measured(family: str, keys: tuple[str, ...]) -> Measurement:
-    return replace(MEASUREMENTS[family], tags=tuple(Column(key, TEXT, "as the client says") for key in keys))
+    return replace(MEASUREMENTS[family], tags=tuple(Column(key, TEXT, "as the client sent it") for key in keys))
 
 
 def _batch(family: str, keys: tuple[str, ...], rows: list[tuple[Row, Series | None]], at: int) -> Batch:

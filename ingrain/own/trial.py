@@ -1,4 +1,4 @@
-"""Test: records that are always the same, for trying out what comes behind. Nothing in; `rate` records a second out.
+"""Test: records that are always the same, to try out a pipeline. Nothing in; `rate` records a second out.
 
 As in ingraind, a measurement of any name, kind and tags; unlike there, at a rate, which keeps the host usable.
 """
@@ -51,10 +51,15 @@ def are_tags(tags: list[list[str]]) -> None:
 
 
 class TrialSettings(Settings, frozen=True):
-    """name, tags: of the records; `$TS` as a value stands for the record's timestamp.
+    """The record, and how often it is sent.
 
-    measurement: their value, as text in ingraind. measurement_type, aggregation_type: its unit and kind. message_len:
-    records that are sent together. rate: records a second; the default is a message a second.
+    name: name of the measurement
+    measurement: value of each record, as a number or, as in ingraind, as text
+    measurement_type: unit of the value: `count` or `byte`
+    aggregation_type: kind of the value, as for Osquery
+    tags: pairs of name and value; the value `$TS` is the record's timestamp
+    message_len: records sent together
+    rate: records per second
     """
 
     name: Annotated[str, msgspec.Meta(extra={"check": is_name})]

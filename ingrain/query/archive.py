@@ -6,18 +6,18 @@ them; what else lies there is passed over, and counted.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from ingrain.query.errors import UsageError
+from ingrain.query.ranges import Ranges
 from ingrain.text import harmless
 
 VARIABLE = "INGRAIN_ARCHIVE"
@@ -27,12 +27,17 @@ _KEY = re.compile(
     r"measurement=([0-9A-Za-z._-]+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/"
     r"[0-9A-Za-z._-]+-[0-9]{1,19}-[0-9a-f]{8}-[0-9]+\.(parquet|jsonl\.gz)"
 )
-_HOUR = timedelta(hours=1)
-_DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 _AT_ONCE = 16  # listings; a bucket answers each in some 50 ms
 
 Window = tuple[datetime | None, datetime | None]
 """From when (with it) to when (without it), UTC; None: as far as there is something."""
+
+Hours = Callable[[datetime], bool]
+"""Whether an hour, told by its beginning (UTC), may have a record that is wanted."""
+
+FOREIGN = "not part of an archive"
+JSON_LINES = "of JSON lines, which cannot be queried"
 
 
 class Store(Protocol):
@@ -49,8 +54,8 @@ class Store(Protocol):
     def keys(self, below: str) -> Iterator[tuple[str, int]]:
         """Every object at any depth below it, with its size in bytes."""
 
-    def open(self, key: str, size: int) -> io.RawIOBase:
-        """An object, to be read from anywhere; reads may come from several threads, each with an object of its own."""
+    def open(self, key: str, size: int) -> Ranges:
+        """An object, of which several threads may read."""
 
 
 class Folder:
@@ -77,11 +82,14 @@ class Folder:
             elif one.is_file(follow_symlinks=False):
                 yield below + one.name, one.stat(follow_symlinks=False).st_size
 
-    def open(self, key: str, size: int) -> io.RawIOBase:
+    def open(self, key: str, size: int) -> Ranges:
         """As the protocol says."""
-        del size
         descriptor = os.open(self.root / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        return io.FileIO(descriptor)
+        return Ranges(
+            size,
+            lambda start, end: os.pread(descriptor, end - start, start),
+            lambda: os.close(descriptor),
+        )
 
     def _scan(self, below: str) -> list[os.DirEntry[str]]:
         try:
@@ -111,38 +119,56 @@ class Archive:
         found = (name.partition("=") for name in self.store.folders(""))
         return sorted(name for word, _, name in found if word == "measurement" and re.fullmatch(r"[\w.-]+", name))
 
-    def find(self, wanted: Sequence[tuple[str, Window]]) -> dict[str, Found]:
-        """The objects of these measurements that may have records of their window, by measurement. Raises OSError."""
+    def find(self, wanted: Sequence[tuple[str, Hours]]) -> dict[str, Found]:
+        """The objects of these measurements and hours, by measurement. Raises OSError."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = pool.map(lambda one: self._find(*one), wanted)
             return dict(zip((name for name, _ in wanted), found, strict=True))
 
-    def _find(self, measurement: str, window: Window) -> Found:
-        since, until = window
+    def _find(self, measurement: str, hours: Hours) -> Found:
         found = Found()
         root = f"measurement={measurement}/"
         for name in self.store.folders(root):
             day = _date(name)
             if day is None:
-                found.passed["no object of an archive"] += 1
-            elif (not since or day >= since.date()) and (not until or day <= until.date()):
+                found.passed[FOREIGN] += 1
+            elif any(hours(day + n * HOUR) for n in range(24)):
                 for key, size in self.store.keys(f"{root}{name}/"):
-                    self._take(found, key, size, window)
+                    self._take(found, key, size, hours)
         return found
 
     @staticmethod
-    def _take(found: Found, key: str, size: int, window: Window) -> None:
+    def _take(found: Found, key: str, size: int, hours: Hours) -> None:
         told = _KEY.fullmatch(key)
         hour = _hour(told[2], told[3]) if told else None
         if told is None or hour is None:
             if not key.rpartition("/")[2].startswith("."):
-                found.passed["no object of an archive"] += 1
-        elif (window[0] and hour + _HOUR <= window[0]) or (window[1] and hour >= window[1]):
+                found.passed[FOREIGN] += 1
+        elif not hours(hour):
             pass
         elif told[4] != "parquet":
-            found.passed["JSON lines, which are not looked into"] += 1
+            found.passed[JSON_LINES] += 1
         else:
             found.objects[key] = size
+
+
+def within(window: Window) -> Hours:
+    """The hours that have a part of the window."""
+    since, until = window
+    return lambda hour: (since is None or _last(hour) >= since) and (until is None or hour < until)
+
+
+def is_inside(key: str, window: Window) -> bool:
+    """Whether the hour of an object is all in the window."""
+    since, until = window
+    told = _KEY.fullmatch(key)
+    hour = _hour(told[2], told[3]) if told else None
+    return hour is not None and (since is None or hour >= since) and (until is None or _last(hour) < until)
+
+
+def _last(hour: datetime) -> datetime:
+    """The last moment of an hour that a time can tell."""
+    return hour.replace(minute=59, second=59, microsecond=999_999)
 
 
 def open_archive(place: str | None, config: Path | None, region: str | None, endpoint_url: str | None) -> Archive:
@@ -186,11 +212,9 @@ def _bucket(place: str, what: dict[str, Any]) -> Archive:
     return Archive(Bucket(**what), place)
 
 
-def _date(folder: str) -> date | None:
-    try:
-        return date.fromisoformat(folder.removeprefix("date=")) if folder.startswith("date=") else None
-    except ValueError:
-        return None
+def _date(folder: str) -> datetime | None:
+    """The beginning of the day that a folder is named after."""
+    return _hour(folder.removeprefix("date="), "00") if folder.startswith("date=") else None
 
 
 def _hour(day: str, hour: str) -> datetime | None:

@@ -6,25 +6,50 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ingrain import extra
 from ingrain.query.errors import QueryError
 
-_WHEN = 'times: "1d", "2 hours ago", "yesterday", "monday 14:30", "2026-03-01", ISO 8601; local where no zone is named'
+_TIMES = """\
+times (WHEN):
+  1d, 90m, "2 hours ago", "an hour ago"     that long before now
+  today, yesterday, monday, "last monday"   the start of that day
+  "this week", "last month"                 the start of that week, month or year
+  14:30, "yesterday 14:30"                  a time of day
+  2026-03-01, "2026-03-01 14:30 UTC"        a date, also in ISO 8601
+"""
+_ANSWERED = f"""\
+{_TIMES}Without a zone they are local, or in --timezone.
 
+exit codes: 0 answered, 1 failed, 2 wrong usage, 3 answered but incomplete (objects were left out), 130 interrupted
+"""
 _QUERY = """\
-Ask an archive in SQL (DuckDB's). Each measurement is a table: dns_answer, or "dns.answer" in quotes.
-Only the objects of --since and --until, and of them only the columns that the question needs, are read.
+Query an archive in SQL (DuckDB's dialect). Each measurement is a table: dns_answer, or "dns.answer" in quotes.
+Only the objects of the hours that --since, --until and the SQL's own conditions on timestamp, date and hour allow are
+read, and of these only the columns that the query uses.
 
-  ingrain query --archive /srv/archive "SELECT process, count(*) FROM dns_query GROUP BY ALL ORDER BY ALL" --since 1d
+  ingrain query --archive /srv/archive "SELECT process, count(*) FROM dns_query GROUP BY ALL" --since 1d
+  ingrain query --archive s3://logs/eu "SELECT * FROM file_open WHERE date = '2026-03-01' AND hour = 14"
   ingrain query --archive s3://logs/eu "DESCRIBE file_open"
 """
-_ASK = "Ask an archive a ready question. Without one, all are listed, with examples. In names, * is any text."
+_ASK = """\
+Ask an archive one of the ready questions. In names and paths, * matches any text.
+
+  ingrain ask                                                  list all questions, with examples
+  ingrain ask who-accessed /etc/passwd --since 1d --archive s3://logs/eu
+  ingrain ask talked-to 203.0.113.0/24 --since yesterday --archive /srv/archive
+"""
 _REPORT = """\
-Make one HTML file of an archive: traffic over time, who talks to whom, names, TLS, files, containers, what is new, and
-gaps in the record. It needs no network to be read, and DuckDB does the sums, so it may be a day of many hosts.
+Summarize an archive in one self-contained HTML file: traffic over time, who talks to whom, names, TLS, files,
+containers, what is new, and gaps in the record. The file can be read without a network.
 
   ingrain report --archive s3://logs/eu --since yesterday --until today -o yesterday.html
 """
-_SCHEMA = "Print the tables that an archive has, or what makes another engine know them."
+_SCHEMA = """\
+Describe the tables of an archive, or print the statements that define them in another engine.
+
+  ingrain schema dns.answer
+  ingrain schema --dialect athena --location s3://logs/eu
+"""
 
 
 COMMANDS = ("query", "ask", "report", "schema")
@@ -43,17 +68,14 @@ def run(options: argparse.Namespace) -> int:
     try:
         from ingrain.query import commands  # noqa: PLC0415 - and this needs DuckDB
     except ImportError as error:
-        if error.name not in ("duckdb", "fsspec"):
+        if error.name not in ("duckdb", "fsspec", "wcwidth"):
             raise
-        raise QueryError(
-            f"{error.name} is not installed, without which no archive can be asked. Install it with the extra `query`: "
-            "pip install 'ingrain[query]'"
-        ) from error
-    if options.command == "report":
-        from ingrain.query.report import command  # noqa: PLC0415 - which the questions do not need
-
-        return command.report(options)
+        raise QueryError(extra.missing(error.name, "query")) from error
     try:
+        if options.command == "report":
+            from ingrain.query.report import command  # noqa: PLC0415 - which the questions do not need
+
+            return command.report(options)
         return commands.RUN[options.command](options)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -63,66 +85,101 @@ def add(commands: Any) -> None:
     """Add them to the commands (argparse's subparsers)."""
     raw = argparse.RawDescriptionHelpFormatter
     query = commands.add_parser(
-        "query", help="ask an archive in SQL", formatter_class=raw, description=_QUERY, epilog=_WHEN
+        "query", help="query an archive in SQL", formatter_class=raw, description=_QUERY, epilog=_ANSWERED
     )
     query.add_argument("sql", metavar="SQL", help="one SELECT; - reads it from standard input")
-    query.add_argument("--since", metavar="WHEN", help="only records from then on; all by default")
+    query.add_argument("--since", metavar="WHEN", help="only records from then on; default: from the first")
+    query.add_argument("--until", metavar="WHEN", help="only records before then; default: to the last")
+    query.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="zone of dates in the SQL and of times in tables, e.g. Europe/Berlin; default: UTC",
+    )
     _where(query)
-    _answer(query)
+    _answer(query, "table")
     ask = commands.add_parser(
-        "ask", help="ask an archive a ready question", formatter_class=raw, description=_ASK, epilog=_WHEN
+        "ask", help="ask an archive a ready question", formatter_class=raw, description=_ASK, epilog=_ANSWERED
     )
-    ask.add_argument("question", metavar="QUESTION", nargs="?", help="which one")
-    ask.add_argument("what", metavar="WHAT", nargs="?", default="", help="what it is about")
-    ask.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; 1d by default")
-    ask.add_argument("--baseline", metavar="LENGTH", default="7d", help="of new-names: the time before; 7d by default")
-    ask.add_argument("--limit", metavar="N", type=_positive, default=20, help="of top-talkers; 20 by default")
-    ask.add_argument("--follow", action="store_true", help="of logs: go on with what comes, until Ctrl-C")
-    ask.add_argument("--sql", action="store_true", help="print the question's SQL, and do not ask it")
+    ask.add_argument("question", metavar="QUESTION", nargs="?", help="one of those that `ingrain ask` lists")
+    ask.add_argument("what", metavar="WHAT", nargs="?", default="", help="what it is about: a path, a name, an address")
+    ask.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; default: 1d")
+    ask.add_argument("--until", metavar="WHEN", help="only records before then; default: now")
+    ask.add_argument("--timezone", metavar="ZONE", help="zone of times in tables, e.g. Europe/Berlin; default: local")
+    ask.add_argument(
+        "--baseline",
+        metavar="LENGTH",
+        default="7d",
+        help="new-names: the time before --since to compare with; default: 7d",
+    )
+    ask.add_argument("--limit", metavar="N", type=_positive, default=20, help="top-talkers: rows; default: 20")
+    ask.add_argument("--follow", action="store_true", help="logs: keep printing new lines until Ctrl-C")
+    ask.add_argument("--sql", action="store_true", help="print the SQL, for `ingrain query`, instead of running it")
     _where(ask)
-    _answer(ask)
+    _answer(ask, "table; logs: lines")
     report = commands.add_parser(
-        "report", help="make an HTML page of an archive", formatter_class=raw, description=_REPORT, epilog=_WHEN
+        "report",
+        help="summarize an archive in an HTML file",
+        formatter_class=raw,
+        description=_REPORT,
+        epilog=f"{_TIMES}Without a zone they are local.",
     )
-    report.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; 1d by default")
+    report.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; default: 1d")
+    report.add_argument("--until", metavar="WHEN", help="only records before then; default: now")
     report.add_argument(
-        "--baseline", metavar="LENGTH", default="7d", help="the time before, in which nothing is new; 7d"
+        "--baseline", metavar="LENGTH", default="7d", help="the time before --since to compare with; default: 7d"
     )
     report.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="report.html by default"
+        "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: report.html"
     )
     _where(report)
-    schema = commands.add_parser("schema", help="print the tables of an archive", description=_SCHEMA)
-    schema.add_argument("measurements", metavar="MEASUREMENT", nargs="*", help="only these")
+    schema = commands.add_parser(
+        "schema", help="describe the tables of an archive", formatter_class=raw, description=_SCHEMA
+    )
+    schema.add_argument("measurements", metavar="MEASUREMENT", nargs="*", help="only these, e.g. dns.answer")
     schema.add_argument(
         "--dialect",
         choices=("markdown", "athena", "spark", "clickhouse"),
         default="markdown",
-        help="statements for this engine; else a page for people",
+        help="the engine to print statements for; default: markdown, a description to read",
     )
     schema.add_argument(
-        "--location", metavar="URL", default="s3://BUCKET/PREFIX", help="where the archive is, as that engine says it"
+        "--location",
+        metavar="URL",
+        default="s3://BUCKET/PREFIX",
+        help="where the archive is, as that engine addresses it; default: s3://BUCKET/PREFIX, to be replaced",
     )
 
 
 def _where(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--until", metavar="WHEN", help="only records from before then; now by default")
     where = parser.add_argument_group("the archive")
-    where.add_argument("--archive", metavar="PLACE", help="a folder, or s3://BUCKET/PREFIX; else INGRAIN_ARCHIVE")
-    where.add_argument("--config", dest="file", type=Path, metavar="FILE", help="that of the agent which writes it")
-    where.add_argument("--region", help="of the bucket; else as boto3 finds it")
-    where.add_argument("--endpoint-url", metavar="URL", help="of a server other than AWS's; else as boto3 finds it")
+    where.add_argument("--archive", metavar="PLACE", help="a folder, or s3://BUCKET/PREFIX; default: $INGRAIN_ARCHIVE")
+    where.add_argument(
+        "--config",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="the archive that an agent with this configuration writes",
+    )
+    where.add_argument("--region", help="region of the bucket; default: as boto3 finds it")
+    where.add_argument("--endpoint-url", metavar="URL", help="S3 server other than AWS's; default: as boto3 finds it")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--memory-limit", metavar="SIZE", default="768MB", help="what does not fit goes to TMPDIR; 768MB by default"
+        "--memory-limit",
+        metavar="SIZE",
+        default="768MB",
+        help="memory for DuckDB, beyond which it uses $TMPDIR; default: 768MB",
     )
-    limits.add_argument("--threads", metavar="N", type=_positive, default=0, help="as many as there are cores, else")
+    limits.add_argument("--threads", metavar="N", type=_positive, default=0, help="default: one per core")
 
 
-def _answer(parser: argparse.ArgumentParser) -> None:
+def _answer(parser: argparse.ArgumentParser, default: str) -> None:
     answer = parser.add_argument_group("the answer")
-    answer.add_argument("--format", choices=("table", "csv", "json", "parquet"), help="table by default")
-    answer.add_argument("--output", type=Path, metavar="FILE", help="write it there; its name may tell the format")
+    answer.add_argument(
+        "--format",
+        choices=("table", "csv", "json", "parquet"),
+        help=f"default: by the name of --output, else {default}",
+    )
+    answer.add_argument("--output", type=Path, metavar="FILE", help="write the answer to a file")
 
 
 def _positive(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ingrain.backends.s3 import S3Settings, connect, is_bucket
 from ingrain.query.errors import UsageError
+from ingrain.query.ranges import Ranges
 from ingrain.text import harmless
 
 if TYPE_CHECKING:
@@ -52,9 +52,19 @@ class Bucket:
             for one in page.get("Contents", []):
                 yield one["Key"][len(self._prefix) :], one["Size"]
 
-    def open(self, key: str, size: int) -> io.RawIOBase:
-        """As the protocol says; a request for each read."""
-        return _Object(self, key, size)
+    def open(self, key: str, size: int) -> Ranges:
+        """As the protocol says; a request for each read, but one for all at the end."""
+        tail_at = max(0, size - _TAIL)
+        tail = b""
+
+        def read(start: int, end: int) -> bytes:
+            nonlocal tail
+            if start < tail_at:
+                return self.read(key, start, end)
+            tail = tail or self.read(key, tail_at, size)
+            return tail[start - tail_at : end - tail_at]
+
+        return Ranges(size, read)
 
     def read(self, key: str, start: int, end: int) -> bytes:
         """These bytes of an object. Raises OSError."""
@@ -83,39 +93,3 @@ class Bucket:
         except (BotoCoreError, OSError) as error:  # OSError: a connection that ends within an object
             self.failure = ConnectionError(harmless(f"{told}: {error}"))
             raise self.failure from error
-
-
-class _Object(io.RawIOBase):
-    """An object of a known size. For one thread."""
-
-    def __init__(self, bucket: Bucket, key: str, size: int) -> None:
-        self._bucket, self._key, self._size = bucket, key, size
-        self._at = 0
-        self._tail = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self._size, self._at + len(buffer))
-        if end <= self._at:
-            return 0
-        tail_at = max(0, self._size - _TAIL)
-        if self._at >= tail_at:
-            self._tail = self._tail or self._bucket.read(self._key, tail_at, self._size)
-            data = self._tail[self._at - tail_at : end - tail_at]
-        else:
-            data = self._bucket.read(self._key, self._at, end)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

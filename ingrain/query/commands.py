@@ -6,37 +6,42 @@ Answers go to stdout; what has to be said about them (what was not there, or not
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TextIO
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from ingrain.config.problems import near
-from ingrain.query import output, when
-from ingrain.query.archive import Archive, Window, open_archive
+from ingrain.progress import bar
+from ingrain.query import damage, output, plan, when
+from ingrain.query.archive import Archive, Window, open_archive, within
 from ingrain.query.engine import Answer, Asked, Engine, Limits
 from ingrain.query.errors import QueryError, UsageError
 from ingrain.query.follow import asked, follow
-from ingrain.query.progress import bar
-from ingrain.query.question import Question, Said
+from ingrain.query.question import Question, Said, standalone
 from ingrain.query.questions import QUESTIONS
+from ingrain.query.schema import measurements
 from ingrain.text import harmless
+
+INCOMPLETE = 3
+"""The exit code of an answer from which something was left out."""
 
 
 def query(options: argparse.Namespace) -> int:
     """`ingrain query`; the exit code."""
     form = _form(options, "table")
     sql = sys.stdin.read() if options.sql == "-" else options.sql
-    now = datetime.now(UTC)
-    since = moment_of("--since", options.since, now) if options.since else None
-    window = window_of(since, moment_of("--until", options.until, now) if options.until else None)
-    with engine_of(options) as (_, engine):
-        answer = engine.ask(Asked(sql, window))
-        _give(answer, options, output.FORMATS.get(form))
-        _tell(answer)
-    return 0
+    now, zone = datetime.now(UTC), zone_of(options.timezone)
+    since = moment_of("--since", options.since, now, zone) if options.since else None
+    window = window_of(since, moment_of("--until", options.until, now, zone) if options.until else None)
+    zone = zone or UTC
+    with engine_of(options, zone.key if isinstance(zone, ZoneInfo) else "UTC") as (archive, engine):
+        answer = _answer(archive, engine, Asked(sql, window))
+        _give(answer, options, form, zone)
+        return _tell(answer)
 
 
 def ask(options: argparse.Namespace) -> int:
@@ -45,24 +50,34 @@ def ask(options: argparse.Namespace) -> int:
         print(listing())
         return 0
     question = _question(options)
-    if options.sql:
-        print(question.sql.strip())
-        return 0
-    now = datetime.now(UTC)
-    since = moment_of("--since", options.since, now)
-    until = moment_of("--until", options.until, now) if options.until else now
+    now, zone = datetime.now(UTC), zone_of(options.timezone)
+    since = moment_of("--since", options.since, now, zone)
+    until = moment_of("--until", options.until, now, zone) if options.until else now
     window_of(since, until)
-    said = Said(harmless(options.what), since, until, length_of("--baseline", options.baseline), options.limit)
+    said = Said(options.what, since, until, length_of("--baseline", options.baseline), options.limit)
+    if options.sql:
+        print(_sql(question, said))
+        return 0
     form = _form(options, "lines" if question.lines else "table")
     with engine_of(options) as (archive, engine):
         if options.follow:
-            follow(engine, question, said)
+            _is_one(archive)
+
+            def tell(answer: Answer, count: int | None) -> None:
+                _tell_left_out(answer)
+                if count == 0:
+                    _tell_names(engine, question, said)
+                    _say("waiting for lines, until Ctrl-C")
+
+            follow(engine, question, said, tell, zone)
             return 0
-        answer = engine.ask(asked(question, said))
-        _give(answer, options, output.FORMATS.get(form))
-        _tell(answer)
+        answer = _answer(archive, engine, asked(question, said))
+        count = _give(answer, options, form, zone)
+        code = _tell(answer)
         _tell_baseline(archive, question, said, answer)
-    return 0
+        if question.there and not count:
+            _tell_names(engine, question, said)
+        return code
 
 
 def listing() -> str:
@@ -72,7 +87,11 @@ def listing() -> str:
         lines += ["", f"  {one.name} {one.what}".rstrip(), f"      {one.about}"]
         lines += [f"      ingrain ask {example}" for example in one.examples]
     return "\n".join(
-        [*lines, "", "`ingrain ask QUESTION --sql` prints what is asked, `ingrain ask --help` the options."]
+        [
+            *lines,
+            "",
+            "`ingrain ask QUESTION --sql` prints the SQL for `ingrain query`, `ingrain ask --help` the options.",
+        ]
     )
 
 
@@ -83,12 +102,19 @@ def _question(options: argparse.Namespace) -> Question:
         raise UsageError(
             f"there is no question {harmless(options.question)!r}.{close} There are {', '.join(QUESTIONS)}"
         )
-    if bool(options.what) != bool(question.what) and not options.sql:
-        about = f"name what it is about: ingrain ask {question.name} {question.what}"
-        raise UsageError(about if question.what else f"{question.name} is about all; leave {options.what!r} out")
+    if bool(options.what) != bool(question.what):
+        about = f"say what it is about: ingrain ask {question.name} {question.what}"
+        raise UsageError(about if question.what else f"{question.name} takes no argument: leave {options.what!r} out")
     if options.follow and (not question.lines or options.output or options.format or options.until):
         raise UsageError("--follow is for logs, as they come: without --format, --output and --until")
     return question
+
+
+def _sql(question: Question, said: Said) -> str:
+    """What `ingrain query` takes, and answers alike."""
+    one = asked(question, said)
+    windows = {name: one.windows.get(name, one.window) for name in plan.named(one.sql, measurements())}
+    return standalone(one.sql, one.parameters, windows)
 
 
 def _form(options: argparse.Namespace, default: str) -> str:
@@ -98,33 +124,65 @@ def _form(options: argparse.Namespace, default: str) -> str:
     return form
 
 
-def _give(answer: Answer, options: argparse.Namespace, form: Callable[[Answer, TextIO], int] | None) -> None:
-    """Write the answer, without a form as Parquet; a file has its name only when it is whole."""
+def _answer(archive: Archive, engine: Engine, what: Asked) -> Answer:
+    answer = engine.ask(what)
+    if answer.missing and not answer.objects:
+        _is_one(archive)
+    return answer
+
+
+def _is_one(archive: Archive) -> None:
+    """Raise QueryError where nothing was ever archived: it may be elsewhere, so no rows would be no answer."""
+    try:
+        if archive.measurements():
+            return
+    except OSError as error:
+        raise QueryError(f"the archive {archive.place} cannot be read: {harmless(str(error))}") from error
+    raise QueryError(f"there is no archive at {archive.place}: it has no folder measurement=NAME")
+
+
+def _give(answer: Answer, options: argparse.Namespace, form: str, zone: tzinfo | None) -> int:
+    """Write the answer; a file has its name only when it is whole. How many rows it has."""
     if options.output is None:
-        if form is not None:
-            form(answer, sys.stdout)
-        return
+        return output.FORMATS[form](answer, sys.stdout, zone)
     hidden = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     try:
-        if form is not None:
-            with hidden.open("x", encoding="utf-8") as to:
-                count = form(answer, to)
-        else:
+        if form == "parquet":
             count = output.parquet(answer, hidden)
+        else:
+            with hidden.open("x", encoding="utf-8") as to:
+                count = output.FORMATS[form](answer, to, zone)
         hidden.replace(options.output)
     except OSError as error:
         raise QueryError(f"{options.output} cannot be written: {error.strerror or error}") from error
     finally:
         hidden.unlink(missing_ok=True)
-    print(f"ingrain: {count:,} rows are in {options.output}", file=sys.stderr)
+    _say(f"{count:,} rows are in {options.output}")
+    return count
 
 
-def _tell(answer: Answer) -> None:
-    """What the reader of an answer has to know of it."""
-    for why, count in sorted(answer.passed.items()):
-        print(f"ingrain: {count:,} object{'' if count == 1 else 's'} left out: {why}", file=sys.stderr)
+def _tell(answer: Answer) -> int:
+    """What the reader of an answer has to know of it; the exit code."""
     if answer.missing:
-        print(f"ingrain: in that time the archive has nothing of {', '.join(answer.missing)}", file=sys.stderr)
+        _say(f"in that time the archive has nothing of {', '.join(answer.missing)}")
+    return _tell_left_out(answer)
+
+
+def _tell_left_out(answer: Answer) -> int:
+    for why, count in sorted(answer.passed.items()):
+        _say(f"left out {count:,} object{'' if count == 1 else 's'} {why}")
+    for line in damage.told(answer.unreadable):
+        print(line, file=sys.stderr)
+    if answer.incomplete:
+        _say("the answer is incomplete")
+    return INCOMPLETE if answer.incomplete else 0
+
+
+def _tell_names(engine: Engine, question: Question, said: Said) -> None:
+    """Of what is not there, what is."""
+    names = engine.ask(dataclasses.replace(asked(question, said), sql=question.there, parameters={})).rows()
+    there = ", ".join(harmless(name) for (name,) in names) or "none"
+    _say(f"nothing in that time is of {harmless(said.what)!r}; what there is: {there}")
 
 
 def _tell_baseline(archive: Archive, question: Question, said: Said, answer: Answer) -> None:
@@ -133,20 +191,33 @@ def _tell_baseline(archive: Archive, question: Question, said: Said, answer: Ans
         return
     before = (said.before(said.baseline)[0], said.since)
     names = [name for name in question.windows(said) if name not in answer.missing]
-    without = [name for name, one in archive.find([(name, before) for name in names]).items() if not one.objects]
+    found = archive.find([(name, within(before)) for name in names])
+    without = [name for name, one in found.items() if not one.objects]
     if without:
-        print(f"ingrain: the baseline has nothing of {', '.join(without)}: all of that is new", file=sys.stderr)
+        _say(f"the baseline has nothing of {', '.join(without)}: all of that is new")
+
+
+def _say(line: str) -> None:
+    print(f"ingrain: {line}", file=sys.stderr)
 
 
 @contextmanager
-def engine_of(options: argparse.Namespace) -> Iterator[tuple[Archive, Engine]]:
-    """The archive that is meant, and what asks it, until the context ends."""
+def engine_of(options: argparse.Namespace, timezone: str = "UTC") -> Iterator[tuple[Archive, Engine]]:
+    """The archive that is meant, and what asks it, until the context ends. timezone: whose days SQL means."""
     archive = open_archive(options.archive, options.file, options.region, options.endpoint_url)
-    engine = Engine(archive, Limits(options.memory_limit, options.threads), bar)
+    engine = Engine(archive, Limits(options.memory_limit, options.threads), bar, timezone)
     try:
         yield archive, engine
     finally:
         engine.close()
+
+
+def zone_of(name: str | None) -> tzinfo | None:
+    """The time zone of that name, None without one; raises UsageError where there is none of that name."""
+    try:
+        return None if name is None else when.zone(name)
+    except ValueError as error:
+        raise UsageError(f"--timezone: {harmless(str(error))}") from error
 
 
 def window_of(since: datetime | None, until: datetime | None) -> Window:
@@ -156,10 +227,10 @@ def window_of(since: datetime | None, until: datetime | None) -> Window:
     return since, until
 
 
-def moment_of(option: str, text: str, now: datetime) -> datetime:
-    """What an option means, in UTC; raises UsageError where that is no time."""
+def moment_of(option: str, text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """What an option means, in UTC; raises UsageError where that is no time. zone: None is the local one."""
     try:
-        return when.moment(text, now)
+        return when.moment(text, now, zone)
     except ValueError as error:
         raise UsageError(f"{option}: {harmless(str(error))}") from error
 

@@ -6,38 +6,33 @@ object that cannot be read to its end is left out of all of it, and counted.
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from ingrain.query import views
-from ingrain.query.archive import Archive, Window
-from ingrain.query.errors import QueryError, UsageError
+from ingrain.progress import Steps, Watch, unwatched
+from ingrain.query import damage, database, plan, views
+from ingrain.query.archive import JSON_LINES, Archive, Window
+from ingrain.query.database import Prepare
+from ingrain.query.errors import QueryError, UnreadableError, UsageError
 from ingrain.query.files import SCHEME, Objects
-from ingrain.query.schema import literal, measurements, quoted, table_name
+from ingrain.query.schema import measurements, table_name
 from ingrain.text import harmless
 
-_OF_OBJECTS = (
-    duckdb.IOException,
-    duckdb.InvalidInputException,
-    duckdb.SerializationException,
-    duckdb.InternalException,
-    duckdb.FatalException,
-)
-"""What DuckDB raises of an object that is damaged, beside a plain Error; of SQL it raises others."""
-
-_TRIES = 4  # as they are, without those that have no sound footer, without those whose pages are damaged, and once more
+_TRIES = 4  # of all objects, without the one that is named, without those with no footer, without all that are damaged
 _ROWS = 10_000  # fetched at a time
+_AGAIN_S = 0.1
 _UNREADABLE = "that cannot be read"
+_ANSWER = "ingrain.answer"  # in a schema of its own, which SHOW TABLES does not show
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +47,8 @@ class Limits:
 class Asked:
     """What to ask: SQL with `$name` for each parameter.
 
-    windows: of the measurements that have another than the rest. all_columns: those that this build does not know, too.
-    passed_over: objects that are not looked into.
+    windows: of the measurements that have another than the rest. all_columns: the SQL may name columns that this build
+    does not know, so it is the user's: what it needs is found out first. passed_over: objects that are not looked into.
     """
 
     sql: str
@@ -68,37 +63,43 @@ class Asked:
 class Answer:
     """`columns`: name and DuckDB's type of each.
 
-    passed: objects that were not looked into, by why. missing: measurements without an object in their window.
-    objects: those that were looked into, or cannot be read.
+    passed: objects that were not looked into, by why. unreadable: those of them that cannot be read, with the reason.
+    missing: measurements without an object in their window. objects: those that were looked into, or cannot be read.
     """
 
     columns: list[tuple[str, str]]
     passed: Counter[str]
+    unreadable: damage.Reasons
     missing: list[str]
     objects: frozenset[str]
     _connection: duckdb.DuckDBPyConnection
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether there may be records that are not in it."""
+        return bool(self.unreadable) or JSON_LINES in self.passed
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """The rows, in order, some at a time."""
-        cursor = self._connection.execute("SELECT * FROM answer")
+        cursor = self._connection.execute(f"FROM {_ANSWER}")
         while rows := cursor.fetchmany(_ROWS):
             yield from rows
 
     def arrow(self) -> pa.RecordBatchReader:
         """The rows as Arrow batches."""
-        return self._connection.sql("SELECT * FROM answer").to_arrow_reader(_ROWS)
+        return self._connection.sql(f"FROM {_ANSWER}").to_arrow_reader(_ROWS)
 
 
 class Engine:
     """For one thread, and one question at a time: the next takes the answer before away. Close it."""
 
-    def __init__(
-        self, archive: Archive, limits: Limits, watch: Callable[[Callable[[], float]], Any] | None = None
-    ) -> None:
-        """watch: makes a context that is told how to learn how many percent are done, while a question runs."""
+    def __init__(self, archive: Archive, limits: Limits, watch: Watch = unwatched, timezone: str = "UTC") -> None:
+        """watch: shows how much of a question is done. timezone: whose days and hours SQL means, by its IANA name."""
         self._archive = archive
         self._limits = limits
         self._watch = watch
+        self._timezone = timezone
+        self._steps: Steps | None = None
         self._spill = tempfile.mkdtemp(prefix="ingrain-query-")
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -109,17 +110,30 @@ class Engine:
         except duckdb.OutOfMemoryException as error:
             raise QueryError(
                 f"{self._limits.memory} of memory are not enough for this: give more by --memory-limit, or ask about "
-                f"less (--since, --until, fewer columns): {_first(error)}"
+                f"less (--since, --until, fewer columns): {damage.reason(error)}"
             ) from error
         except duckdb.Error as error:
-            if _damage(error) and (SCHEME in str(error) or not isinstance(error, duckdb.InvalidInputException)):
-                said = str(error).rstrip()
-                if said.startswith("Traceback"):  # what opening or reading an object raised
-                    said = said.rpartition("\n")[2]
-                raise QueryError(harmless_lines(said)) from error
+            if damage.is_damage(error) and (
+                SCHEME in str(error) or not isinstance(error, duckdb.InvalidInputException)
+            ):
+                raise QueryError(damage.reason(error)) from error
             raise UsageError(f"{harmless_lines(str(error))}{self._hint(error)}") from error
         except OSError as error:
             raise QueryError(f"the archive {self._archive.place} cannot be read: {harmless(str(error))}") from error
+        finally:
+            if self._steps:
+                self._steps.step()
+
+    @contextmanager
+    def together(self, questions: int) -> Iterator[None]:
+        """So many questions are asked in this context: what is watched is how much of them all is done."""
+        self._steps = Steps(questions)
+        watch, self._watch = self._watch, self._steps.watch
+        try:
+            with watch(self._steps.share):
+                yield
+        finally:
+            self._watch, self._steps = watch, None
 
     def close(self) -> None:
         """Let go of all."""
@@ -127,8 +141,9 @@ class Engine:
         shutil.rmtree(self._spill, ignore_errors=True)
 
     def _ask(self, asked: Asked) -> Answer:
-        wanted = [(name, asked.windows.get(name, asked.window)) for name in self._named(asked.sql)]
-        found = self._archive.find(wanted)
+        planned = self._plan(asked)
+        windows = {name: asked.windows.get(name, asked.window) for name in planned.measurements}
+        found = self._archive.find([(name, planned.hours(name, window)) for name, window in windows.items()])
         passed: Counter[str] = Counter()
         for one in found.values():
             passed += one.passed
@@ -137,84 +152,90 @@ class Engine:
             name: {key: size for key, size in one.objects.items() if key not in asked.passed_over}
             for name, one in found.items()
         }
-        looked_into = frozenset(key for of_one in objects.values() for key in of_one)
+        sizes = {key: size for of_one in objects.values() for key, size in of_one.items()}
+        if JSON_LINES in passed and not sizes and not asked.passed_over:
+            raise QueryError(
+                f"all {passed[JSON_LINES]:,} objects that this needs are JSON lines, which cannot be queried: "
+                'have the pipeline write Parquet, without format = "jsonl"'
+            )
+        unreadable: damage.Reasons = {}
         for attempt in range(_TRIES):
-            sizes = {key: size for of_one in objects.values() for key, size in of_one.items()}
-            connection = self._connect(sizes)
+            left = {
+                name: {key: size for key, size in of_one.items() if key not in unreadable}
+                for name, of_one in objects.items()
+            }
+            if unreadable and len(unreadable) == len(sizes):
+                raise UnreadableError(_none_readable(unreadable), frozenset(sizes))
             try:
-                for name, window in wanted:
-                    views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
-                columns = self._run(connection, asked)
+                columns = self._run(asked, left, windows)
             except duckdb.Error as error:
-                self._connected()
-                if attempt == _TRIES - 1 or not _damage(error):
+                if attempt == _TRIES - 1 or not damage.is_damage(error):
                     raise
-                named = [key for key in sizes if key in str(error)]
-                damaged = self._damaged(objects, contents=attempt > 0) or named
-                if not damaged and attempt:
+                bad = self._damaged(error, left, attempt)
+                if not bad:
                     raise
-                passed[_UNREADABLE] += len(damaged)
-                objects = {
-                    name: {key: size for key, size in of_one.items() if key not in damaged}
-                    for name, of_one in objects.items()
-                }
+                unreadable |= bad
             else:
-                return Answer(columns, passed, missing, looked_into, connection)
+                if unreadable:
+                    passed[_UNREADABLE] = len(unreadable)
+                return Answer(columns, passed, unreadable, missing, frozenset(sizes), self._connected)
         raise AssertionError("the last try returns or raises")
 
-    def _named(self, sql: str) -> list[str]:
-        """The measurements whose names stand in the SQL; all that the archive has where there is none (SHOW TABLES).
-
-        Raises UsageError for what is no question.
-        """
-        connection = self._connect({})
-        statements = connection.extract_statements(sql)
+    def _plan(self, asked: Asked) -> plan.Plan:
+        """What the SQL needs. Raises UsageError for what is no question, duckdb.Error for a table that is not there."""
+        there = self._archive.measurements()
+        if not asked.all_columns:
+            return plan.Plan(plan.named(asked.sql, dict.fromkeys([*there, *measurements()])))
+        connection = self._connect({}, plan.prepare)
+        statements = connection.extract_statements(asked.sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UsageError("expected one SELECT (or WITH, FROM, DESCRIBE, SUMMARIZE, SHOW): an archive is only read")
-        there = list(dict.fromkeys([*self._archive.measurements(), *measurements()]))
-        return [name for name in there if _names(sql, name)] or self._archive.measurements()
+        return plan.plan(connection, asked.sql, there)
 
-    def _connect(self, sizes: Mapping[str, int]) -> duckdb.DuckDBPyConnection:
-        """A new database in memory: one that had a damaged object may not be used any more."""
+    def _connect(self, sizes: Mapping[str, int], prepare: Prepare = lambda _one: None) -> duckdb.DuckDBPyConnection:
+        """A new database: one that had a damaged object may not be used any more."""
         self._disconnect()
-        settings: dict[str, Any] = {
-            "memory_limit": self._limits.memory,
-            "temp_directory": self._spill,
-            "autoload_known_extensions": False,
-            "autoinstall_known_extensions": False,
-            "python_enable_replacements": False,
-        }
-        if self._limits.threads:
-            settings["threads"] = self._limits.threads
-        try:
-            connection = duckdb.connect(config=settings)
-        except duckdb.Error as error:
-            raise UsageError(f"DuckDB takes no such limit: {_first(error)}") from error
-        self._connection = connection
-        connection.register_filesystem(Objects(self._archive.store, sizes))
-        for setting in (
-            "enable_progress_bar = true",
-            "enable_progress_bar_print = false",
-            "parquet_metadata_cache = true",
-            f"allowed_directories = [{literal(SCHEME)}]",
-            "enable_external_access = false",
-            "lock_configuration = true",
-        ):
-            connection.execute(f"SET {setting}")
-        return connection
+        self._connection = self._database(sizes, self._limits.threads, prepare)
+        return self._connection
+
+    def _database(
+        self, sizes: Mapping[str, int], threads: int, prepare: Prepare = lambda _one: None
+    ) -> duckdb.DuckDBPyConnection:
+        return database.connect(
+            Objects(self._archive.store, sizes),
+            prepare,
+            memory=self._limits.memory,
+            threads=threads,
+            spill=self._spill,
+            timezone=self._timezone,
+        )
+
+    @property
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise RuntimeError("the engine is closed")
+        return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _run(self, connection: duckdb.DuckDBPyConnection, asked: Asked) -> list[tuple[str, str]]:
+    def _run(
+        self, asked: Asked, objects: Mapping[str, Mapping[str, int]], windows: Mapping[str, Window]
+    ) -> list[tuple[str, str]]:
         """Have the answer made; its columns. It runs beside, so that a signal ends it and its progress can be told."""
-        statement = f"CREATE TEMP TABLE answer AS FROM (\n{asked.sql.strip().rstrip(';')}\n)"
+        connection = self._connect({key: size for of_one in objects.values() for key, size in of_one.items()})
+        statement = f"CREATE TABLE {_ANSWER} AS FROM (\n{asked.sql.strip().rstrip(';')}\n)"
         failed: list[BaseException] = []
 
         def work() -> None:
             try:
+                connection.execute("CREATE SCHEMA ingrain")
+                if not objects:  # SHOW TABLES, and what needs none
+                    plan.create(connection, self._archive.measurements())
+                for name, window in windows.items():
+                    views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
                 connection.execute(statement, dict(asked.parameters))
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 failed.append(error)
@@ -222,41 +243,37 @@ class Engine:
         thread = threading.Thread(target=work, name="query", daemon=True)
         thread.start()
         try:
-            if self._watch is None:
+            with self._watch(lambda: connection.query_progress() / 100):
                 thread.join()
-            else:
-                with self._watch(connection.query_progress):
-                    thread.join()
         except BaseException:
-            connection.interrupt()
-            thread.join()
+            while thread.is_alive():  # it may be between two statements
+                connection.interrupt()
+                thread.join(_AGAIN_S)
             raise
         if failed:
             raise failed[0]
-        described = connection.execute("DESCRIBE answer").fetchall()
+        described = connection.execute(f"DESCRIBE {_ANSWER}").fetchall()
         return [(str(name), str(kind)) for name, kind, *_ in described]
 
-    def _damaged(self, objects: Mapping[str, Mapping[str, int]], *, contents: bool) -> list[str]:
-        """The objects that cannot be read: none of their columns, or, with contents, not all of what is in them."""
-        damaged = []
-        for name, of_one in objects.items():
-            for key, size in of_one.items():
-                connection = self._connect({key: size})
-                what = "max(hash(COLUMNS(*)))" if contents else "max(value)"
-                try:
-                    views.create(connection, name, [key], (None, None), all_columns=True)
-                    connection.execute(f"SELECT {what} FROM {quoted(name)}").fetchall()  # noqa: S608 - made of what is here
-                except duckdb.OutOfMemoryException:
-                    raise
-                except duckdb.Error:
-                    self._connected()
-                    damaged.append(key)
-        return damaged
+    def _damaged(self, error: duckdb.Error, objects: Mapping[str, Mapping[str, int]], attempt: int) -> damage.Reasons:
+        """The objects to be left out after an error: the one that it names; if that was not all, all that are damaged.
 
-    def _connected(self) -> None:
-        """Raise ConnectionError where an object could not be read because none can be."""
-        if self._archive.store.failure:
-            raise self._archive.store.failure
+        What costs more is tried later. Raises ConnectionError where no object can be had any more.
+        """
+        store = self._archive.store
+        if store.failure:
+            raise store.failure
+        measurement = {key: name for name, of_one in objects.items() for key in of_one}
+        sizes = {key: size for of_one in objects.values() for key, size in of_one.items()}
+        found = damage.named(error, store, sizes)
+        if attempt == 1 or not found:
+            found |= damage.footers(store, sizes)
+        if attempt > 1 or not found:
+            threads = self._limits.threads or os.cpu_count() or 1
+            found |= damage.contents(lambda: self._database(sizes, 1), measurement, threads, self._watch)
+        if store.failure:
+            raise store.failure
+        return found
 
     def _hint(self, error: duckdb.Error) -> str:
         if not isinstance(error, duckdb.CatalogException):
@@ -267,22 +284,14 @@ class Engine:
         return f"\nThe archive has {', '.join(map(table_name, names)) or 'no measurement'}"
 
 
-def _damage(error: duckdb.Error) -> bool:
-    """Whether an object may be why: it cannot be opened, is none, or a column of it is of another kind."""
-    if isinstance(error, duckdb.ConversionException):
-        return SCHEME in str(error)
-    return type(error) is duckdb.Error or isinstance(error, _OF_OBJECTS)
-
-
-def _names(sql: str, measurement: str) -> bool:
-    word = rf"\b{re.escape(table_name(measurement))}\b|\"{re.escape(measurement)}\""
-    return re.search(word, sql, re.IGNORECASE) is not None
+def _none_readable(unreadable: damage.Reasons) -> str:
+    count = len(unreadable)
+    none = (
+        f"none of the {count:,} objects that this needs can" if count > 1 else "the only object that this needs cannot"
+    )
+    return "\n".join([f"{none} be read:", *damage.told(unreadable)])
 
 
 def harmless_lines(text: str) -> str:
     """Lines of text with nothing in them that a terminal takes for a command."""
     return "\n".join(map(harmless, text.split("\n")))
-
-
-def _first(error: Exception) -> str:
-    return harmless(str(error).partition("\n")[0])

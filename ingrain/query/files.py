@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import RawIOBase
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
 from ingrain.query.archive import Store
+from ingrain.query.ranges import Ranges
 
 SCHEME = "archive://"
 
@@ -49,7 +49,7 @@ class Objects(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no types
 
     created = modified
 
-    def _open(self, path: str, mode: str = "rb", **_more: Any) -> RawIOBase:
+    def _open(self, path: str, mode: str = "rb", **_more: Any) -> Ranges:
         if mode != "rb":
             raise PermissionError("an archive is only read here")
         key = _key(path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from ingrain.query import output
-from ingrain.query.engine import Asked, Engine
-from ingrain.query.errors import QueryError
+from ingrain.query.engine import Answer, Asked, Engine
+from ingrain.query.errors import QueryError, UnreadableError
 from ingrain.query.question import Question, Said
 
 _EVERY_S = 2.0
@@ -29,23 +30,36 @@ def asked(question: Question, said: Said, passed_over: frozenset[str] = frozense
     )
 
 
-def follow(engine: Engine, question: Question, said: Said) -> None:
-    """Print the lines that are there, then those that come, until it is interrupted. Raises QueryError at once only."""
+def follow(
+    engine: Engine, question: Question, said: Said, tell: Callable[[Answer, int | None], None], zone: tzinfo | None
+) -> None:
+    """Print the lines that are there, then those that come, until it is interrupted. Raises QueryError at once only.
+
+    tell: is given the first answer with the number of its lines, and each from which something else was left out.
+    """
     seen: frozenset[str] = frozenset()
+    passed: Mapping[str, int] | None = None
     try:
         while True:
             now = datetime.now(UTC)
             said = dataclasses.replace(said, until=now + _AHEAD)
             try:
                 answer = engine.ask(asked(question, said, seen))
-                output.lines(answer, sys.stdout)
+                count = output.lines(answer, sys.stdout, zone)
                 sys.stdout.flush()
                 seen |= answer.objects
                 said = dataclasses.replace(said, since=max(said.since, now - _LATE))
+                if answer.passed != passed:
+                    tell(answer, count if passed is None else None)
+                    passed = answer.passed
             except QueryError as error:  # later it may be a network that is away for a while
-                if not seen:
+                if passed is None:
                     raise
-                print(f"ingrain: {error}; it is tried again", file=sys.stderr)
+                if isinstance(error, UnreadableError):
+                    seen |= error.objects
+                    print(f"ingrain: {error}", file=sys.stderr)
+                else:
+                    print(f"ingrain: {error}; trying again", file=sys.stderr)
             time.sleep(_EVERY_S)
     except KeyboardInterrupt:
         return

@@ -1,7 +1,7 @@
 """An answer as people and programs read it: a table, CSV, JSON lines, lines of a log, Parquet.
 
-Times are local and with their offset for people, UTC for programs. Text is harmless to a terminal in each form but
-Parquet, which nobody looks at as it is.
+Times have their offset for people, and are UTC for programs. Text is harmless to a terminal in each form but Parquet,
+which nobody looks at as it is; in CSV it is harmless to a spreadsheet, too.
 """
 
 from __future__ import annotations
@@ -9,54 +9,64 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
+from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from ingrain.query.engine import Answer
-from ingrain.text import harmless
+from ingrain.text import escape, harmless
 
 _SAMPLE = 1000  # rows by which the widths of columns are found
-_WIDEST = 60  # characters of a value in a table, but of the last column's, which has nothing behind it
+_WIDEST = 60  # columns of a terminal for a value in a table, but for the last one, which has nothing behind it
 _NUMBERS = ("INT", "DECIMAL", "DOUBLE", "FLOAT")
+_FORMULA = re.compile(r"(?:^|(?<=;))[=+@\uff0b\uff0d\uff1d\uff20-]")
+"""What a spreadsheet takes for the beginning of a formula, also where it takes `;` for the end of a cell (OWASP, "CSV
+Injection")."""
 
 Row = tuple[Any, ...]
 
 
-def table(answer: Answer, to: TextIO) -> int:
-    """Aligned columns below their names, and how many rows there are, which is returned, too."""
+def table(answer: Answer, to: TextIO, zone: tzinfo | None = None) -> int:
+    """Aligned columns below their names, and how many rows there are, which is returned, too. zone: None is local."""
     rows = answer.rows()
-    sample = [[_cell(value) for value in row] for row in islice(rows, _SAMPLE)]
+    sample = [[_cell(value, zone) for value in row] for row in islice(rows, _SAMPLE)]
     head = [harmless(name) for name, _ in answer.columns]
-    widths = [min(_WIDEST, max(map(len, column))) for column in zip(head, *sample, strict=True)]
+    widths = [min(_WIDEST, max(map(_width, column))) for column in zip(head, *sample, strict=True)]
     right = [any(number in kind and "[" not in kind for number in _NUMBERS) for _, kind in answer.columns]
     _print([_line(head, widths, right), "  ".join("-" * width for width in widths)], to)
-    cells = chain(sample, ([_cell(value) for value in row] for row in rows))
+    cells = chain(sample, ([_cell(value, zone) for value in row] for row in rows))
     count = _print((_line(row, widths, right) for row in cells), to)
     _print([f"({count:,} row{'' if count == 1 else 's'})"], to)
     return count
 
 
-def lines(answer: Answer, to: TextIO) -> int:
-    """A line a row, values two spaces apart, with no names above them; how many there were."""
-    return _print(("  ".join(map(_cell, row)) for row in answer.rows()), to)
+def lines(answer: Answer, to: TextIO, zone: tzinfo | None = None) -> int:
+    """A line a row, values two spaces apart, with no names above them; how many there were. zone: as of a table."""
+    return _print(("  ".join(_cell(value, zone) for value in row) for row in answer.rows()), to)
 
 
-def csv_lines(answer: Answer, to: TextIO) -> int:
-    """RFC 4180, names first; lists and structs as JSON; null and empty text are both nothing."""
+def csv_lines(answer: Answer, to: TextIO, zone: tzinfo | None = None) -> int:
+    r"""RFC 4180, names first; lists and structs as JSON; null and empty text are both nothing.
+
+    Where a text begins as a formula does, that character is an escape (`\x3d` for `=`), as `ingrain.text` reads it.
+    """
+    del zone
     writer = csv.writer(to, lineterminator="\n")
-    writer.writerow([harmless(name) for name, _ in answer.columns])
+    writer.writerow([_no_formula(harmless(name)) for name, _ in answer.columns])
     count = 0
     for row in answer.rows():
-        writer.writerow(["" if value is None else _csv(value) for value in row])
+        writer.writerow(map(_csv, row))
         count += 1
     return count
 
 
-def json_lines(answer: Answer, to: TextIO) -> int:
+def json_lines(answer: Answer, to: TextIO, zone: tzinfo | None = None) -> int:
     """A JSON object a row, RFC 8259."""
+    del zone
     names = [harmless(name) for name, _ in answer.columns]
     objects = ({name: _plain(value) for name, value in zip(names, row, strict=True)} for row in answer.rows())
     return _print(map(_json, objects), to)
@@ -75,7 +85,7 @@ def parquet(answer: Answer, path: Path) -> int:
     return count
 
 
-FORMATS: dict[str, Callable[[Answer, TextIO], int]] = {
+FORMATS: dict[str, Callable[[Answer, TextIO, tzinfo | None], int]] = {
     "table": table,
     "lines": lines,
     "csv": csv_lines,
@@ -98,44 +108,70 @@ def _print(lines: Iterable[str], to: TextIO) -> int:
 
 def _line(cells: Iterable[str], widths: list[int], right: list[bool]) -> str:
     *fore, last = _cut(cells, widths)
-    padded = [
-        cell.rjust(width) if to_right else cell.ljust(width)
-        for cell, width, to_right in zip(fore, widths, right, strict=False)
-    ]
-    return "  ".join([*padded, last.rjust(widths[-1]) if right[-1] else last])
+    padded = [_padded(cell, width, to_right) for cell, width, to_right in zip(fore, widths, right, strict=False)]
+    return "  ".join([*padded, _padded(last, widths[-1], to_right=True) if right[-1] else last])
+
+
+def _padded(cell: str, width: int, to_right: bool) -> str:  # noqa: FBT001 - what the column is
+    room = " " * (width - _width(cell))
+    return room + cell if to_right else cell + room
 
 
 def _cut(cells: Iterable[str], widths: list[int]) -> Iterator[str]:
     for at, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        yield cell if len(cell) <= width or at == len(widths) - 1 else cell[: width - 1] + "…"
+        yield cell if at == len(widths) - 1 or _width(cell) <= width else _beginning(cell, width - 1) + "…"
 
 
-def _cell(value: Any) -> str:  # noqa: PLR0911 - a line a type
-    """A value for people: local time, lists and structs by what is in them, nothing for null."""
+def _beginning(cell: str, width: int) -> str:
+    at = width  # no character is narrower than nothing
+    while _width(cell[:at]) > width:
+        at -= 1
+    return cell[:at]
+
+
+def _width(cell: str) -> int:
+    """How many columns of a terminal it takes."""
+    if cell.isascii():
+        return len(cell)
+    from wcwidth import wcswidth  # noqa: PLC0415 - nearly never needed
+
+    return max(0, wcswidth(cell))
+
+
+def _cell(value: Any, zone: tzinfo | None) -> str:  # noqa: PLR0911 - a line a type
+    """A value for people: times in that zone, lists and structs by what is in them, nothing for null."""
     match value:
         case None:
             return ""
         case bool():
             return "yes" if value else "no"
         case datetime() if value.tzinfo is not None:
-            return value.astimezone().isoformat(sep=" ", timespec="microseconds")
+            return value.astimezone(zone).isoformat(sep=" ", timespec="microseconds")
         case list() | tuple():
-            return ", ".join(map(_cell, value)) if any(isinstance(one, dict) for one in value) else _words(value)
+            between = ", " if any(isinstance(one, dict) for one in value) else " "
+            return between.join(_cell(one, zone) for one in value)
         case dict():
-            return " ".join(map(_cell, value.values()))
+            return " ".join(_cell(one, zone) for one in value.values())
         case bytes():
             return value.hex()
         case _:
             return harmless(str(value))
 
 
-def _words(values: Iterable[Any]) -> str:
-    return " ".join(map(_cell, values))
-
-
 def _csv(value: Any) -> str:
-    plain = _plain(value)
-    return _json(plain) if isinstance(plain, list | dict) else str(plain)
+    match _plain(value):
+        case None:
+            return ""
+        case str() as text:
+            return _no_formula(text)
+        case list() | dict() as nested:  # whose escapes are JSON's
+            return _FORMULA.sub(lambda found: f"\\u{ord(found.group()):04x}", _json(nested))
+        case plain:
+            return _json(plain)
+
+
+def _no_formula(text: str) -> str:
+    return _FORMULA.sub(escape, text)
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
@@ -145,6 +181,8 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
             return None
         case None | bool() | int() | float():
             return value
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
         case datetime() if value.tzinfo is not None:
             return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         case datetime() | date() | time():

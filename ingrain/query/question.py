@@ -1,18 +1,21 @@
 """What a ready question is: its SQL, and how what the operator says becomes the parameters of that.
 
-The SQL is such that DuckDB and Spark both take it, but for `unnest`, which Spark calls `explode`, and `$name`, which it
-writes `:name`. Tables hold the records of the asked time, and no others.
+The SQL is such that DuckDB and Spark both take it, but for `unnest`, `struct_pack` and `$name`, which Spark calls
+`explode`, `struct` and `:name`. Tables hold the records of the asked time, and no others.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingrain.query.archive import Window
+from ingrain.query.schema import literal, table_name, where
+from ingrain.text import harmless, safe
 
 ESCAPE = "!"
 """Before a character of a pattern that LIKE is to take as it is."""
@@ -52,22 +55,42 @@ class Question:
     lines: bool = False
     """Its rows are lines of a log, which are not put into a table, and can be followed."""
 
+    there: str = ""
+    """SQL for the names that could have been asked for, the most frequent first."""
 
-def like(text: str) -> str:
-    """A pattern for `LIKE ... ESCAPE '!'` of a text in which `*` is any text, and all else is itself."""
+
+def matches(column: str, name: str) -> str:
+    """SQL: whether a column is like what `like` or `name_like` made parameters of, under this name."""
+    return f"({column} LIKE ${name} ESCAPE '{ESCAPE}' OR {column} LIKE ${name}_as_shown ESCAPE '{ESCAPE}')"
+
+
+def like(name: str, what: str) -> dict[str, str]:
+    r"""Parameters for `matches` of a text in which `*` is any text, and all else is itself.
+
+    Archives have text as `ingrain.text.safe` made it, with a backslash as two: both the true text and what an answer
+    shows of it are found.
+    """
+    return {name: _pattern(safe(os.fsencode(what))), f"{name}_as_shown": _pattern(harmless(what))}
+
+
+def name_like(name: str, what: str) -> dict[str, str]:
+    """Likewise, of a name in the DNS: in lower case, without the dot at the end."""
+    return like(name, what.lower().rstrip(".") or ".")
+
+
+def standalone(sql: str, parameters: Mapping[str, Any], windows: Mapping[str, Window]) -> str:
+    """The SQL as `ingrain query` takes it: without parameters, and with these windows of the measurements in it."""
+    bounded = [
+        f"{table} AS (SELECT * FROM main.{table}{where(window)})"  # noqa: S608 - of names that are words
+        for table, window in zip(map(table_name, windows), windows.values(), strict=True)
+    ]
+    asked = re.sub(r"\$(\w+)", lambda match: literal(parameters[match[1]]), sql.strip())
+    if asked.startswith("WITH "):
+        bounded, asked = [*bounded, asked.removeprefix("WITH ")], ""
+    return ("WITH " + ",\n".join(bounded) + f"\n{asked}").rstrip()
+
+
+def _pattern(text: str) -> str:
     for special in (ESCAPE, "%", "_"):
         text = text.replace(special, ESCAPE + special)
     return text.replace("*", "%")
-
-
-def name_like(text: str) -> str:
-    """Likewise, of a name in the DNS: in lower case, without the dot at the end."""
-    return like(text.lower().rstrip(".") or ".")
-
-
-def peer_like(text: str) -> str:
-    """Likewise, of an address, as records write it; what is none is taken as it is."""
-    try:
-        return like(str(ipaddress.ip_address(text)))
-    except ValueError:
-        return like(text.lower())

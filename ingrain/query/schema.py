@@ -6,16 +6,25 @@ In: the measurements of grains and of the agent itself. Out: their columns, and 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import cache
 
 import pyarrow as pa
 
 from ingrain import grains
 from ingrain.batch import Column, Measurement
+from ingrain.query.archive import Window
 from ingrain.registry import find_class
 
 HOST = Column("host", pa.string(), "the host that the record is of: as it is recorded, or else by the object's name")
-"""The column that every table has beside those that its objects have."""
+KERNEL = Column("kernel", pa.string(), "its kernel's release, where the step AddSystemDetails recorded it")
+DATE = Column("date", pa.date32(), "day of the record, UTC: the folder that its object is in")
+HOUR = Column("hour", pa.int32(), "hour of that day, UTC, likewise")
+COMMON = (HOST, KERNEL, DATE, HOUR)
+"""The columns that every table has beside those that its objects have."""
+
+HOST_OF_NAME = "([^/]*)-[0-9]+-[0-9a-f]+-[0-9]+[.]parquet$"
+"""The host in an object's name."""
 
 _NUMBERS = {
     pa.bool_(): "BOOLEAN",
@@ -29,6 +38,7 @@ _NUMBERS = {
     pa.uint64(): "UBIGINT",
     pa.float32(): "FLOAT",
     pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
 }
 
 
@@ -52,7 +62,9 @@ def duckdb_columns(measurement: str) -> dict[str, str]:
     """
     known = measurements().get(measurement)
     schema = known.schema if known else pa.schema([("timestamp", pa.timestamp("ns", "UTC")), ("value", pa.int64())])
-    return {HOST.name: "VARCHAR"} | {field.name: duckdb_type(field.type) for field in schema}
+    fields = [(HOST.name, HOST.type), *((field.name, field.type) for field in schema)]
+    fields += [(one.name, one.type) for one in COMMON if one is not HOST]
+    return {name: duckdb_type(kind) for name, kind in fields}
 
 
 def duckdb_type(kind: pa.DataType) -> str:
@@ -73,6 +85,20 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
+def literal(value: str | int | datetime) -> str:
+    """A text, a number or a moment as SQL has it."""
+    match value:
+        case datetime():
+            return f"TIMESTAMPTZ {literal(value.isoformat(sep=' '))}"
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+        case _:
+            return str(value)
+
+
+def where(window: Window) -> str:
+    """SQL's condition for the records of that time, where there is one."""
+    bounds = [
+        f"timestamp {sign} {literal(when)}" for sign, when in zip((">=", "<"), window, strict=True) if when is not None
+    ]
+    return f" WHERE {' AND '.join(bounds)}" if bounds else ""

@@ -10,11 +10,16 @@ from collections.abc import Iterable
 
 import duckdb
 
-from ingrain.query.archive import Window
+from ingrain.query.archive import Window, is_inside
 from ingrain.query.files import SCHEME
-from ingrain.query.schema import duckdb_columns, literal, quoted, table_name
+from ingrain.query.schema import DATE, HOST, HOST_OF_NAME, HOUR, duckdb_columns, literal, quoted, table_name, where
 
-_HOST = literal(r"([^/]*)-[0-9]+-[0-9a-f]+-[0-9]+\.parquet$")
+_BY_NAME = {
+    HOST.name: f"coalesce(host, regexp_extract(filename, {literal(HOST_OF_NAME)}, 1))",
+    DATE.name: "CAST(regexp_extract(filename, '/date=([0-9-]+)/', 1) AS DATE)",
+    HOUR.name: "CAST(regexp_extract(filename, '/hour=([0-9]+)/', 1) AS INTEGER)",
+}
+"""Columns that are made of the object's name, or may be."""
 
 
 def create(
@@ -22,30 +27,37 @@ def create(
 ) -> None:
     """Make the two views. all_columns: also those that this build does not know, for which every object is opened.
 
+    Records of an object whose hour is all inside the window are not compared with it: their times may not be needed.
+
     Raises duckdb.Error, also where an object is none.
     """
-    objects = f"[{', '.join(literal(SCHEME + key) for key in keys)}]"
+    keys = list(keys)
     columns = duckdb_columns(measurement)
-    if objects == "[]":
-        nulls = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
-        source = f"SELECT {nulls} WHERE false"
-    else:
-        if all_columns:
-            known = {name.casefold() for name in columns}
-            found = _of(connection, objects)
-            columns |= {name: kind for name, kind in found.items() if name.casefold() not in known}
-        wanted = ", ".join(_column(name, kind) for name, kind in columns.items())
-        host = f"coalesce(host, regexp_extract(filename, {_HOST}, 1))"
-        source = (
-            f"SELECT * REPLACE ({host} AS host) FROM read_parquet({objects}, schema = map {{{wanted}}}){_where(window)}"  # noqa: S608 - made of what is here, quoted
-        )
+    if keys and all_columns:
+        known = {name.casefold() for name in columns}
+        columns |= {name: kind for name, kind in _of(connection, keys).items() if name.casefold() not in known}
+    wanted = ", ".join(_column(name, kind) for name, kind in columns.items() if name not in (DATE.name, HOUR.name))
+    selected = ", ".join(f"{_BY_NAME[name]} AS {name}" if name in _BY_NAME else quoted(name) for name in columns)
+    inside = [key for key in keys if is_inside(key, window)]
+    across = [key for key in keys if key not in inside]
+    parts = [
+        f"SELECT {selected} FROM read_parquet({_list(objects)}, schema = map {{{wanted}}}){bounds}"  # noqa: S608 - made of what is here, quoted
+        for objects, bounds in ((inside, ""), (across, where(window)))
+        if objects
+    ]
+    nothing = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
+    source = " UNION ALL ".join(parts) or f"SELECT {nothing} WHERE false"
     for name in dict.fromkeys((measurement, table_name(measurement))):
         connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {source}")
 
 
-def _of(connection: duckdb.DuckDBPyConnection, objects: str) -> dict[str, str]:
+def _list(keys: list[str]) -> str:
+    return f"[{', '.join(literal(SCHEME + key) for key in keys)}]"
+
+
+def _of(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> dict[str, str]:
     """The columns that these objects have, all together."""
-    read = f"read_parquet({objects}, union_by_name = true, hive_partitioning = false)"
+    read = f"read_parquet({_list(keys)}, union_by_name = true, hive_partitioning = false)"
     described = connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608 - likewise
     kinds = {str(name): str(kind) for name, kind, *_ in described}
     return {name: kind.replace("TIMESTAMPTZ_NS", "TIMESTAMPTZ") for name, kind in kinds.items()}
@@ -53,12 +65,3 @@ def _of(connection: duckdb.DuckDBPyConnection, objects: str) -> dict[str, str]:
 
 def _column(name: str, kind: str) -> str:
     return f"{literal(name)}: {{name: {literal(name)}, type: {literal(kind)}, default_value: NULL}}"
-
-
-def _where(window: Window) -> str:
-    bounds = [
-        f"timestamp {sign} TIMESTAMPTZ {literal(when.isoformat(sep=' '))}"
-        for sign, when in zip((">=", "<"), window, strict=True)
-        if when is not None
-    ]
-    return f" WHERE {' AND '.join(bounds)}" if bounds else ""

@@ -1,4 +1,4 @@
-"""Buffer: collect for an interval, then pass on one record a measurement and tag set.
+"""Buffer: sum up records over an interval, into one per measurement and tag set.
 
 In: any batch; out, at the end of the interval: for each set of tags the sum of its values (of a gauge, the last) and
 the timestamp of its first record; where they are asked for, percentiles. Memory is bounded: rows are summed up as they
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ingrain.account import Station
 from ingrain.batch import Batch, Kind, Measurement
-from ingrain.columns import groups, lasts, merge, sums
+from ingrain.columns import compact, groups, lasts, merge, sums
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Step
 from ingrain.steps.percentiles import Distribution
@@ -28,21 +28,27 @@ FRESH_BATCHES = 1 << 10
 """Batches that are held as they came: each costs some 4 KB beside its records, and a quiet hour has 36,000 of them."""
 
 HELD_RECORDS = 1 << 18
-"""Tag sets held at the most, of all measurements together: a Buffer that has more is not summing much up any more."""
+"""Tag sets held at the most: a Buffer that has more is not summing much up any more."""
 
 HELD_BYTES = 64 << 20
-"""Bytes held at the most, once summed up: tag sets with DNS answers weigh more than the count of records says."""
+"""Bytes held at the most: tag sets with DNS answers weigh more than the count of records says. All bounds are of all
+measurements together."""
+
+_SETTLED = 2
+"""Once summed up, one part of so many bytes may be left: so there is room for as many again before it is done anew."""
 
 _DAY_S = 86_400
 _DEFAULT_MS = 10_000  # ingraind's
 
 
 class BufferSettings(Settings, frozen=True):
-    """`interval_s` in seconds, or `interval_ms` in milliseconds, up to a day; without both it is ten seconds.
+    """For how long records are collected, and what is made of them.
 
-    max_records: tag sets held; where there are more they leave before the interval ends. enable_histograms: percentiles
-    25, 50, 75, 90, 95 and 99 of the values, too, as measurements of their own (`volume.out_95`). Off by default, other
-    than in ingraind: they make seven records of one.
+    interval_s: seconds; ten if neither interval is set
+    interval_ms: the same in milliseconds; only one of the two may be set
+    max_records: the most sums held; with more, all are passed on before the interval ends
+    enable_histograms: also pass on percentiles 25, 50, 75, 90, 95 and 99, as measurements of their own
+        (`volume.out_95`); off by default, unlike in ingraind, as they make seven records out of one
     """
 
     interval_s: Annotated[int, msgspec.Meta(ge=1, le=_DAY_S)] | None = None
@@ -66,23 +72,43 @@ class BufferSettings(Settings, frozen=True):
 class _Held:
     """Records of one measurement and schema: `summed` first, then those that came since, in their order.
 
-    values: of those that are summed up; None where nobody asks for percentiles.
+    values: of those that are summed up; None where nobody asks for percentiles. bytes: of all that is held.
     """
 
     measurement: Measurement
     values: Distribution | None
     batches: list[pa.RecordBatch] = field(default_factory=list)
     records: int = 0
+    bytes: int = 0
     summed: int = 0
+
+    def add(self, records: pa.RecordBatch) -> None:
+        self.batches.append(records)
+        self.records += records.num_rows
+        self.bytes += records.get_total_buffer_size()
+
+    def settle(self, records: pa.RecordBatch) -> None:
+        """These are the sums of all that is held."""
+        self.batches, self.records, self.bytes = [], 0, self.values.bytes if self.values else 0
+        self.add(records)
+        self.summed = self.records
 
     @property
     def fresh(self) -> int:
         return self.records - self.summed
 
     @property
+    def fresh_batches(self) -> int:
+        return len(self.batches) - bool(self.summed)
+
+    @property
+    def pairs(self) -> int:
+        return self.values.pairs if self.values else 0
+
+    @property
     def settled(self) -> int:
         """What has to be gone over again to sum up more."""
-        return max(self.summed, self.values.pairs if self.values is not None else 0)
+        return max(self.summed, self.pairs)
 
 
 class Buffer(Step):
@@ -110,11 +136,10 @@ class Buffer(Step):
         self.wake_in(self._interval)
         key = (batch.measurement.name, batch.records.schema)
         held = self._held.get(key) or self._held.setdefault(key, _Held(batch.measurement, self._values(batch)))
-        held.batches.append(batch.records)
-        held.records += len(batch)
-        # Waiting for as many fresh records as there are settled ones keeps the cost of a record constant.
-        if held.fresh >= max(min(FRESH_RECORDS, self._max_records), held.settled) or len(held.batches) > FRESH_BATCHES:
-            self._sum_up(key)
+        held.add(batch.records)
+        if self._due():
+            for one in [one for one, held in self._held.items() if held.fresh]:
+                self._guarded("what is held", 0, self._sum_up, one)
             if self._too_much():
                 self.station.detail["early"] += 1
                 yield from self.release()
@@ -146,13 +171,24 @@ class Buffer(Step):
             self.station.made += len(batch)
             yield batch
 
-    def _too_much(self) -> bool:
+    def _due(self) -> bool:
+        """Whether it is time to sum up. As many fresh records as settled ones keep the cost of a record constant."""
         held = self._held.values()
-        values = [one.values for one in held if one.values is not None]
-        size = sum(records.get_total_buffer_size() for one in held for records in one.batches)
-        size += sum(one.bytes for one in values)
-        many = sum(one.records for one in held) > self._max_records or sum(one.pairs for one in values) > HELD_RECORDS
-        return many or size > HELD_BYTES
+        many = max(min(FRESH_RECORDS, self._max_records), sum(one.settled for one in held))
+        return (
+            sum(one.fresh for one in held) >= many
+            or sum(one.fresh_batches for one in held) >= FRESH_BATCHES
+            or sum(one.bytes for one in held) > HELD_BYTES
+        )
+
+    def _too_much(self) -> bool:
+        """Whether what is left when it is summed up has to leave."""
+        held = self._held.values()
+        return (
+            sum(one.records for one in held) > self._max_records
+            or sum(one.pairs for one in held) > HELD_RECORDS
+            or sum(one.bytes for one in held) > HELD_BYTES // _SETTLED
+        )
 
     def _sum_up(self, key: tuple[str, pa.Schema]) -> None:
         held = self._held.pop(key)
@@ -160,12 +196,13 @@ class Buffer(Step):
             if held.values is not None:
                 held.batches[bool(held.summed) :] = [merge(held.batches[bool(held.summed) :])]
                 held.values.add(held.batches[-1])
-            records = _summed(held.measurement, merge(held.batches))
+            records = compact(_summed(held.measurement, merge(held.batches)))
         except Exception:
             self.station.lost += held.records
             raise
         self.station.merged += held.records - records.num_rows
-        self._held[key] = _Held(held.measurement, held.values, [records], records.num_rows, records.num_rows)
+        held.settle(records)
+        self._held[key] = held
 
 
 def _summed(measurement: Measurement, records: pa.RecordBatch) -> pa.RecordBatch:

@@ -56,11 +56,7 @@ class Commands:
     """
 
     def __init__(self, program: str, limit: int, seconds: float) -> None:
-        path = shutil.which(program, path=PATH)
-        if path is None:
-            where = "it is no program that can be run" if "/" in program else f"no folder of {PATH} has it"
-            raise ValueError(f"the command {program!r} cannot be run on this host: {where}")
-        self._path = path
+        self._path = find(program)
         self._seconds = seconds
         self._slots = threading.BoundedSemaphore(limit)
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
@@ -151,6 +147,15 @@ class Commands:
             return "cut off" if in_time else "timed out"
         finally:
             os.close(process)
+
+
+def find(program: str) -> str:
+    """The path of a program. Raises ValueError where there is none of that name."""
+    path = shutil.which(program, path=PATH)
+    if path is None:
+        where = "it is no program that can be run" if "/" in program else f"no folder of {PATH} has it"
+        raise ValueError(f"the command {program!r} cannot be run on this host: {where}")
+    return path
 
 
 class Rate:

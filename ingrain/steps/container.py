@@ -1,4 +1,4 @@
-"""Container: ingraind's names for whose container a record is of. In: any batch; out: the same rows with more tags.
+"""Container: add container tags under ingraind's names. In: any batch; out: the same rows with more tags.
 
 Every record has its container already, from its cgroup: what this adds is `container_id`, `container`, `pod` and
 `namespace` under the names that ingraind gives them. Nothing is asked of any engine here.
@@ -17,6 +17,7 @@ from ingrain.batch import Batch
 from ingrain.columns import as_text
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Step
+from ingrain.tags import aside
 
 _OF: dict[str | None, dict[str, tuple[str, ...]]] = {
     None: {"docker_id": ("container_id",)},
@@ -31,10 +32,10 @@ _OF: dict[str | None, dict[str, tuple[str, ...]]] = {
 
 
 class ContainerSettings(Settings, frozen=True):
-    """`system`: whose names there are to be beside `docker_id`, the container's id, which is added in any case.
+    """Which names are added; all are `TEXT`, and null for records of no such container.
 
-    Kubernetes: `kubernetes_namespace` and `kubernetes_pod_name`. Docker: `docker_name`, of containers that are in no
-    pod, whatever their engine is. All are `TEXT`, and null for records of no such container.
+    system: names to add to `docker_id`, the container's id: `kubernetes_namespace` and `kubernetes_pod_name`, or
+        `docker_name` for containers outside of pods, whatever their engine
     """
 
     system: Literal["Docker", "Kubernetes"] | None = None
@@ -58,20 +59,27 @@ class Container(Step):
         return (after - adds.keys()).union(*(sources for tag, sources in adds.items() if tag in after))
 
     @classmethod
+    def needs(cls, settings: ContainerSettings, after: frozenset[str] | None) -> frozenset[str]:
+        """All columns that it looks at."""
+        adds = _OF[settings.system]
+        return frozenset().union(*(sources for tag, sources in adds.items() if after is None or tag in after))
+
+    @classmethod
     def leaves(cls, settings: ContainerSettings, before: frozenset[str]) -> frozenset[str]:
         """What it adds, too."""
         return before | {tag for tag, sources in _OF[settings.system].items() if before.issuperset(sources)}
 
     def process(self, batch: Batch) -> Iterable[Batch]:
-        """The batch with these tags, too."""
-        tags = set(batch.tags)
-        yield batch.with_tags(
-            {
-                tag: _without(*(batch.records.column(source) for source in sources))
-                for tag, sources in self._adds.items()
-                if tags.issuperset(sources)
-            }
-        )
+        """The batch with these tags, too, and without what came for them alone."""
+        hidden = aside("")
+        found = {name.removeprefix(hidden): batch.records.column(name) for name in batch.tags}
+        added = {
+            tag: _without(*(found[source] for source in sources))
+            for tag, sources in self._adds.items()
+            if found.keys() >= set(sources)
+        }
+        ended = [name for name in batch.tags if name.startswith(hidden) and name[len(hidden) :] not in self.carried]
+        yield batch.with_records(batch.records.drop_columns(ended)).with_tags(added)
 
 
 def _without(column: pa.Array, those: pa.Array | None = None) -> pa.DictionaryArray:

@@ -1,4 +1,4 @@
-"""Exec: run a command for records of which conditions hold. In: any batch; out: the same batch, at once.
+"""Exec: run a command for records that meet conditions. In: any batch; out: the same batch, at once.
 
 Conditions are tried on a column's distinct values. There is no shell: each `{ tag }` of the command becomes a part of
 one argument, whatever the value is. How often, how many at a time and for how long is bounded; each outcome is counted.
@@ -22,9 +22,9 @@ from ingrain.batch import Batch
 from ingrain.columns import as_text, groups
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Place, Step
-from ingrain.steps.commands import Commands, Rate, rights
+from ingrain.steps.commands import Commands, Rate, find, rights
 from ingrain.steps.regex import re2
-from ingrain.steps.template import Template, is_command, named
+from ingrain.steps.template import Template, is_command, named, only_program
 from ingrain.tags import canonical
 
 log = logging.getLogger(__name__)
@@ -44,24 +44,39 @@ _SAID = {
 
 
 class Condition(Settings, frozen=True):
-    """`regex` (RE2) is found anywhere in the value of the tag `key`; in a list, in one of its items."""
+    """What has to hold of a record.
+
+    key: the tag
+    regex: found anywhere in its value, or, if that is a list, in one of its items (RE2 syntax)
+    """
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
     regex: Annotated[str, msgspec.Meta(extra={"check": re2})]
 
 
 class ExecSettings(Settings, frozen=True):
-    """`command`: the program and its arguments, with `{ tag }` where a tag's value goes. `only_if`: all must hold.
+    """The command and its bounds. What exceeds them is counted and not run later: by then a process id may be reused.
 
-    max_per_s: commands started within a second. max_running: at a time. timeout_s: seconds that each may take. What is
-    beyond is not run later, but not at all, and counted: a process id may be another's by then.
+    command: the program and its arguments; `{ tag }` is replaced by the tag's value
+    only_if: conditions, all of which must hold; by default the command runs for every record
+    max_per_s: the most commands started per second
+    max_running: the most commands that run at the same time
+    timeout_s: seconds that a command may take before it is ended
     """
 
-    command: Annotated[list[str], msgspec.Meta(min_length=1, extra={"check": is_command})]
+    command: Annotated[list[str], msgspec.Meta(min_length=1, extra={"check": is_command, "shown": only_program})]
     only_if: list[Condition] = msgspec.field(default_factory=list)
     max_per_s: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     max_running: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 10
+
+    def lacking(self) -> list[str]:
+        """The program."""
+        try:
+            find(self.command[0])
+        except ValueError as error:
+            return [f"command: {error}"]
+        return []
 
 
 class Exec(Step):
@@ -78,10 +93,7 @@ class Exec(Step):
         super().__init__(station, downstream)
         self._template = Template(settings.command)
         self._conditions = [(canonical(one.key), one.regex) for one in settings.only_if]
-        try:
-            self._commands = Commands(settings.command[0], settings.max_running, settings.timeout_s)
-        except ValueError as error:
-            raise ValueError(f"{station.name}: {error}") from error
+        self._commands = Commands(settings.command[0], settings.max_running, settings.timeout_s)
         self._rate = Rate(settings.max_per_s)
         self._reach = Reach(station, f"running {settings.command[0]}")
         log.info("%s: commands run with the agent's rights: %s", station.name, rights())

@@ -1,4 +1,4 @@
-"""Regex: replace values. In: any batch; out: the same rows, with each value that a pattern is found in replaced whole.
+"""Regex: replace the values of tags by pattern. In: any batch; out: the same rows, values that match replaced whole.
 
 The patterns are tried on a column's distinct values, never on its rows, with Arrow's RE2, whose time is linear in the
 length of the value: no pattern and no value can stall the agent.
@@ -43,9 +43,11 @@ def constant(replace_with: str) -> None:
 
 
 class Pattern(Settings, frozen=True):
-    """A value of the tag `key` in which `regex` is found (anywhere in it) becomes `replace_with`, as in ingraind.
+    """What is replaced, as in ingraind.
 
-    `replace_with` is the whole new value; it has no references to groups.
+    key: the tag
+    regex: searched for anywhere in the value (RE2 syntax)
+    replace_with: the whole new value of a tag in which it is found; there are no references to groups
     """
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
@@ -54,7 +56,10 @@ class Pattern(Settings, frozen=True):
 
 
 class RegexSettings(Settings, frozen=True):
-    """`patterns`: applied in their order, each to what the one before it left."""
+    """What is replaced by what.
+
+    patterns: applied in order, each to the result of the one before
+    """
 
     patterns: list[Pattern]
 

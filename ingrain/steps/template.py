@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
+from ingrain.steps.interpreters import runs_values
 from ingrain.tags import canonical
 from ingrain.text import harmless
 
 _PLACEHOLDER = re.compile(r"\{\s*([^\s{}]+)\s*\}")
-_SCRIPT = re.compile(r"-\w*c")  # sh -c, bash -lc, python3 -c
 
 
 def named(argument: str) -> list[str]:
@@ -29,12 +28,18 @@ def is_command(command: Sequence[str]) -> None:
         raise ValueError("the program, which comes first, may not depend on what a record says")
     if "/" in command[0] and not command[0].startswith("/"):
         raise ValueError("the program is named by its whole path, or by its name alone")
-    for before, argument in pairwise(command):
-        if _SCRIPT.fullmatch(before) and named(argument):
-            raise ValueError(
-                f"what follows {before} is a script, and a value that stands in it would be run with it; "
-                """let the script take it as an argument: ["sh", "-c", 'logger -- "$1"', "sh", "{ process }"]"""
-            )
+    program = runs_values(command, named)
+    if program:
+        raise ValueError(
+            f"{program} could run a value as a command; let a script take it as an argument, in exactly this form: "
+            """["sh", "-c", 'logger -- "$1"', "sh", "{ process }"], ["python3", "/FILE", "{ process }"], or a script """
+            'of its own: ["/FILE", "{ process }"]'
+        )
+
+
+def only_program(command: Sequence[str]) -> list[str]:
+    """What may be told of it: keys and passwords stand in arguments."""
+    return [command[0], *(["..."] if len(command) > 1 else [])]
 
 
 class Template:

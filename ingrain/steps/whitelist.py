@@ -1,4 +1,7 @@
-"""Whitelist: keep the listed tags, drop the others. In: any batch; out: its timestamp, values and the allowed tags."""
+"""Whitelist: keep the listed tags, drop the others. In: any batch; out: its timestamp, values and the allowed tags.
+
+What a step behind it makes tags of (`Step.needs`) goes on under names that only that step knows.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from ingrain.account import Station
 from ingrain.batch import Batch
 from ingrain.settings import Settings
 from ingrain.stage import Downstream, Place, Step
-from ingrain.tags import canonical
+from ingrain.tags import aside, canonical
 
 
 class WhitelistSettings(Settings, frozen=True):
-    """`allow`: the tags to keep."""
+    """Which tags are kept.
+
+    allow: the tags to keep
+    """
 
     allow: list[str]
 
@@ -45,4 +51,12 @@ class Whitelist(Step):
     def process(self, batch: Batch) -> Iterable[Batch]:
         """The batch without the tags that are not allowed."""
         dropped = [tag for tag in batch.tags if tag not in self._allow]
-        yield batch.with_records(batch.records.drop_columns(dropped)) if dropped else batch
+        if not dropped:
+            yield batch
+            return
+        kept, carried = batch.records.drop_columns(dropped), set(map(aside, self.carried))
+        for tag in dropped:
+            name = tag if tag in carried else aside(tag)  # an earlier one may have put it aside
+            if name in carried:
+                kept = kept.append_column(name, batch.records.column(tag))
+        yield batch.with_records(kept)

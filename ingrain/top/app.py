@@ -27,6 +27,7 @@ from ingrain.top.views import NOTHING, VIEWS, WINDOW_S, Figure, Table
 ROWS = 500
 """Shown at the most; more than anybody scrolls through in a second."""
 
+_MARKS = "▲▼"  # of the column by which rows are sorted: rising, falling
 _WIDEST = 40  # of a text in a table; the whole of it is found by a filter all the same
 
 Connect = Callable[[Seen, Callable[[str], None]], Source]
@@ -47,7 +48,7 @@ class Top(App[None]):
     TabPane { padding: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort", "sort by the next column"),
+        Binding("s", "sort", "sort by next column"),
         Binding("r", "reverse", "reverse"),
         Binding(
             "slash", "filter", "filter", key_display="/", priority=True
@@ -68,6 +69,9 @@ class Top(App[None]):
         self._paused = False
         self._left_out = 0
         self._ended = ""
+        self.failed = ""
+        """Why nothing can be watched."""
+
         self._before: tuple[float, dict[str, tuple[int, int]]] = (0.0, {})
         self._lock = threading.Lock()  # frames come in a thread of their own
 
@@ -76,7 +80,7 @@ class Top(App[None]):
         yield Static(id="agent", markup=False)
         yield Static(id="probes")
         yield Static(id="problems", classes="none", markup=False)
-        yield Input(placeholder="/ shows only rows that contain this, escape all again", id="filter", compact=True)
+        yield Input(placeholder="press / to filter rows, Esc to show all", id="filter", compact=True)
         with TabbedContent():
             for view in VIEWS:
                 with TabPane(view.title, id=view.title):
@@ -88,7 +92,7 @@ class Top(App[None]):
         for view in VIEWS:
             table = self._widget(view.title)
             for title in _titles(view.title):
-                table.add_column(title, key=title)
+                table.add_column(f"{title}  ", key=title)
         self.query_one("#agent", Static).update("connecting ...")
         self._widget(VIEWS[0].title).focus()
         self._begin()
@@ -149,6 +153,8 @@ class Top(App[None]):
         cells.sort(key=lambda row: row[by], reverse=self._falling)
         table = self._widget(title)
         at = table.cursor_row
+        for number, (column, name) in enumerate(zip(table.ordered_columns, _titles(title), strict=True)):
+            column.label = Text(f"{name} {_MARKS[self._falling] if number == by else ' '}")
         table.clear()
         for row in cells[:ROWS]:
             table.add_row(*_cells(title, row))
@@ -159,8 +165,9 @@ class Top(App[None]):
         """Probes take seconds to load."""
         try:
             self._source = self._connect(self._seen, self._end)
-        except Exception as error:  # noqa: BLE001 the thread's edge: it is shown
-            self._ended = str(error)
+        except Exception as error:  # noqa: BLE001 the thread's edge: it is told when the screen is gone
+            self.failed = str(error)
+            self._show(self.exit, None, 1)
 
     def _seen(self, frame: Frame) -> None:
         now = time.monotonic()

@@ -66,17 +66,12 @@ def read(message: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
     return name, end
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def text(labels: bytes) -> str:
     """The presentation form of what `read` gives: case as on the wire, no dot at the end, the root as `.`."""
-    parts = []
-    at = 0
-    while at < len(labels):
-        end = at + 1 + labels[at]
-        parts.append(labels[at + 1 : end])
-        at = end
-    if not parts:
+    if not labels:
         return "."
-    if not b"".join(parts).translate(None, _PLAIN):
-        return b".".join(parts).decode("ascii")
-    return ".".join(["".join([ESCAPED[byte] for byte in part]) for part in parts])
+    end = 1 + labels[0]
+    label = labels[1:end]
+    shown = "".join([ESCAPED[byte] for byte in label]) if label.translate(None, _PLAIN) else label.decode("ascii")
+    return f"{shown}.{text(labels[end:])}" if end < len(labels) else shown  # the names of a zone share its text

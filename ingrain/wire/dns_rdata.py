@@ -6,18 +6,23 @@ In: a message, where the record's data begins and ends, its type and class. Out:
 from __future__ import annotations
 
 import socket
-from functools import lru_cache, partial
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Protocol
 
-from ingrain.wire import dns_name, dns_svcb
+from ingrain.wire import dns_name, dns_svcb, ipv6
 from ingrain.wire.malformed import Malformed
 
 _U16 = Struct("!H")
 _SRV = Struct("!HHH")  # priority, weight, port
 _SOA = Struct("!IIIII")  # serial, refresh, retry, expire, minimum
 _IN = 1
+_A, _AAAA = 1, 28
+ADDRESSES = frozenset({_A, _AAAA})
+"""Types of records that hold an address."""
+_ADDRESS = 16  # bytes
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
 _CLASS = 0x7FFF  # the top bit is multicast DNS's "flush the cache": RFC 6762 10.2
 _IN_QUOTES = tuple(
     f"\\{chr(byte)}" if byte in b'"\\' else chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03d}"  # noqa: PLR2004 - ASCII
@@ -38,19 +43,26 @@ def text(message: bytes, at: int, end: int, kind: int, record_class: int, *, kno
     """
     form = _FORMS.get(kind)
     if form is None or (record_class != _IN and kind in _INTERNET and record_class & _CLASS != _IN):
-        return _unknown(message, at, end)
+        return unknown(message, at, end)
     try:
         return form(message, at, end, known)
     except (IndexError, StructError):
         raise Malformed(f"the data of the record of type {kind} at offset {at} ends too early") from None
 
 
-def _unknown(message: bytes, at: int, end: int) -> str:
+def unknown(message: bytes, at: int, end: int) -> str:
+    r"""The data between `at` and `end` as that of a type whose form is not known: `\# LENGTH HEX` (RFC 3597 5)."""
     return f"\\# {end - at} {message[at:end].hex()}" if end > at else "\\# 0"
 
 
+def address(message: bytes, at: int, end: int, record_class: int) -> bytes:
+    """What a record of one of ADDRESSES says that `text` took: 16 bytes, IPv4 mapped; none in a class without any."""
+    if record_class & _CLASS != _IN:
+        return b""
+    return _MAPPED[: _ADDRESS - (end - at)] + message[at:end]
+
+
 _ipv4 = lru_cache(maxsize=4096)(socket.inet_ntoa)
-_ipv6 = lru_cache(maxsize=4096)(partial(socket.inet_ntop, socket.AF_INET6))  # RFC 5952
 
 
 def _a(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
@@ -62,7 +74,7 @@ def _a(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
 def _aaaa(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     if end - at != 16:  # noqa: PLR2004 - bytes of an address
         raise Malformed(f"the address at offset {at} is {end - at} bytes long, not 16")
-    return _ipv6(message[at:end])
+    return ipv6.text(message[at:end])
 
 
 def _name(message: bytes, at: int, end: int, known: dict[int, bytes]) -> str:
@@ -106,6 +118,6 @@ def _txt(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     return '"' + '" "'.join(strings) + '"'  # none at all is one that is empty: RFC 6763 6.1
 
 
-_INTERNET: dict[int, _Form] = {1: _a, 28: _aaaa, 33: _srv, 64: dns_svcb.text, 65: dns_svcb.text}
+_INTERNET: dict[int, _Form] = {_A: _a, _AAAA: _aaaa, 33: _srv, 64: dns_svcb.text, 65: dns_svcb.text}
 """Types whose form is that of class IN only."""
 _FORMS: dict[int, _Form] = {2: _name, 5: _name, 6: _soa, 12: _name, 15: _mx, 16: _txt, **_INTERNET}

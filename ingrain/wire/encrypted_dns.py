@@ -6,9 +6,7 @@ of their own for it (RFC 7858, RFC 9250: `dot`, `doq`); HTTPS has none: it is to
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-_OWN = {"dot": "dot", "doq": "doq"}
+_OWN = frozenset({"dot", "doq"})
 _HTTP = frozenset({"h2", "h3", "http/1.1"})
 _RESOLVERS = frozenset(
     {
@@ -32,15 +30,13 @@ _OF_CUSTOMERS = (".dns.nextdns.io", ".dns.controld.com", ".d.adguard-dns.com", "
 """Resolvers that have a name for each of their users."""
 
 
-@lru_cache(maxsize=1024)
 def kind(name: str | None, protocols: tuple[str, ...] | None) -> str | None:
     """`dot`, `doq`, `doh`, or None. name: the host that the client wants; protocols: what it offers by ALPN.
 
     A resolver that is wanted with no protocol of HTTP is asked over TLS: most such clients offer none at all.
     """
-    for protocol in protocols or ():
-        if protocol in _OWN:
-            return _OWN[protocol]
+    if protocols and not _OWN.isdisjoint(protocols):
+        return next(protocol for protocol in protocols if protocol in _OWN)
     if name is None:
         return None
     host = name.lower().removesuffix(".")

@@ -1,6 +1,8 @@
-"""The fields of whole TLS hellos as numbers and bytes, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
+"""The fields of whole TLS hellos, in their order on the wire (RFC 8446 4.1.2, 4.1.3).
 
-In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`.
+In: the body of a ClientHello or a ServerHello. Out: an `Offer` or a `Choice`, or `Malformed`. A client's lists stay
+bytes until somebody asks what is in them: most hellos have lists that others had before, and what was made of those is
+kept.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from struct import Struct, unpack
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
 
+from ingrain.wire.kept import kept
 from ingrain.wire.malformed import Malformed
 
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURE_ALGORITHMS, ALPN, VERSIONS = 0, 10, 11, 13, 16, 43
@@ -24,33 +27,32 @@ _HEADER = Struct("!HH")  # of an extension: type, length
 _U16 = Struct("!H")
 _CHOICE = Struct("!HB")  # cipher suite, compression method
 _RANDOM, _SESSION_ID, _SESSION_ID_MAX = slice(2, 34), 34, 32
-_HOST_NAME, _OUTER = 0, 0
+_HOST_NAME, _OUTER = 0, b"\0"
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random bytes of a ServerHello that is a HelloRetryRequest: RFC 8446 4.1.3."""
 
 
 class Offer(NamedTuple):
-    """What a client offers: registered numbers in its order, GREASE (RFC 8701) among them.
+    """What a client offers, GREASE (RFC 8701) included.
 
-    version: the hello's own ("legacy") one. extensions: their types. host: the name in server_name, None without one.
-    groups, point_formats, signature_algorithms, protocols (of ALPN), versions (of supported_versions): what these
-    extensions list, empty where they are missing. ech: whether this is the outer hello of an encrypted one, or pretends
-    to be (RFC 9849 6.2: nobody but the server can tell). told: begin and end of all bytes on which any of this depends;
-    hellos of one length that are the same there are the same offer. What is left out is new in each: random bytes,
-    session id, keys, tickets.
+    version: the hello's own ("legacy") one. ciphers: the list of suites, two bytes each. extensions: their types, in
+    its order. contents: by type, of those whose contents matter, as `host_name` and the functions beside it read them.
     """
 
     version: int
-    ciphers: tuple[int, ...]
+    ciphers: bytes
     extensions: tuple[int, ...]
-    host: bytes | None
-    groups: tuple[int, ...]
-    point_formats: tuple[int, ...]
-    signature_algorithms: tuple[int, ...]
-    protocols: tuple[bytes, ...]
-    versions: tuple[int, ...]
-    ech: bool
-    told: tuple[tuple[int, int], ...]
+    contents: dict[int, bytes]
+
+    @property
+    def ech(self) -> bool:
+        """Whether this is the outer hello of an encrypted one, or pretends to be (only servers know: RFC 9849 6.2)."""
+        return self.contents.get(ECH) == _OUTER
+
+
+Parts = tuple[tuple[int, int], ...]
+"""Begin and end of all bytes of a ClientHello on which anything of its offer depends: hellos of one length that are the
+same there are the same offer. What is left out is new in each: random bytes, session id, keys, tickets."""
 
 
 class Choice(NamedTuple):
@@ -67,47 +69,45 @@ class Choice(NamedTuple):
     retry: bool
 
 
-def offer(body: bytes) -> Offer:
-    """What the ClientHello offers. Raises Malformed."""
+def suites_end(body: bytes) -> int:
+    """Where the ClientHello's cipher suites end. Raises Malformed where it ends before."""
     try:
-        told_from = at = _behind_session_id(body)
+        at = _SESSION_ID + 1 + body[_SESSION_ID]
+        return at + 2 + (body[at] << 8 | body[at + 1])
+    except IndexError:
+        raise Malformed(f"the ClientHello ends before its cipher suites, at offset {len(body)}") from None
+
+
+def offer(body: bytes) -> tuple[Offer, Parts]:
+    """What the ClientHello offers, and where that stands. Raises Malformed."""
+    try:
+        begin = at = _behind_session_id(body)
         (size,) = _U16.unpack_from(body, at)
         at += 2
-        if not size:
-            raise Malformed("the client offers no cipher suite")
         ciphers = body[at : at + size]
         at += size
         compressions = body[at]
-        if not compressions:
-            raise Malformed("the client offers no compression method, not even none")
         kinds, places = _extensions(body, at + 1 + compressions)
     except (IndexError, StructError):
         raise Malformed(f"the ClientHello ends within a part of it, at offset {len(body)}") from None
-    read: dict[int, bytes] = {}
-    told = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
+    if not size or size % 2 or not compressions:
+        raise Malformed("the client's cipher suites are none, or of an odd length; or it has no compression method")
+    parts = [(0, 2), (_SESSION_ID, _SESSION_ID + 1)]
+    contents: dict[int, bytes] = {}
     for kind, start, end in places:
-        if kind not in _FRESH:
-            if kind in read:
-                raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
-            read[kind] = body[start:end]
-        if kind in _FRESH or kind == ECH:  # of which only the type, its first byte, is told
-            told.append((told_from, start + (kind == ECH)))
-            told_from = end
-    told.append((told_from, len(body)))
-    names = read.get(SERVER_NAME)
-    return Offer(
-        int.from_bytes(body[:2]),
-        _numbers(ciphers),
-        kinds,
-        None if names is None else _host_name(_list(SERVER_NAME, names)),
-        _numbers(_list(GROUPS, read.get(GROUPS))),
-        tuple(_list(POINT_FORMATS, read.get(POINT_FORMATS), width=1)),
-        _numbers(_list(SIGNATURE_ALGORITHMS, read.get(SIGNATURE_ALGORITHMS))),
-        _protocols(_list(ALPN, read.get(ALPN))),
-        _numbers(_list(VERSIONS, read.get(VERSIONS), width=1)),
-        read.get(ECH, b"")[:1] == bytes([_OUTER]),
-        tuple(told),
-    )
+        if kind in contents:
+            raise Malformed(f"extension {kind} stands there twice")  # RFC 8446 4.2
+        if kind in _FRESH:
+            parts.append((begin, start))
+            begin = end
+        elif kind == ECH:  # only its type, its first byte, says anything
+            contents[kind] = body[start:end][:1]
+            parts.append((begin, start + 1))
+            begin = end
+        else:
+            contents[kind] = body[start:end]
+    parts.append((begin, len(body)))
+    return Offer(int.from_bytes(body[:2]), ciphers, kinds, contents), tuple(parts)
 
 
 def choice(body: bytes) -> Choice:
@@ -118,10 +118,12 @@ def choice(body: bytes) -> Choice:
         kinds, places = _extensions(body, at + _CHOICE.size)
     except (IndexError, StructError):
         raise Malformed(f"the ServerHello ends within a part of it, at offset {len(body)}") from None
-    chosen = [body[start:end] for kind, start, end in places if kind == VERSIONS]
-    if len(chosen) > 1 or any(len(version) != 2 for version in chosen):  # noqa: PLR2004 - bytes of a version
-        raise Malformed("the server's supported version stands there twice, or is not 2 bytes long")
-    supported = int.from_bytes(chosen[0]) if chosen else None
+    supported = None
+    for kind, start, end in places:
+        if kind == VERSIONS:
+            if supported is not None or end - start != 2:  # noqa: PLR2004 - bytes of a version
+                raise Malformed("the server's supported version stands there twice, or is not 2 bytes long")
+            supported = int.from_bytes(body[start:end])
     return Choice(int.from_bytes(body[:2]), cipher, kinds, supported, body[_RANDOM] == _RETRY)
 
 
@@ -155,32 +157,47 @@ def _extensions(body: bytes, at: int) -> tuple[tuple[int, ...], list[tuple[int, 
     return tuple(kinds), places
 
 
-def _list(kind: int, extension: bytes | None, width: int = 2) -> bytes:
-    """What stands behind the length (of `width` bytes) of a list that fills its extension; nothing only without one."""
-    if extension is None:
-        return b""
-    if len(extension) <= width or int.from_bytes(extension[:width]) != len(extension) - width:
-        raise Malformed(f"extension {kind} of {len(extension)} bytes is not the list that it should be, or has no item")
-    return extension[width:]
+def numbers(listed: bytes) -> tuple[int, ...]:
+    """The numbers of 16 bits in a list without its length: an offer's ciphers."""
+    return unpack(f"!{len(listed) // 2}H", listed)
 
 
-def _numbers(listed: bytes) -> tuple[int, ...]:
-    count, odd = divmod(len(listed), 2)
-    if odd:
-        raise Malformed(f"{len(listed)} bytes are no list of 16-bit numbers")
-    return unpack(f"!{count}H", listed)
+@kept
+def groups(extension: bytes) -> tuple[int, ...]:
+    """Of supported_groups (RFC 8446 4.2.7), and this like the others raises Malformed for what is no such list."""
+    return numbers(_list(extension))
 
 
-def _host_name(names: bytes) -> bytes | None:
-    """The host name of server_name (RFC 6066 3), None where it has only names of other types."""
+@kept
+def signature_algorithms(extension: bytes) -> tuple[int, ...]:
+    """Of signature_algorithms (RFC 8446 4.2.3)."""
+    return numbers(_list(extension))
+
+
+@kept
+def versions(extension: bytes) -> tuple[int, ...]:
+    """Of supported_versions (RFC 8446 4.2.1)."""
+    return numbers(_list(extension, width=1))
+
+
+@kept
+def point_formats(extension: bytes) -> tuple[int, ...]:
+    """Of ec_point_formats (RFC 8422 5.1.2)."""
+    return tuple(_list(extension, width=1, items=1))
+
+
+@kept
+def host_name(extension: bytes) -> bytes | None:
+    """Of server_name (RFC 6066 3), None where it has only names of other types."""
+    listed = _list(extension, items=1)
     host = None
     at = 0
-    while at < len(names):
-        size = int.from_bytes(names[at + 1 : at + 3])
-        name = names[at + 3 : at + 3 + size]
+    while at < len(listed):
+        size = int.from_bytes(listed[at + 1 : at + 3])
+        name = listed[at + 3 : at + 3 + size]
         if not name or len(name) < size:
             raise Malformed(f"the server name at offset {at} of its list is empty or longer than the list")
-        if names[at] == _HOST_NAME:
+        if listed[at] == _HOST_NAME:
             if host is not None:
                 raise Malformed("there is more than one host name")
             host = name
@@ -188,15 +205,28 @@ def _host_name(names: bytes) -> bytes | None:
     return host
 
 
-def _protocols(listed: bytes) -> tuple[bytes, ...]:
-    """The protocols of ALPN: RFC 7301 3.1."""
-    protocols = []
+@kept
+def protocols(extension: bytes) -> tuple[bytes, ...]:
+    """Of application_layer_protocol_negotiation (RFC 7301 3.1)."""
+    listed = _list(extension, items=1)
+    names = []
     at = 0
     while at < len(listed):
         behind = at + 1 + listed[at]
         name = listed[at + 1 : behind]
         if not name or behind > len(listed):
             raise Malformed(f"the protocol at offset {at} of its list is empty or longer than the list")
-        protocols.append(name)
+        names.append(name)
         at = behind
-    return tuple(protocols)
+    return tuple(names)
+
+
+def _list(extension: bytes, *, width: int = 2, items: int = 2) -> bytes:
+    """What stands behind the length (of `width` bytes) of a list that fills its extension, and is not empty.
+
+    items: bytes of which each of its items has a multiple.
+    """
+    size = len(extension) - width
+    if size <= 0 or int.from_bytes(extension[:width]) != size or size % items:
+        raise Malformed(f"an extension of {len(extension)} bytes is not the list that it should be, or has no item")
+    return extension[width:]

@@ -6,9 +6,10 @@ a server may send none (RFC 8701 4), and JA3S leaves nothing out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import md5
 
-from ingrain.wire.hello_fields import Choice, Offer
+from ingrain.wire.hello_fields import GROUPS, POINT_FORMATS, Choice, Offer, groups, numbers, point_formats
 from ingrain.wire.kept import kept
 from ingrain.wire.tls_registry import GREASE
 
@@ -23,9 +24,13 @@ def ja3_text(offer: Offer) -> str:
 
     The version is the hello's own one, which TLS 1.3 leaves at 771.
     """
+    extensions: Iterable[int] = offer.extensions  # which browsers shuffle: nothing is kept of them
+    if not GREASE.isdisjoint(extensions):
+        extensions = [kind for kind in extensions if kind not in GREASE]
+    get = offer.contents.get
     return (
-        f"{offer.version},{_dashed(offer.ciphers)},{_dashed_anew(offer.extensions)},"
-        f"{_dashed(offer.groups)},{_dashed(offer.point_formats)}"
+        f"{offer.version},{_ciphers(offer.ciphers)},{'-'.join(map(str, extensions))},"
+        f"{_groups(get(GROUPS, b''))},{_point_formats(get(POINT_FORMATS, b''))}"
     )
 
 
@@ -39,11 +44,23 @@ def ja3s_text(choice: Choice) -> str:
     return f"{choice.version},{choice.cipher},{'-'.join(map(str, choice.extensions))}"
 
 
-def _dashed_anew(numbers: tuple[int, ...]) -> str:
-    return "-".join([str(number) for number in numbers if number not in GREASE])
+@kept
+def _ciphers(listed: bytes) -> str:
+    return _dashed(numbers(listed))
 
 
-_dashed = kept(_dashed_anew)  # all but the extensions, which browsers shuffle
+@kept
+def _groups(extension: bytes) -> str:
+    return _dashed(groups(extension)) if extension else ""
+
+
+@kept
+def _point_formats(extension: bytes) -> str:
+    return _dashed(point_formats(extension)) if extension else ""
+
+
+def _dashed(items: Iterable[int]) -> str:
+    return "-".join([str(number) for number in items if number not in GREASE])
 
 
 def _md5(text: str) -> str:

@@ -25,7 +25,7 @@ _LONG = 0x80  # bit of a packet's first byte
 _INITIAL = {V1: 0x00, V2: 0x10}  # the packet's type, in bits 0x30 of its first byte
 _RETRY = {V1: 0x30, V2: 0x00}
 _ID_MAX = 20
-_INITIALS_MAX = 8  # of one payload, each of which costs two decryptions; segmentation offload joins a few datagrams
+_INITIALS_MAX = 8  # of one datagram, each of which costs two decryptions or three
 _FRAMES_MAX = 256  # of one packet, beside padding; browsers send some 20
 _NOTHING = re.compile(rb"[\0\x01]*")  # PADDING and PING frames
 _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0x02, 0x03, 0x06, 0x1C
@@ -42,12 +42,21 @@ class Initial(NamedTuple):
 
     version: int
     destination_id: bytes
+    source_id: bytes
     packet: bytes
     number_at: int
 
 
+Key = tuple[Hashable, Hashable, bytes]
+"""Tells connections apart: the client's end, the server's, and the connection id that the client chose for itself.
+
+There may be several between two ends. The client's packets come from this id, the server's go to it (RFC 9000 7.2). It
+may be empty; then there is one at a time (RFC 9000 5.1).
+"""
+
+
 class Connection:
-    """What is known of a connection, beside its ends.
+    """What is known of a connection beside its key.
 
     connection_id: the one that the keys of both sides are made of. expected: the packet number that is due next, of the
     server [0] and of the client [1]. told: hashes of the messages that were told last.
@@ -78,18 +87,16 @@ class Connection:
 
 
 class Quic:
-    """Connections by their ends.
+    """Connections by their ends and the client's id.
 
-    cut: hellos of one side that began and never became whole, or were none. forgotten: connections let go of while they
-    were still in use, because there were too many; their later packets are malformed, as all are whose connection's
-    beginning was not seen.
+    cut: hellos of one side that began and never became whole, or were none; whoever reads it sets it back. Of
+    connections that are let go of, as of those whose beginning was not seen, later packets are malformed.
     """
 
     def __init__(self) -> None:
         self.cut = 0
-        self.forgotten = 0
-        self._connections: OrderedDict[tuple[Hashable, Hashable], Connection] = OrderedDict()  # (client, server)
-        self._streams = Streams()
+        self._connections: OrderedDict[Key, Connection] = OrderedDict()  # the one that was used last at the end
+        self._streams: Streams[None] = Streams()
 
     @property
     def held(self) -> int:
@@ -122,41 +129,44 @@ class Quic:
         return messages
 
     def _read(self, source: Hashable, destination: Hashable, initial: Initial, time: int) -> list[Message]:
-        ends = source, destination
-        connection = self._connections.get(ends)
-        client = connection is not None or (destination, source) not in self._connections
-        if not client:
-            ends = destination, source
-            connection = self._connections[ends]
-        frames = None
-        if connection:
-            try:
-                frames = connection.open(initial, client=client)
-            except Malformed:
-                if not client or initial.destination_id == connection.connection_id:
-                    raise
-        if connection is None or frames is None:  # it begins one, or begins anew after a Retry
-            told = connection.told if connection else ()
-            connection = Connection(initial.destination_id, told)
-            frames = connection.open(initial, client=True)
-            self._connections[ends] = connection
-        self._connections.move_to_end(ends)
-        connection.last = time
-        return self._messages((ends, connection.connection_id, client), connection, _fragments(frames), time)
+        from_client = source, destination, initial.source_id
+        from_server = destination, source, initial.destination_id
+        failed = None
+        for key, client in ((from_client, True), (from_server, False)):
+            connection = self._connections.get(key)
+            if connection is not None:
+                try:
+                    frames = connection.open(initial, client=client)
+                except Malformed as error:
+                    failed = error
+                else:
+                    return self._messages(key, connection, _fragments(frames), time, client=client)
+        before = self._connections.get(from_client)
+        if failed and (before is None or initial.destination_id == before.connection_id):
+            raise failed
+        # It begins one, or begins anew after a Retry.
+        connection = Connection(initial.destination_id, before.told if before else ())
+        frames = connection.open(initial, client=True)
+        fragments = _fragments(frames)
+        self._connections[from_client] = connection
+        return self._messages(from_client, connection, fragments, time, client=True)
 
     def _messages(
-        self, key: tuple[Hashable, bytes, bool], connection: Connection, fragments: list[tuple[int, bytes]], time: int
+        self, key: Key, connection: Connection, fragments: list[tuple[int, bytes]], time: int, *, client: bool
     ) -> list[Message]:
         """What is whole now of the messages of one side."""
+        self._connections.move_to_end(key)
+        connection.last = time
+        side = key, connection.connection_id, client
         messages: list[Message] = []
         for offset, data in fragments:
-            known = self._streams.known(key)
+            known = self._streams.known(side)
             if known and known.over:
                 break
-            found = self._streams.add(key, offset, data, time)
+            found = self._streams.add(side, offset, data, time, None)
             while len(found.data) >= _HEADER:
                 kind, size = found.data[0], int.from_bytes(found.data[1:_HEADER])
-                if kind != (CLIENT_HELLO if key[2] else SERVER_HELLO) or size > _HELLO_MAX:
+                if kind != (CLIENT_HELLO if client else SERVER_HELLO) or size > _HELLO_MAX:
                     found.end()  # nothing else is sent in Initial packets: RFC 9001 4.1.3
                     break
                 if len(found.data) < _HEADER + size:
@@ -164,20 +174,20 @@ class Quic:
                 body = found.take(_HEADER + size)[_HEADER:]
                 if connection.is_new(body):
                     messages.append((kind, body))
+            if found.full:
+                found.end()
             self.cut += found.over
         return messages
 
     def expire(self, now: int) -> None:
         """Let go of what is idle at `now` (nanoseconds), and of the oldest where there is too much."""
-        for gone in self._streams.expired(now):
+        for _side, gone in self._streams.expired(now):
             self.cut += gone.held > 0
         while self._connections:
-            ends, connection = next(iter(self._connections.items()))
-            idle = now - connection.last >= stream.IDLE_NS
-            if not idle and len(self._connections) <= CONNECTIONS:
+            key, connection = next(iter(self._connections.items()))
+            if now - connection.last < stream.IDLE_NS and len(self._connections) <= CONNECTIONS:
                 break
-            self.forgotten += not idle
-            del self._connections[ends]
+            del self._connections[key]
 
 
 def _initials(payload: bytes) -> Iterator[Initial]:
@@ -196,7 +206,7 @@ def _initials(payload: bytes) -> Iterator[Initial]:
                 return
             start, at = at, at + 5
             destination_id, at = _sized(payload, at, payload[at], 1)
-            _source_id, at = _sized(payload, at, payload[at], 1)
+            source_id, at = _sized(payload, at, payload[at], 1)
             if first_id is None:
                 first_id = destination_id
             if kind == _INITIAL[version]:
@@ -204,11 +214,11 @@ def _initials(payload: bytes) -> Iterator[Initial]:
                 _token, at = _sized(payload, at, size)
             size, number_at = _number(payload, at)
             at = number_at + size
-            if at > len(payload) or len(destination_id) > _ID_MAX:
+            if at > len(payload) or max(len(destination_id), len(source_id)) > _ID_MAX:
                 return
             if kind == _INITIAL[version] and destination_id == first_id:  # RFC 9000 12.2: others are to be ignored
                 count += 1
-                yield Initial(version, destination_id, payload[start:at], number_at - start)
+                yield Initial(version, destination_id, source_id, payload[start:at], number_at - start)
     except IndexError:
         return
 

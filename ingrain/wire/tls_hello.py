@@ -6,20 +6,17 @@ printable text with its fingerprints, or `Malformed`, or `Cut`. The same object 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 
-from ingrain.text import safe
-from ingrain.wire import hello_fields
-from ingrain.wire.hello_fields import Choice, Offer
-from ingrain.wire.ja3 import ja3, ja3s
-from ingrain.wire.ja4 import TCP, ja4
-from ingrain.wire.kept import kept
+from ingrain.wire import client_hello, hello_fields
+from ingrain.wire.client_hello import ClientHello
+from ingrain.wire.hello_fields import Choice
+from ingrain.wire.ja3 import ja3s
+from ingrain.wire.ja4 import TCP
 from ingrain.wire.malformed import Cut, Malformed
-from ingrain.wire.tls_registry import cipher_name, group_name, highest_version, version_name
+from ingrain.wire.tls_registry import cipher_name, version_name
 
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 
@@ -30,31 +27,7 @@ _CHANGES = tuple(bytes([20, 3, minor, 0, 1, 1]) for minor in range(5))
 _MESSAGE = 4  # bytes of a message's header: type (8 bits), length (24)
 _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
 _RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
-_TLS_1_2 = 0x0303
-_SESSION_ID = 34  # where its length is
-_ALIKE = 8  # bytes, of three cipher suites behind their length: clients pad their hellos to the same length
-_KEPT = 1024  # hellos, some 2 MB, and 15 MB at worst
-_KEPT_BYTES, _KEPT_PARTS = 1024, 16  # of one: bytes that tell anything, and how many pieces they are in
 _KEPT_EXTENSIONS = 32  # of a server's hello, which has few
-
-
-class ClientHello(NamedTuple):
-    """What a client offers.
-
-    sni: the host name, None where it gave none. alpn: protocols in its order, None where it offered none. version: the
-    highest that it offers, e.g. `TLS 1.3`. ciphersuites: IANA names in its order, with signalling values and GREASE.
-    groups: of key exchange, likewise, None where it offered none. ja3: 32 hex digits. ja4: 36 characters. ech: whether
-    this is the outer hello of an encrypted one (RFC 9849), whose host name is in it, or pretends to be.
-    """
-
-    sni: str | None
-    alpn: tuple[str, ...] | None
-    version: str
-    ciphersuites: tuple[str, ...]
-    groups: tuple[str, ...] | None
-    ja3: str
-    ja4: str
-    ech: bool
 
 
 class ServerHello(NamedTuple):
@@ -65,20 +38,13 @@ class ServerHello(NamedTuple):
     ja3s: str
     retry: bool
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return 600
+
 
 Hello = ClientHello | ServerHello
-
-Pick = Callable[[bytes], tuple[bytes, ...]]
-"""Gives the parts of a ClientHello that tell anything: `told` of its offer. The same one for each layout."""
-
-_layouts: dict[tuple[int, bytes], Pick] = {}
-"""Length and first cipher suites -> what tells anything in the latest ClientHello that was alike in that."""
-_repeated: dict[tuple[Pick, str, tuple[bytes, ...]], ClientHello] = {}
-"""ClientHellos by what they say.
-
-All lengths that lead to where those parts are stand in them. So a hello that is found here has that layout, though it
-was guessed, and says the same as the one that was read.
-"""
 
 
 def decode(payload: bytes) -> Hello:
@@ -87,18 +53,9 @@ def decode(payload: bytes) -> Hello:
     Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the
     hello, and Malformed where what is there breaks the format.
     """
-    if not payload.startswith(_CHANGES):
-        if payload and any(change.startswith(payload) for change in _CHANGES):
-            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
-        return _decode(payload)
-    try:
-        return _decode(payload[_CHANGE:])
-    except Cut as cut:
-        raise Cut(str(cut), cut.needed + _CHANGE) from None
-
-
-def _decode(payload: bytes) -> Hello:
-    if len(payload) >= _HEADERS.size:
+    if payload[:1] == _CHANGES[0][:1]:
+        return _behind_change(payload)
+    if len(payload) >= _HEADERS.size:  # nearly always it is in one record, and all there
         content, major, _minor, size, kind_and_length = _HEADERS.unpack_from(payload)
         end = 9 + (kind_and_length & 0xFFFFFF)
         if content == _HANDSHAKE and major == _MAJOR and end - 5 <= size <= _RECORD_MAX and end <= len(payload):
@@ -106,10 +63,21 @@ def _decode(payload: bytes) -> Hello:
     return message(*_gather(payload))
 
 
+def _behind_change(payload: bytes) -> Hello:
+    if not payload.startswith(_CHANGES):
+        if any(change.startswith(payload) for change in _CHANGES):
+            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
+        return message(*_gather(payload))
+    try:
+        return message(*_gather(payload[_CHANGE:]))
+    except Cut as cut:
+        raise Cut(str(cut), cut.needed + _CHANGE) from None
+
+
 def message(kind: int, body: bytes, transport: str = TCP) -> Hello:
     """The hello that is a handshake message of this type, whose body came whole over TCP or QUIC. Raises Malformed."""
     if kind == CLIENT_HELLO:
-        return _client(body, transport)
+        return client_hello.read(body, transport)
     if kind == SERVER_HELLO:
         choice = hello_fields.choice(body)
         return (_kept_choice if len(choice.extensions) <= _KEPT_EXTENSIONS else _choice)(choice)
@@ -140,65 +108,9 @@ def _gather(payload: bytes) -> tuple[int, bytes]:
     raise Malformed(f"the hello is in more than {_RECORDS_MAX} records")
 
 
-def _client(body: bytes, transport: str) -> ClientHello:
-    at = _SESSION_ID + 1 + (body[_SESSION_ID] if len(body) > _SESSION_ID else 0)
-    alike = len(body), body[at : at + _ALIKE]
-    pick = _layouts.get(alike)
-    if pick is not None:
-        known = _repeated.get((pick, transport, pick(body)))
-        if known is not None:
-            return known
-    offer = hello_fields.offer(body)
-    hello = _hello(offer, transport)
-    if len(offer.told) <= _KEPT_PARTS:
-        pick = _pick(offer.told)
-        said = pick(body)
-        if sum(map(len, said)) <= _KEPT_BYTES:
-            for cache in (_layouts, _repeated):
-                if len(cache) >= _KEPT:
-                    cache.clear()
-            _layouts[alike] = pick
-            _repeated[pick, transport, said] = hello
-    return hello
-
-
-@lru_cache(maxsize=_KEPT)
-def _pick(told: tuple[tuple[int, int], ...]) -> Pick:
-    return itemgetter(*(slice(start, stop) for start, stop in told))
-
-
-def _hello(offer: Offer, transport: str) -> ClientHello:
-    return ClientHello(
-        None if offer.host is None else safe(offer.host),
-        _protocols(offer.protocols) or None,
-        # RFC 8446 4.2.1: without the extension it is TLS 1.2 at the most, whatever else the hello says
-        highest_version(offer.versions) if offer.versions else version_name(min(offer.version, _TLS_1_2)),
-        _suites(offer.ciphers),
-        _groups(offer.groups) or None,
-        ja3(offer),
-        ja4(offer, transport),
-        offer.ech,
-    )
-
-
-@kept
-def _protocols(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    return tuple(map(safe, names))
-
-
-@kept
-def _suites(numbers: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(map(cipher_name, numbers))
-
-
-@kept
-def _groups(numbers: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(map(group_name, numbers))
-
-
 def _choice(choice: Choice) -> ServerHello:
     version = choice.version if choice.supported_version is None else choice.supported_version
     return ServerHello(version_name(version), cipher_name(choice.cipher), ja3s(choice), choice.retry)
 
 
-_kept_choice = lru_cache(maxsize=_KEPT)(_choice)
+_kept_choice = lru_cache(maxsize=1024)(_choice)

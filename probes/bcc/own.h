@@ -8,10 +8,17 @@
 
 #include <linux/sched.h>
 
-static __always_inline void read_own(char comm[16], __u64 *start_boottime)
+static __always_inline int has_accept_arg(void)
+{
+	return HAS_proto_accept_arg;
+}
+
+static __always_inline void read_own(__u32 *pid, __u32 *uid, char comm[16], __u64 *start)
 {
 	struct task_struct *leader = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), group_leader);
 
+	*pid = bpf_get_current_pid_tgid() >> 32;
+	*uid = bpf_get_current_uid_gid();
 	bpf_probe_read_kernel(comm, 16, &leader->comm);
-	*start_boottime = BPF_CORE_READ(leader, start_boottime);
+	*start = BPF_CORE_READ(leader, start_boottime);
 }

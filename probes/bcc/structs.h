@@ -39,6 +39,13 @@ struct open_flags { /* fs/internal.h */
 	int open_flag;
 };
 
+struct bpf_iter__task_file { /* kernel/bpf/task_iter.c; each is as the verifier knows it */
+	void *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
 #if HAS_cqe
 #include <linux/io_uring_types.h>
 #else
@@ -72,6 +79,15 @@ static __always_inline struct cgroup *parent_of(struct cgroup *cgroup)
 	void *above = BPF_CORE_READ(cgroup, self.parent);
 
 	return above ? above - offsetof(struct cgroup, self) : 0;
+}
+
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+#if HAS_ancestor_ids
+	return BPF_CORE_READ(cgroup, ancestor_ids[level]);
+#else
+	return BPF_CORE_READ(cgroup, ancestors[level], kn, id);
+#endif
 }
 
 static __always_inline int maps_ids(void)

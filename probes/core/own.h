@@ -6,11 +6,20 @@
 
 #include "structs.h"
 
-/* Name and start of the current process, where the kernel lets the program read them (Linux 5.11). */
-static __always_inline void read_own(char comm[16], __u64 *start_boottime)
+/* Whether inet_csk_accept() has two arguments, and not four. */
+static __always_inline int has_accept_arg(void)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	return bpf_core_type_exists(struct proto_accept_arg);
+}
 
-	__builtin_memcpy(comm, task->group_leader->comm, 16);
-	*start_boottime = task->group_leader->start_boottime;
+/* Where the kernel lets the program read it (Linux 5.11): loads, which cost less than to call helpers. */
+static __always_inline void read_own(__u32 *pid, __u32 *uid, char comm[16], __u64 *start)
+{
+	struct task_struct *task = bpf_get_current_task_btf(), *leader = task->group_leader;
+	const struct cred *cred = task->cred;
+
+	*pid = task->tgid;
+	*uid = cred ? cred->uid.val : 0;
+	__builtin_memcpy(comm, leader->comm, 16);
+	*start = leader->start_boottime;
 }

@@ -115,7 +115,8 @@ struct cgroup {
 	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
-	__u64 ancestor_ids[1]; /* before 6.1 */
+	__u64 ancestor_ids[1];	     /* before 6.1 */
+	struct cgroup *ancestors[1]; /* since then */
 };
 
 struct css_set {
@@ -127,8 +128,21 @@ struct thread_info {
 	__u32 status; /* of x86 */
 };
 
+struct kuid {
+	__u32 val;
+};
+
+struct cred {
+	struct kuid uid;
+};
+
 struct nsproxy {
 	void *mnt_ns;
+	void *net_ns;
+};
+
+struct proto_accept_arg { /* since 6.10 */
+	int flags;
 };
 
 struct task_struct {
@@ -146,6 +160,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
+	const struct cred *cred;
 };
 
 struct tty_struct {
@@ -239,6 +254,12 @@ struct vfsmount___idmap {
 	void *mnt_idmap;
 };
 
+struct bpf_iter__task_file {
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
 #pragma clang attribute pop
 
 /* Whether a cgroup has its ancestors' ids in it. */
@@ -258,6 +279,21 @@ static __always_inline struct cgroup *parent_of(struct cgroup *cgroup)
 	void *above = BPF_CORE_READ(cgroup, self.parent);
 
 	return above ? above - bpf_core_field_offset(cgroup->self) : 0;
+}
+
+/* The id of the cgroup that is so far below the root, and has this one below it. */
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+	struct cgroup *ancestor = 0;
+	__u64 id = 0;
+
+	if (has_ancestor_ids()) {
+		bpf_probe_read_kernel(&id, sizeof(id), ancestor_ids_of(cgroup) + level);
+		return id;
+	}
+	bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
+			      (void *)cgroup + bpf_core_field_offset(cgroup->ancestors) + level * sizeof(ancestor));
+	return BPF_CORE_READ(ancestor, kn, id);
 }
 
 /* Whether mounts can map user ids: then some functions of the file system have one argument more, the first. */

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from agents import OWN, agent
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from bare import CACHE, SUITES, Bare, system
+from known import WHEN, write
 from serving import until
 
 from ingrain import __version__
@@ -91,6 +93,32 @@ def test_it_reads_what_quic_has_sealed(bare: Bare, tmp_path: Path) -> None:
     done = bare.run("ingrain", "replay", tmp_path / "quic.pcap", "--config", config)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["sni"] for line in done.stdout.splitlines()] == ["sealed.test"]
+
+
+def test_it_answers_questions_to_an_archive(bare: Bare, tmp_path: Path) -> None:
+    archive = ("--archive", write(tmp_path / "archive"))
+    done = bare.run("ingrain", "ask", "who-accessed", "/etc/passwd", *WHEN, *archive, "--format", "json")
+    assert (done.returncode, done.stderr.partition("nothing of")[0]) == (0, "ingrain: in that time the archive has ")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["action"], row["process"]) for row in rows] == [("open", "cat"), ("read", "cat"), ("rename", "cron")]
+    sql = "SELECT date_trunc('day', timestamp) AS day, count(*) AS n FROM dns_query WHERE hour = 12 GROUP BY ALL"
+    done = bare.run("ingrain", "query", sql, *archive, "--timezone", "Asia/Kolkata")
+    assert done.returncode == 0, done.stderr
+    assert "2025-03-01 00:00:00.000000+05:30" in done.stdout  # though it has no time zones
+    done = bare.run("ingrain", "query", "FROM dns_query", *archive, "--output", tmp_path / "answer.parquet")
+    assert done.returncode == 0, done.stderr
+    assert pq.read_metadata(tmp_path / "answer.parquet").num_rows == 3
+    done = bare.run("ingrain", "report", *WHEN, *archive, "--output", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    assert "/etc/passwd" in (tmp_path / "report.html").read_text()
+
+
+def test_an_agent_maps_nothing_of_what_answers_questions(bare: Bare, tmp_path: Path) -> None:
+    toml = OWN.format(socket=tmp_path / "status.sock") + '[pipeline.out.config]\nbackend = "Console"\n'
+    with agent(toml, tmp_path, command=bare.command("ingrain")) as running:
+        mapped = Path(f"/proc/{running.process.pid}/maps").read_text()
+    assert f"/{CACHE}/tree-" in mapped
+    assert "duckdb" not in mapped
 
 
 def test_of_the_system_it_loads_glibc_alone(bare: Bare, tmp_path: Path) -> None:

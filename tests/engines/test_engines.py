@@ -12,16 +12,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from known import EVENTS, Row, write
 
+from ingrain.account import Station
+from ingrain.backends import layout
+from ingrain.backends.archive import Archive as Backend
+from ingrain.backends.archive import ArchiveSettings
+from ingrain.batch import TEXT, Batch
 from ingrain.query import tables
 from ingrain.query.archive import Archive, Folder
 from ingrain.query.engine import Asked, Engine, Limits
 from ingrain.query.follow import asked
 from ingrain.query.question import Said
 from ingrain.query.questions import QUESTIONS
-from ingrain.query.schema import measurements, table_name
+from ingrain.query.schema import COMMON, measurements, table_name
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
 
@@ -39,9 +45,28 @@ WHAT = {
 }
 
 
+RELAYED = {
+    name: [
+        {**row, "timestamp": row["timestamp"] + 1_000_000, "host": host, "kernel": kernel} for row in EVENTS[name][:2]
+    ]
+    for name, host, kernel in (("dns.query", "relayed.test", "6.1.0-51"), ("file.open", None, None))
+}
+"""What came through AddSystemDetails; and what has these columns, and nothing in them."""
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("archive"))
+    folder = write(tmp_path_factory.mktemp("archive"))
+    backend = Backend(ArchiveSettings(path=str(folder)), Station("archive"))
+    for name, rows in RELAYED.items():
+        schema = measurements()[name].schema
+        for tag in ("host", "kernel"):
+            schema = schema.append(pa.field(tag, TEXT))
+        records = pa.RecordBatch.from_pylist([{"value": 1, **row} for row in rows], schema)
+        backend.deliver(Batch(measurements()[name], records))
+    backend.flush()
+    backend.close()
+    return folder
 
 
 def run(arguments: list[str], document: Any) -> Any:
@@ -93,7 +118,7 @@ def test_spark_answers_every_ready_question_with_the_rows_of_duckdb(archive: Pat
         }
         times = [key for key, value in one.parameters.items() if isinstance(value, datetime)]
         arguments = {key: value.isoformat() if key in times else value for key, value in one.parameters.items()}
-        sql = one.sql.replace("unnest(", "explode(").replace("$", ":")
+        sql = one.sql.replace("unnest(", "explode(").replace("struct_pack(", "struct(").replace("$", ":")
         questions.append({"sql": sql, "windows": windows, "arguments": arguments, "times": times})
     job = {
         "statements": [one.strip() for one in statements if one.strip()],
@@ -119,7 +144,8 @@ print(json.dumps([[json.loads(line) for line in str(session.query(sql, "JSONEach
 def test_clickhouse_reads_every_table_as_it_was_written(archive: Path) -> None:
     there = [measurements()[name] for name in EVENTS]
     statements = tables.clickhouse(there, str(archive)).replace("FROM s3(", "FROM file(").split(";\n")
-    columns = {one.name: [column.name for column in one.tags if "." not in column.name] for one in there}
+    common = [column.name for column in COMMON]
+    columns = {one.name: [*(tag.name for tag in one.tags if "." not in tag.name), *common] for one in there}
     questions = [
         f"SELECT toUnixTimestamp64Nano(timestamp) AS timestamp, value, {', '.join(columns[one.name])} "
         f"FROM {table_name(one.name)} ORDER BY timestamp SETTINGS output_format_json_quote_64bit_integers = 0"
@@ -129,9 +155,33 @@ def test_clickhouse_reads_every_table_as_it_was_written(archive: Path) -> None:
         ["-c", _CLICKHOUSE], {"statements": [one for one in statements if one.strip()], "questions": questions}
     )
     for name, rows in zip(EVENTS, answers, strict=True):
-        expected = [
+        expected: list[Row] = [
             {column: row.get(column) for column in ("timestamp", *columns[name])} | {"value": row.get("value", 1)}
-            for row in sorted(EVENTS[name], key=lambda row: row["timestamp"])
+            for row in sorted([*EVENTS[name], *RELAYED.get(name, [])], key=lambda row: row["timestamp"])
         ]
+        for row in expected:
+            when = datetime.fromtimestamp(int(row["timestamp"]) // 10**9, UTC)
+            row |= {"host": row["host"] or layout.host(), "date": f"{when:%Y-%m-%d}", "hour": when.hour}
         none = [{key: value or None for key, value in row.items()} for row in rows]  # it has no list that is null
         assert none == [{key: value or None for key, value in row.items()} for row in expected], name
+
+
+@pytest.mark.parametrize("table", ["dns_query", "file_open"])
+def test_the_host_and_the_hour_of_a_record_are_the_same_in_every_engine(
+    archive: Path, tmp_path: Path, table: str
+) -> None:
+    select = "SELECT host, kernel, CAST(date AS {}) AS date, hour, count(*) AS n"
+    sql = f"{select} FROM {table} GROUP BY host, kernel, date, hour"
+    expected = told(archive, Asked(sql.format("VARCHAR"), (None, None)))
+    assert ({row["host"] for row in expected} == {layout.host(), "relayed.test"}) == (table == "dns_query")
+    one = next(one for one in measurements().values() if table_name(one.name) == table)
+    statements = [part.strip() for part in tables.spark([one], f"file:{archive}").split(";\n") if part.strip()]
+    question = {"sql": sql.format("STRING"), "windows": {}, "arguments": {}, "times": []}
+    job = {"statements": statements, "questions": [question], "warehouse": str(tmp_path)}
+    (of_spark,) = run([str(Path(__file__).with_name("spark_job.py"))], job)
+    made = tables.clickhouse([one], str(archive)).replace("FROM s3(", "FROM file(").split(";\n")
+    asking = sql.format("String") + " SETTINGS output_format_json_quote_64bit_integers = 0"
+    (of_clickhouse,) = run(
+        ["-c", _CLICKHOUSE], {"statements": [part for part in made if part.strip()], "questions": [asking]}
+    )
+    assert sorted(map(str, of_spark)) == sorted(map(str, of_clickhouse)) == sorted(map(str, expected))

@@ -60,7 +60,7 @@ def _one_by_one(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at + 6 : at + _HEADER], "little")
-        if at + _HEADER > len(data) or size < _HEADER or at + size > len(data):
+        if at + _HEADER > len(data) or size < _HEADER or size % 8 or at + size > len(data):
             yield -1, data[at:]
             return
         yield int.from_bytes(data[at : at + 4], "little"), data[at : at + size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -50,7 +51,7 @@ def _dns() -> Grain:
 def _tls() -> Grain:
     made = TLS()
     made.lookups = Lookups()
-    made.lookups.note(b"\x07", "example.com", [bytes(16)], 1)
+    made.lookups.note(struct.pack("=QI", 1, 7), "example.com", [bytes(16)], 1)
     return made
 
 

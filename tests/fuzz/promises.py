@@ -14,6 +14,15 @@ _TERMINAL = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, separators of line
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _PLANE = 0x10000  # all of them are in the first one
 _MARKS = set("\u061c\u200e\u200f\ufeff")
+_INVISIBLE = {  # Default_Ignorable_Code_Point, which unicodedata does not have
+    chr(code)
+    for first, last in (
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200D),
+        (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+        (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+    )
+    for code in range(first, last + 1)
+}  # fmt: skip
 
 
 @cache
@@ -26,10 +35,10 @@ def _harmful() -> frozenset[str]:
 
 
 def is_harmless(text: str) -> bool:
-    """Whether it can do nothing to a terminal, a line or the direction of what stands beside it."""
+    """Whether it can do nothing to a terminal, a line or the direction of what stands beside it, and all is seen."""
     if text.isascii():
         return text.isprintable()
-    return _harmful().isdisjoint(text) and _MARKS.isdisjoint(text)
+    return _harmful().isdisjoint(text) and _MARKS.isdisjoint(text) and _INVISIBLE.isdisjoint(text)
 
 
 def check_text(*texts: str | None) -> None:

@@ -12,11 +12,11 @@ from fuzz.promises import check_ascii, check_text
 from fuzz.target import Chosen, Target, piece
 from fuzz.wire import bodies
 from ingrain.wire import tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Malformed
 from ingrain.wire.quic import CONNECTIONS, Quic
 from ingrain.wire.stream import STREAM_BYTES
-from ingrain.wire.tls_hello import ClientHello
 
 _DATAGRAMS = 16
 _FRAMES_BYTES = 4096

@@ -69,7 +69,8 @@ def answer(data: bytes) -> bool:
     except RefusedError as error:
         assert _SECRET not in str(error)
         return True
-    except (OSError, HTTPException):
+    except (OSError, HTTPException) as error:
+        assert _SECRET not in exchange.redacted(str(error))
         return False
     return True
 

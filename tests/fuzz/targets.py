@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from fuzz import buffers, capture, config, engines, grains, own, quic, rendering, servers, spool, status, wire
+from fuzz import (
+    buffers,
+    capture,
+    config,
+    dns_streams,
+    engines,
+    grains,
+    own,
+    quic,
+    rendering,
+    servers,
+    spool,
+    status,
+    wire,
+)
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (wire, quic, capture, buffers, grains, own, engines, config, spool, status, servers, rendering)
+    for module in (
+        wire,
+        dns_streams,
+        quic,
+        capture,
+        buffers,
+        grains,
+        own,
+        engines,
+        config,
+        spool,
+        status,
+        servers,
+        rendering,
+    )
     for target in module.TARGETS
 }

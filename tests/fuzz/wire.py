@@ -28,11 +28,13 @@ from hellos import message as handshake
 from fuzz.promises import check_ascii, check_text, is_harmless
 from fuzz.target import Chosen, Target, piece
 from ingrain.text import bytes_of, harmless, safe
+from ingrain.wire import client_hello as wire_client_hello
 from ingrain.wire import dns_message, encrypted_dns, hello_fields, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.dns_message import Message
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import PIECES, STREAM_BYTES, Streams
-from ingrain.wire.tls_hello import ClientHello, Hello
+from ingrain.wire.tls_hello import Hello
 
 Decoded = TypeVar("Decoded")
 
@@ -63,17 +65,23 @@ def dns(data: bytes) -> bool:
     if whole is None:
         return False
     _check_message(whole)
-    assert begun == whole
+    assert begun is not None
+    assert whole.malformed >= begun.malformed  # what ends too early is malformed, unless it was cut
+    assert begun == whole._replace(malformed=begun.malformed)
     # Its number tells where it is cut: nothing else depends on that.
     cut = _or_none(dns_message.decode_cut, data[: int.from_bytes(data[:2]) % len(data)], Cut)
     if cut is not None:
-        assert (cut.is_answer, cut.truncated, cut.questions) == (whole.is_answer, whole.truncated, whole.questions)
+        assert (cut.is_answer, cut.truncated) == (whole.is_answer, whole.truncated)
+        assert cut.questions == whole.questions[: len(cut.questions)]
         assert cut.answers == whole.answers[: len(cut.answers)]
+        assert cut.addresses == whole.addresses[: len(cut.addresses)]
     return True
 
 
 def _check_message(told: Message) -> None:
     check_ascii(told.rcode, *(part for question in told.questions for part in question))
+    assert len(told.addresses) <= len(told.answers)
+    assert all(len(address) == 16 for address in told.addresses)
     for name, kind, data, ttl in told.answers:
         check_ascii(name, kind, data)
         assert 0 <= ttl < 1 << 32
@@ -103,8 +111,9 @@ def hello(data: bytes) -> bool:
     kind, transport = chosen.number(), "tq"[chosen.number() & 1]
     body = chosen.rest()
     anew = _or_none(lambda one: _anew(kind, one, transport), body, Malformed)
-    told = _or_none(lambda one: tls_hello.message(kind, one, transport), body, Malformed)
-    assert told == anew
+    for _ in range(3):
+        told = _or_none(lambda one: tls_hello.message(kind, one, transport), body, Malformed)
+        assert told == anew
     if told is None:
         return False
     _check_hello(told)
@@ -113,7 +122,7 @@ def hello(data: bytes) -> bool:
 
 def _anew(kind: int, body: bytes, transport: str) -> Hello:
     if kind == CLIENT_HELLO:
-        return tls_hello._hello(hello_fields.offer(body), transport)
+        return wire_client_hello._hello(hello_fields.offer(body)[0], transport, wire_client_hello._client)
     if kind == SERVER_HELLO:
         return tls_hello._choice(hello_fields.choice(body))
     raise Malformed("no hello")
@@ -133,18 +142,18 @@ def _check_hello(told: Hello) -> None:
 def streams(data: bytes) -> bool:
     """What follows from a stream's beginning was sent there, is all of it, and stays as it is; what is held adds up."""
     chosen = Chosen(data)
-    every = Streams()
+    every: Streams[None] = Streams()
     sent: list[tuple[int, bytes]] = []
     before = b""
     while chosen.left:
         offset = chosen.number(2)
         sent.append((offset, chosen.piece()))
-        stream = every.add("key", *sent[-1], len(sent))
+        stream = every.add("key", *sent[-1], len(sent), None)
         assert every.held == stream.held
-        assert stream.held <= STREAM_BYTES
-        if stream.over:
-            assert not stream.held
+        if stream.full:
             assert sum(len(one) for _at, one in sent) > STREAM_BYTES or len(sent) > PIECES
+            stream.end()
+            assert every.held == every.pieces == 0
             return True
         now = bytes(stream.data)
         assert now.startswith(before)

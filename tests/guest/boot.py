@@ -77,7 +77,7 @@ class Guest:
 
     def _enter(self, command: Sequence[str], environment: Mapping[str, str]) -> Path:
         """The script that the guest begins with: its command line has no room for all this."""
-        inherited = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PYTHONPATH", "INGRAIN_LINES") if name in os.environ}
         names = [f"{name}={value}" for name, value in {**inherited, **environment}.items()]
         enter = [ROOT / "tests" / "guest" / "enter.sh", ROOT, sys.prefix, "env", *names, *command]
         script = self.shared / "enter"

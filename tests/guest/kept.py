@@ -1,12 +1,14 @@
-"""How many entries a program's hash map has: what it keeps of threads, processes and pipes has to go with them."""
+"""What programs keep of threads, processes and pipes: how many entries a hash map has, which have to go with them."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ingrain.kernel import libbpf
 from ingrain.kernel.libbpf import KernelError
@@ -38,6 +40,17 @@ def nothing_kept(probe: LiveProbe, name: str, key: str, value: str) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def until_asleep(pid: int, threads: int) -> None:
+    """Wait until a process has so many threads, and all of them sleep."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        if states == ["S"] * threads:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not all of {threads} threads sleep: {states}")
 
 
 def _dtype(probe: LiveProbe, name: str) -> np.dtype[np.generic]:

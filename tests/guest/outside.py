@@ -119,10 +119,13 @@ class Outside:
                 item.add_marker(pytest.mark.timeout(0), append=False)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Guests' tests come last, kernel by kernel, in whatever order they were put (`--ff`)."""
+        """Guests' tests come behind this machine's own, kernel by kernel, in whatever order they were put (`--ff`).
+
+        Behind them come those that are `loud`: a guest beside them would get no processor.
+        """
         self._kernels = list(dict.fromkeys(filter(None, map(kernel_of, session.items))))
         order = {kernel: at for at, kernel in enumerate([None, *self._kernels])}
-        session.items.sort(key=lambda item: order[kernel_of(item)])
+        session.items.sort(key=lambda item: (item.get_closest_marker("loud") is not None, order[kernel_of(item)]))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -182,6 +185,7 @@ class Outside:
         limits = {item.nodeid: item.stash[_limit] for item in session.items if kernel_of(item) == kernel}
         said = self._config.option
         options = [f"--tb={said.tbstyle}", *["-v"] * max(said.verbose, 0), *["--showlocals"] * said.showlocals]
+        options += ["--whole"] * self._config.getoption("whole", default=False)
         files = sorted({nodeid.partition("::")[0] for nodeid in limits})
         command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={TEST_S:.0f}", *options, *files]
         environment = {

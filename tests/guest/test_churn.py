@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from agents import agent
+from agents import PATIENT, agent
 from churning import GROWTH_KB, Lived, churn, compiled, resident_kb
 from conftest import read
 from engines import Host
@@ -34,6 +34,7 @@ buffer_kb = 4096
 """
 
 
+@pytest.mark.timeout(900)  # Files alone loads 40 programs, and an emulated processor verifies them slowly
 @pytest.mark.parametrize(
     ("containers", "each"),
     [(10, 20), pytest.param(5000, 20, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])],
@@ -46,7 +47,8 @@ def test_what_lives_for_a_moment_is_told_whole_and_leaves_nothing_behind(
     toml = TOML.format(archive=archive, socket=tmp_path / "status.sock", group=group.name, folder=tmp_path)
     made: set[Lived] = set()
     early = 0
-    with agent(toml, tmp_path, patience_s=300, env={**os.environ, "HOST_ROOT": str(host.root)}) as running:
+    environment = {**os.environ, "HOST_ROOT": str(host.root)}
+    with agent(toml, tmp_path, program=PATIENT, patience_s=300, env=environment) as running:
         for number, lived in enumerate(churn(program, group, host, containers, each)):
             made.update(lived)
             if number == containers // 10:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,15 +16,43 @@ from typing import Any
 import pytest
 from conftest import Start, Watch, read
 
+from guest.acting import Act, Acts, Played, Scene, Told
 from guest.containers import Container, Podman
-from guest.kept import kept, nothing_kept
+from guest.kept import kept, nothing_kept, until_asleep
 from ingrain import tracing
+from ingrain.account import ProbeAccount
 from ingrain.kernel import cgroup
 from ingrain.text import bytes_of
 
+pytestmark = pytest.mark.timeout(600)  # an emulated processor
+
 Making = Callable[..., Watch]
 Row = dict[str, Any]
-WAYS = ("fentry", pytest.param("kprobe", marks=pytest.mark.matrix))
+
+MANY = int(os.environ.get("INGRAIN_LINES", "40000"))
+ROOM = "buffer_kb = 16384"  # for all of it: an emulated reader is slower than a writer
+
+acts = Acts()
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return acts.play(tmp_path_factory.mktemp("container"), "Container", f'hooks = "fentry"\n{ROOM}')
+
+
+@pytest.fixture(params=["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
+def told_by(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Act], Told]:
+    """What was told of an act by either kind of hooks."""
+    if request.param == "fentry":
+        shared: Played = request.getfixturevalue("told")
+        return shared.__getitem__
+
+    def alone(act: Act) -> Told:
+        played = acts.play(tmp_path, "Container", f'hooks = "{request.param}"\n{ROOM}', only=[act])
+        whole(played.probe)
+        return played[act]
+
+    return alone
 
 
 def text(rows: list[Row]) -> bytes:
@@ -51,45 +78,43 @@ def printed(start: Start, program: str) -> bytes:
     return bytes(out)
 
 
-def whole(watch: Watch) -> None:
+def whole(probe: ProbeAccount) -> None:
     """Nothing was lost, and the account adds up."""
-    (probe,) = watch.account.probes
     assert (probe.lost, probe.corrupt, probe.malformed, probe.failed, probe.failed_polls) == (0, 0, 0, 0, 0)
     assert probe.handed_over == probe.received
     assert probe.received + probe.further == probe.told + probe.parts
 
 
-@pytest.mark.parametrize("hooks", WAYS)
-def test_all_that_comes_out_of_a_pipe_is_told_by_whatever_call_it_went_in(
-    start: Start, watch: Making, tmp_path: Path, hooks: str
-) -> None:
-    file = tmp_path / "file"
+@acts
+def every_call(scene: Scene) -> bytes:
+    file = scene.folder / "file"
     file.write_bytes(b"".join(b"sent %d\n" % number for number in range(3000)))
-    seen = watch("Container", extra=f'hooks = "{hooks}"')
-    with seen():
-        out = printed(
-            start,
-            f"""
-            os.write(1, b"written\\n")
-            os.writev(1, [b"of ", b"", b"several ", b"parts\\n"] * 100)
-            os.write(os.dup(1), b"by another descriptor\\n")
-            os.write(os.open("/proc/self/fd/1", os.O_WRONLY), b"and one opened anew\\n")
-            if os.fork() == 0:
-                os.write(1, b"by a child\\n")
-                os._exit(0)
-            os.wait()
-            with open({str(file)!r}, "rb") as file:
-                sent = os.sendfile(1, file.fileno(), 5000, 3000)
-                while os.splice(file.fileno(), 1, 9000):
-                    pass
-            os.write(1, bytes(range(256)) + b"\\\\x41 \\xc3\\xa9 \\xe2\\x80\\xae\\n")
-            os.write(1, b"x" * 65536 + b"\\n")
-            os.system("echo by a grandchild; head -c 2000 {file}")
-            os.write(1, b"and no newline")
-            """,
-        )
-    whole(seen)
-    rows = seen.rows("container.stdout")
+    return printed(
+        scene.start,
+        f"""
+        os.write(1, b"written\\n")
+        os.writev(1, [b"of ", b"", b"several ", b"parts\\n"] * 100)
+        os.write(os.dup(1), b"by another descriptor\\n")
+        os.write(os.open("/proc/self/fd/1", os.O_WRONLY), b"and one opened anew\\n")
+        if os.fork() == 0:
+            os.write(1, b"by a child\\n")
+            os._exit(0)
+        os.wait()
+        with open({str(file)!r}, "rb") as file:
+            sent = os.sendfile(1, file.fileno(), 5000, 3000)
+            while os.splice(file.fileno(), 1, 9000):
+                pass
+        os.write(1, bytes(range(256)) + b"\\\\x41 \\xc3\\xa9 \\xe2\\x80\\xae\\n")
+        os.write(1, b"x" * 65536 + b"\\n")
+        os.system("echo by a grandchild; head -c 2000 {file}")
+        os.write(1, b"and no newline")
+        """,
+    )
+
+
+def test_all_that_comes_out_of_a_pipe_is_told_by_whatever_call_it_went_in(told_by: Callable[[Act], Told]) -> None:
+    told = told_by(every_call)
+    rows, out = told.rows("container.stdout"), told.result
     assert text(rows) == out
     assert out.endswith(b"and no newline")
     assert rows[-1]["partial"]
@@ -100,9 +125,151 @@ def test_all_that_comes_out_of_a_pipe_is_told_by_whatever_call_it_went_in(
     assert processes[b"written"] != "sh"
 
 
+@acts
+def elsewhere(scene: Scene) -> bytes:
+    out = printed(
+        scene.start,
+        f"""
+        import socket
+        os.system("echo file > {scene.folder}/file; echo null > /dev/null; echo pipe | cat > {scene.folder}/other")
+        one, other = socket.socketpair()
+        one.send(b"socket\\n")
+        read, write = os.pipe()
+        os.write(write, b"another pipe\\n")
+        os.write(1, b"seen\\n")
+        """,
+    )
+    assert scene.done(sys.executable, "-ISc", "print('no container')") == "no container\n"
+    return out
+
+
+def test_what_goes_elsewhere_is_not_told(told: Played) -> None:
+    assert text(told[elsewhere].rows("container.stdout")) == told[elsewhere].result == b"seen\n"
+    assert not told[elsewhere].rows("container.stderr")
+
+
+@acts
+def from_pipe_to_pipe(scene: Scene) -> bytes:
+    return printed(
+        scene.start,
+        """
+        import ctypes
+        read, write = os.pipe()
+        os.write(1, b"before\\n")
+        os.write(write, b"one\\ntwo\\n")
+        assert os.splice(read, 1, 100) == 8
+        os.write(1, b"between\\n")
+        os.write(write, b"three\\n")
+        assert ctypes.CDLL(None).tee(read, 1, 100, 0) == 6
+        os.write(1, b"after\\n")
+        """,
+    )
+
+
+def test_what_a_pipe_gives_to_a_pipe_is_told_by_its_size(told: Played) -> None:
+    """splice(2) between pipes, and tee(2): the kernel moves pages, and says how many bytes they hold."""
+    assert told[from_pipe_to_pipe].result == b"before\none\ntwo\nbetween\nthree\nafter\n"
+    rows = told[from_pipe_to_pipe].rows("container.stdout")
+    assert lines(rows) == [(b"before", False), (b"", True), (b"between", False), (b"", True), (b"after", False)]
+    assert [row["bytes"] for row in rows] == [6, 8, 7, 6, 5]
+
+
+@acts
+def huge(scene: Scene) -> bytes:
+    return printed(scene.start, "os.write(1, b'y' * 1_000_000); os.write(1, b'\\nnext\\n')")
+
+
+def test_of_a_huge_write_the_true_length_is_told(told: Played) -> None:
+    rows = told[huge].rows("container.stdout")
+    assert sum(row["bytes"] for row in rows) == 1_000_000 + len("next")
+    assert len(text(rows)) >= 65536
+    assert told[huge].result.startswith(text(rows)[:65536])
+    assert lines(rows)[-1] == (b"next", False)
+    assert all(row["partial"] for row in rows[:-2])
+
+
+@acts
+def redirected(scene: Scene) -> bytes:
+    """It executes another program, which has another pipe as descriptor 1."""
+    return printed(
+        scene.start,
+        """
+        os.write(1, b"one\\n")
+        read, write = os.pipe()
+        os.set_inheritable(read, True)
+        os.dup2(write, 1)
+        os.execlp("sh", "sh", "-c", "echo two; echo wrong >&2")
+        """,
+    )
+
+
+def test_what_the_first_process_redirects_later_on_is_its_own_affair(told: Played) -> None:
+    assert text(told[redirected].rows("container.stdout")) == told[redirected].result == b"one\n"
+
+
+@acts
+def both_streams(scene: Scene) -> None:
+    apart = contain(scene.start, "sh", "-c", "echo fine; echo wrong >&2", stderr=subprocess.PIPE)
+    assert apart.wait() == 0
+    together = contain(scene.start, "sh", "-c", "echo output; echo error >&2", stderr=subprocess.STDOUT)
+    assert together.wait() == 0
+
+
+def test_errors_are_told_as_such_and_both_in_one_pipe_as_output(told: Played) -> None:
+    assert [row["line"] for row in told[both_streams].rows("container.stderr")] == ["wrong"]
+    assert [row["line"] for row in told[both_streams].rows("container.stdout")] == ["fine", "output", "error"]
+
+
+@acts
+def killed(scene: Scene) -> None:
+    started = contain(scene.start, "sh", "-c", "echo first; printf half; exec sleep 600")
+    assert started.stdout
+    assert started.stdout.read(10) == "first\nhalf"
+    (inner,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    os.kill(int(inner), signal.SIGKILL)
+    assert started.wait() != 0
+
+
+def test_one_that_is_killed_in_the_middle_of_a_line_has_said_its_beginning(told: Played) -> None:
+    assert lines(told[killed].rows("container.stdout")) == [(b"first", False), (b"half", True)]
+
+
+@acts
+def megabytes(scene: Scene) -> bytes:
+    return printed(scene.start, "for n in range(128): os.write(1, bytes([65 + n % 26]) * 65536)")
+
+
+def test_eight_megabytes_without_a_newline_come_through_in_pieces(told: Played) -> None:
+    rows = told[megabytes].rows("container.stdout")
+    assert len(told[megabytes].result) == 8 << 20
+    assert {row["partial"] for row in rows} == {True}
+    assert max(row["bytes"] for row in rows) <= 16384
+    assert hashlib.sha256(text(rows)).digest() == hashlib.sha256(told[megabytes].result).digest()
+
+
+@acts
+def many_lines(scene: Scene) -> bytes:
+    started = contain(scene.start, "sh", "-c", f'i=0; while [ $i -lt {MANY} ]; do echo "line $i"; i=$((i+1)); done')
+    assert started.stdout
+    digest = hashlib.sha256(started.stdout.buffer.read()).digest()  # type: ignore[attr-defined]
+    assert started.wait() == 0
+    return digest
+
+
+def test_of_many_lines_none_is_lost_and_each_is_what_it_was(told_by: Callable[[Act], Told]) -> None:
+    told = told_by(many_lines)
+    rows = told.rows("container.stdout")
+    assert len(rows) == MANY
+    assert hashlib.sha256(text(rows)).digest() == told.result
+
+
+def test_nothing_of_all_that_was_lost(told: Played) -> None:
+    whole(told.probe)
+
+
 @pytest.mark.matrix
 def test_writes_that_wait_for_long_hide_no_other(start: Start, watch: Making) -> None:
-    """A kretprobe follows some calls of a function at a time, whoever makes them; these are in no container."""
+    """A kretprobe follows only a few calls of a function at a time, whoever makes them; these are in no container."""
     full = """
         import os, threading
         def fill():
@@ -121,7 +288,7 @@ def test_writes_that_wait_for_long_hide_no_other(start: Start, watch: Making) ->
         again = start(sys.executable, "-ISc", textwrap.dedent(full))
         assert again.stdout
         assert again.stdout.readline() == "full\n"
-        until_waiting(again.pid, 101)
+        until_asleep(again.pid, 101)
         out = printed(
             start,
             """
@@ -131,26 +298,15 @@ def test_writes_that_wait_for_long_hide_no_other(start: Start, watch: Making) ->
             """,
         )
         again.kill()
-    whole(seen)
+    whole(seen.account.probes[0])
     assert text(seen.rows("container.stdout")) == out
-
-
-def until_waiting(pid: int, threads: int) -> None:
-    """A process has so many threads, and all of them but the first, which may wait for them, sleep."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-        if states == ["S"] * threads:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"not all of {threads} threads came to wait: {states}")
 
 
 @pytest.mark.matrix
 def test_what_no_kretprobe_sees_the_end_of_is_told_when_the_system_call_returns(
     start: Start, watch: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What lies in the writer's memory whole; what the kernel moved, and writes of many parts, by its size."""
+    """Whole, if it lies in the writer's memory; by its size, if the kernel moved it, or it has many parts."""
     monkeypatch.setitem(tracing.WAYS, "kprobe", (*tracing.WAYS["kprobe"], "kretprobe"))
     file = tmp_path / "file"
     file.write_bytes(b"x" * 5000)
@@ -207,140 +363,18 @@ def test_no_pipe_and_no_container_is_remembered_longer_than_it_is_there(start: S
         assert nothing_kept(probe, "writes", "u8", "write")
 
 
-def test_what_goes_elsewhere_is_not_told(start: Start, watch: Making, tmp_path: Path) -> None:
-    seen = watch("Container")
-    with seen():
-        out = printed(
-            start,
-            f"""
-            import socket
-            os.system("echo file > {tmp_path}/file; echo null > /dev/null; echo pipe | cat > {tmp_path}/other")
-            one, other = socket.socketpair()
-            one.send(b"socket\\n")
-            read, write = os.pipe()
-            os.write(write, b"another pipe\\n")
-            os.write(1, b"seen\\n")
-            """,
-        )
-        outside = start(sys.executable, "-ISc", "print('no container')")
-        assert outside.wait() == 0
-    whole(seen)
-    assert text(seen.rows("container.stdout")) == out == b"seen\n"
-    assert not seen.rows("container.stderr")
-
-
-def test_what_a_pipe_gives_to_a_pipe_is_told_by_its_size(start: Start, watch: Making) -> None:
-    """splice(2) between pipes, and tee(2): the kernel moves pages, and says how many bytes they hold."""
-    seen = watch("Container")
-    with seen():
-        out = printed(
-            start,
-            """
-            import ctypes
-            read, write = os.pipe()
-            os.write(1, b"before\\n")
-            os.write(write, b"one\\ntwo\\n")
-            assert os.splice(read, 1, 100) == 8
-            os.write(1, b"between\\n")
-            os.write(write, b"three\\n")
-            assert ctypes.CDLL(None).tee(read, 1, 100, 0) == 6
-            os.write(1, b"after\\n")
-            """,
-        )
-    assert out == b"before\none\ntwo\nbetween\nthree\nafter\n"
-    rows = seen.rows("container.stdout")
-    assert lines(rows) == [(b"before", False), (b"", True), (b"between", False), (b"", True), (b"after", False)]
-    assert [row["bytes"] for row in rows] == [6, 8, 7, 6, 5]
-
-
-def test_of_a_huge_write_the_true_length_is_told(start: Start, watch: Making) -> None:
-    seen = watch("Container")
-    with seen():
-        out = printed(start, "os.write(1, b'y' * 1_000_000); os.write(1, b'\\nnext\\n')")
-    rows = seen.rows("container.stdout")
-    assert sum(row["bytes"] for row in rows) == 1_000_000 + len("next")
-    assert len(text(rows)) >= 65536
-    assert out.startswith(text(rows)[:65536])
-    assert lines(rows)[-1] == (b"next", False)
-    assert all(row["partial"] for row in rows[:-2])
-
-
-def test_what_the_first_process_redirects_later_on_is_its_own_affair(start: Start, watch: Making) -> None:
-    """It executes another program, which has another pipe as descriptor 1."""
-    seen = watch("Container")
-    with seen():
-        out = printed(
-            start,
-            """
-            os.write(1, b"one\\n")
-            read, write = os.pipe()
-            os.set_inheritable(read, True)
-            os.dup2(write, 1)
-            os.execlp("sh", "sh", "-c", "echo two; echo wrong >&2")
-            """,
-        )
-    assert text(seen.rows("container.stdout")) == out == b"one\n"
-
-
-def test_errors_are_told_as_such_and_both_in_one_pipe_as_output(start: Start, watch: Making) -> None:
-    seen = watch("Container")
-    with seen():
-        apart = contain(start, "sh", "-c", "echo fine; echo wrong >&2", stderr=subprocess.PIPE)
-        assert apart.wait() == 0
-        together = contain(start, "sh", "-c", "echo output; echo error >&2", stderr=subprocess.STDOUT)
-        assert together.wait() == 0
-    assert [row["line"] for row in seen.rows("container.stderr")] == ["wrong"]
-    assert [row["line"] for row in seen.rows("container.stdout")] == ["fine", "output", "error"]
-
-
-def test_one_that_is_killed_in_the_middle_of_a_line_has_said_its_beginning(start: Start, watch: Making) -> None:
-    seen = watch("Container")
-    with seen():
-        started = contain(start, "sh", "-c", "echo first; printf half; exec sleep 600")
-        assert started.stdout
-        assert started.stdout.read(10) == "first\nhalf"
-        (inner,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-        os.kill(int(inner), signal.SIGKILL)
-        assert started.wait() != 0
-    assert lines(seen.rows("container.stdout")) == [(b"first", False), (b"half", True)]
-
-
-def test_eight_megabytes_without_a_newline_come_through_in_pieces(start: Start, watch: Making) -> None:
-    seen = watch(
-        "Container", extra="buffer_kb = 16384"
-    )  # room for all of it: an emulated reader is slower than a writer
-    with seen():
-        out = printed(start, "for n in range(128): os.write(1, bytes([65 + n % 26]) * 65536)")
-    whole(seen)
-    rows = seen.rows("container.stdout")
-    assert {row["partial"] for row in rows} == {True}
-    assert max(row["bytes"] for row in rows) <= 16384
-    assert hashlib.sha256(text(rows)).digest() == hashlib.sha256(out).digest()
-
-
-@pytest.mark.parametrize("hooks", WAYS)
-def test_of_many_lines_none_is_lost_and_each_is_what_it_was(start: Start, watch: Making, hooks: str) -> None:
-    count = int(os.environ.get("INGRAIN_LINES", "40000"))
-    seen = watch("Container", extra=f'hooks = "{hooks}"')
-    with seen():
-        started = contain(start, "sh", "-c", f'i=0; while [ $i -lt {count} ]; do echo "line $i"; i=$((i+1)); done')
-        assert started.stdout
-        out = hashlib.sha256(started.stdout.buffer.read())  # type: ignore[attr-defined]
-        assert started.wait() == 0
-    whole(seen)
-    rows = seen.rows("container.stdout")
-    assert len(rows) == count
-    assert hashlib.sha256(text(rows)).digest() == out.digest()
-
-
 def test_what_no_buffer_held_is_counted_and_no_line_is_glued_together(start: Start, watch: Making) -> None:
     seen = watch("Container", extra="buffer_kb = 8")
-    with seen():
-        out = printed(start, "for n in range(30000): os.write(1, b'%d ' % n * 9 + b'\\n')")
+    with seen() as agent:
+        buffers = agent.probes[0].buffers
+        drain, buffers.drain = buffers.drain, lambda: None  # type: ignore[method-assign] # it reads too late
+        out = printed(start, "for n in range(5000): os.write(1, b'%d ' % n * 9 + b'\\n')")
+        assert agent.account().probes[0].lost > 0
+        buffers.drain = drain  # type: ignore[method-assign]
+        out += printed(start, "for n in range(5000, 20000): os.write(1, b'%d ' % n * 9 + b'\\n')")
     (probe,) = seen.account.probes
-    assert probe.lost > 0
-    assert probe.handed_over == probe.received
-    assert probe.handed_over + probe.lost == 30000
+    assert probe.handed_over == probe.received > 0
+    assert probe.handed_over + probe.lost == 20000
     real = set(out.splitlines())
     rows = seen.rows("container.stdout")
     assert {line for line, _ in lines(rows)} <= real
@@ -423,7 +457,7 @@ def test_every_line_of_the_engine_s_log_is_told(podman: Podman, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-@pytest.mark.parametrize("hooks", WAYS)
+@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
 def test_containers_that_share_a_process_namespace_are_seen(
     podman: Podman, tmp_path: Path, hooks: str, when: str
 ) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from guest.containers import Podman, Printed
 from ingrain.kernel import cgroup
+
+pytestmark = pytest.mark.timeout(600)  # an emulated processor takes seconds for each of podman's commands
 
 
 def test_a_container_s_log_is_what_its_shell_printed_and_its_cgroup_is_its_own(podman: Podman) -> None:

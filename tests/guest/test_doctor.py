@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from guest.table import PROPERTY
 from ingrain.grains import GRAINS
+
+pytestmark = pytest.mark.timeout(900)  # Files alone loads 40 programs, and an emulated processor verifies them slowly
 
 
 def test_every_probe_of_this_build_runs(kernel: str, record_property: Callable[[str, object], None]) -> None:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Watch
+from serving import until
 
 from guest.containers import Container, Podman
 from ingrain.agent import Agent
 from ingrain.kernel import cgroup
+
+pytestmark = pytest.mark.timeout(900)  # an emulated processor takes seconds for each of podman's commands
 
 PARENT = "libpod_parent"
 """The cgroup that podman's are below, with `--cgroup-manager cgroupfs`."""
 
 CONNECT = "ifconfig lo up 2> /dev/null; nc -w 1 127.0.0.1 {} < /dev/null"
 """Nobody listens there: the connection's beginning is seen, and refused."""
-
-
-def until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited in vain for {what}")
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -55,8 +49,8 @@ def connections(watching: Watch) -> dict[int, tuple[str | None, ...]]:
     return {row["d_port"]: tuple(row[name] for name in columns) for row in watching.rows("connection.out")}
 
 
-def is_over(podman: Podman, container: Container) -> None:
-    assert podman.wait(container) in {0, 1}
+def is_over(container: Container) -> None:
+    until("its first process to end", lambda: not Path(f"/proc/{container.pid}").exists())
 
 
 def test_a_container_s_first_packet_has_its_name(watching: Watch, podman: Podman) -> None:
@@ -65,8 +59,8 @@ def test_a_container_s_first_packet_has_its_name(watching: Watch, podman: Podman
         podman.run("web1", CONNECT.format(4001)) as one,
         podman.run("web2", CONNECT.format(4002)) as other,
     ):
-        is_over(podman, one)
-        is_over(podman, other)
+        is_over(one)
+        is_over(other)
     assert connections(watching) == {
         4001: ("nc", one.id, "web1", None, None, None),
         4002: ("nc", other.id, "web2", None, None, None),
@@ -89,7 +83,7 @@ def test_one_that_runs_before_the_agent_has_its_name_and_its_new_name_when_it_ge
         assert known is not None
         until("the new name", lambda: known.identity.container == "after")
         (inside / "go2").touch()
-        is_over(podman, container)
+        is_over(container)
     assert connections(watching) == {
         4003: ("nc", container.id, "before", None, None, None),
         4004: ("nc", container.id, "after", None, None, None),

@@ -14,9 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import test_accepted
 import test_attribution
+import test_handshake
 import test_hiding
 import test_live_streams
+from test_accepted import (
+    test_a_connection_is_told_once_also_where_nobody_knows_who_accepted_it,
+    test_a_datagram_is_of_who_sends_it_by_the_name_and_user_that_it_has_then,
+)
 from test_attribution import (
     talkers,
     test_a_burst_that_overflows_the_buffer_is_accounted_for_to_the_event,
@@ -26,6 +32,7 @@ from test_attribution import (
 )
 from test_hiding import (
     do,
+    test_a_socket_that_connects_again_begins_another_connection,
     test_a_socket_that_listens_after_it_tried_to_connect_takes_connections,
     test_a_udp_socket_that_several_addresses_reach_tells_them_apart,
     test_queries_that_are_sent_at_once_are_seen_one_by_one,
@@ -35,7 +42,6 @@ from test_live_streams import (
     test_dns_over_tcp_has_its_process,
 )
 from test_replay import (
-    replay,
     test_a_conversation_is_told_with_its_own_times_and_without_what_only_sockets_know,
 )
 
@@ -57,6 +63,24 @@ def only(test: Test, names: str, *values: Any) -> Test:
 
 test_udp_datagrams_are_told_by_process_and_peer = only(
     test_attribution.test_udp_datagrams_are_told_by_process_and_peer, "opened, family", ("before", 6), ("after", 4)
+)
+test_a_connection_that_a_forked_child_accepts_is_the_childs = only(
+    test_accepted.test_a_connection_that_a_forked_child_accepts_is_the_childs,
+    "family, behaves",
+    ("4", "answers"),
+    ("6", "silent"),
+)
+test_dns_whose_first_bytes_come_with_the_handshake_is_told = only(
+    test_handshake.test_dns_whose_first_bytes_come_with_the_handshake_is_told,
+    "way, sizes",
+    ("deferred", [0, 20]),
+    ("fast open", [0]),
+)
+test_a_hello_whose_first_bytes_come_with_the_handshake_is_told = only(
+    test_handshake.test_a_hello_whose_first_bytes_come_with_the_handshake_is_told,
+    "way, sizes",
+    ("deferred", [0, 20]),
+    ("fast open", [0, 7, 30]),
 )
 test_an_odd_query_that_a_server_may_answer_is_seen = only(
     test_hiding.test_an_odd_query_that_a_server_may_answer_is_seen,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def _rights() -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """A busy machine takes long to end what runs in a cgroup."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cgroup, "_REMOVE_S", 60.0)
+        yield
+
+
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A cgroup that holds only what a test puts in; whatever still runs in it is ended with the test."""
@@ -50,9 +59,9 @@ def group() -> Iterator[Path]:
 Start = Callable[..., subprocess.Popen[str]]
 
 
-@pytest.fixture
-def start(group: Path) -> Iterator[Start]:
-    """Start a program in the cgroup, with pipes; it is ended with the test."""
+@contextmanager
+def starting(group: Path) -> Iterator[Start]:
+    """Start programs in the cgroup, with pipes; they are ended at the end."""
     with ExitStack() as stack:
 
         def _start(*command: str | Path, **options: Any) -> subprocess.Popen[str]:
@@ -69,6 +78,13 @@ def start(group: Path) -> Iterator[Start]:
             return program
 
         yield _start
+
+
+@pytest.fixture
+def start(group: Path) -> Iterator[Start]:
+    """Start a program in the cgroup, with pipes; it is ended with the test."""
+    with starting(group) as start:
+        yield start
 
 
 class Talker:
@@ -148,16 +164,33 @@ def read(archive: Path, measurement: str) -> list[dict[str, Any]]:
     return rows
 
 
+def watching(cgroup: str, folder: Path, *probes: str, extra: str = "") -> Watch:
+    """An agent with these probes on a cgroup, into an archive. extra: lines of their settings."""
+    toml = "".join(
+        f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "{probe}"\ncgroup = "{cgroup}"\n{extra}\n'
+        for probe in probes
+    )
+    toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{folder / "archive"}"\n'
+    return Watch(toml, folder)
+
+
 @pytest.fixture
 def watch(group: Path, tmp_path: Path) -> Callable[..., Watch]:
     """An agent with these probes on the test's cgroup, into an archive."""
+    return partial(watching, group.name, tmp_path)
 
-    def _watch(*probes: str, extra: str = "") -> Watch:
-        toml = "".join(
-            f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "{probe}"\ncgroup = "{group.name}"\n{extra}\n'
-            for probe in probes
-        )
-        toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\n'
-        return Watch(toml, tmp_path)
 
-    return _watch
+@pytest.fixture
+def replay(tmp_path: Path) -> Callable[..., Any]:
+    """A capture's replay in this process: replaying.py."""
+    import replaying  # noqa: PLC0415 it needs this module
+
+    return replaying.replaying(tmp_path, replaying.here)
+
+
+@pytest.fixture
+def replay_apart(tmp_path: Path) -> Callable[..., Any]:
+    """The same as an operator has it, in a process of its own."""
+    import replaying  # noqa: PLC0415 it needs this module
+
+    return replaying.replaying(tmp_path, replaying.apart)

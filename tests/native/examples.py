@@ -13,6 +13,7 @@ _TRACING = re.compile(
     r'\[\[probe\]\]\npipelines = .*\n+\[probe\.config\]\ntype = "(?:Files|Container|Process)"\n(?:[^\[\n].*\n)*'
 )
 _SEEING = re.compile(r'(?<=\[probe\.config\]\n)type = "(?!Agent).*')
+_AGENT = re.compile(r'type = "Agent"(?:\ninterval_s = \d+)?')
 
 
 def adapted(name: str, group: Path, folder: Path) -> str:
@@ -22,5 +23,5 @@ def adapted(name: str, group: Path, folder: Path) -> str:
     """
     toml = (CONFIG / name).read_text().replace("/var/lib/ingrain", str(folder / "state"))
     toml = _SEEING.sub(rf'\g<0>\ncgroup = "{group.name}"', _TRACING.sub("", toml))
-    toml = toml.replace('type = "Agent"', 'type = "Agent"\ninterval_s = 1').replace("interval_s = 10", "interval_s = 1")
+    toml = _AGENT.sub('type = "Agent"\ninterval_s = 1', toml).replace("interval_s = 10", "interval_s = 1")
     return f'[agent]\nsocket = "{folder / "status.sock"}"\n' + toml

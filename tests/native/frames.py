@@ -39,10 +39,10 @@ def tcp(source: End, destination: End, payload: bytes, *, seq: int, flags: int =
 
 
 def pcap(frames: Iterable[Frame]) -> bytes:
-    file = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, ETHERNET)
+    parts = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, ETHERNET)]
     for time, frame in frames:
-        file += struct.pack("<IIII", time // SECOND, time % SECOND, len(frame), len(frame)) + frame
-    return file
+        parts += [struct.pack("<IIII", time // SECOND, time % SECOND, len(frame), len(frame)), frame]
+    return b"".join(parts)
 
 
 @dataclass

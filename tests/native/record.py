@@ -6,22 +6,24 @@ packets to FILE. Where a program that the scene needs is missing, exit status 77
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 LACKING = 77
 FOUR, SIX = "127.0.0.1", "::1"
-_PATIENCE = 20.0  # seconds for a program to do what it is waited for
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PATIENCE = 60.0  # seconds for a program to do what it is waited for
 
 
 class Lacking(Exception):  # noqa: N818 - no error, but a reason to leave a scene out
@@ -130,31 +132,47 @@ def _end(program: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def recorded(file: Path, device: str) -> Iterator[None]:
-    """All packets of the device go to the file, a few to the discard port at both ends among them.
+def recorded(file: Path, *options: str, namespace: str = "") -> Iterator[None]:
+    """All packets go to the file, a few to the discard port at both ends among them. Raises OSError where one was lost.
 
-    dumpcap tells neither when it begins to see packets nor when it has written what it saw, so those are waited for.
+    options: dumpcap's. namespace: that of the network, by its name; without, this process's own. dumpcap tells neither
+    when it begins to see packets nor when it has written what it saw, so those are waited for.
     """
-    command = ["dumpcap", "-q", "-i", device, "-B", "64", "-w", str(file)]
-    dumpcap = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        _seen(file, b"the scene begins")
-        yield
-        _seen(file, b"the scene is over")
-    finally:
-        dumpcap.send_signal(signal.SIGINT)
-        dumpcap.wait(_PATIENCE)
+    inside = ("ip", "netns", "exec", namespace) if namespace else ()
+    command = [*inside, "dumpcap", "-q", "-B", "64", *options, "-w", str(file)]
+    with _sender(namespace) as sender, subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as dumpcap:
+        try:
+            _seen(sender, file, b"the scene begins")
+            yield
+            _seen(sender, file, b"the scene is over")
+        finally:
+            dumpcap.terminate()
+            _out, told = dumpcap.communicate(timeout=_PATIENCE)
+    if "/0 (pcap:0/dumpcap:0" not in told:
+        raise OSError(f"dumpcap lost packets: {told}")
 
 
-def _seen(file: Path, mark: bytes) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
+def _sender(namespace: str) -> socket.socket:
+    """A UDP socket of the namespace: a thread that enters it for good makes it."""
 
-        def is_there() -> bool:
-            marker.sendto(mark, (FOUR, 9))
-            time.sleep(0.1)
-            return file.exists() and mark in file.read_bytes()
+    def make() -> socket.socket:
+        if namespace:
+            with Path("/run/netns", namespace).open() as there:
+                if _LIBC.setns(there.fileno(), 0):
+                    raise OSError(ctypes.get_errno(), f"the namespace {namespace} cannot be entered")
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
-        wait(is_there, f"dumpcap does not write {file}")
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(make).result()
+
+
+def _seen(sender: socket.socket, file: Path, mark: bytes) -> None:
+    def is_there() -> bool:
+        sender.sendto(mark, (FOUR, 9))
+        time.sleep(0.05)
+        return file.exists() and mark in file.read_bytes()
+
+    wait(is_there, f"dumpcap does not write {file}")
 
 
 Scene = Callable[[Stage], None]
@@ -164,7 +182,7 @@ def main(scenes: dict[str, Scene], name: str, file: Path) -> int:
     """Plays a scene on a loopback whose segments are no larger than an Ethernet's."""
     subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1500", "gso_max_segs", "1"], check=True)
     try:
-        with ExitStack() as stack, recorded(file, "lo"):
+        with ExitStack() as stack, recorded(file, "-i", "lo"):
             scenes[name](Stage(file.parent, stack))
     except Lacking as error:
         sys.stdout.write(str(error))

@@ -61,7 +61,7 @@ def browsers(stage: Stage) -> None:
             for browser in (None, "chrome131", "chrome136", "chrome145", "firefox147", "safari260"):
                 with contextlib.suppress(curl.requests.exceptions.RequestException):
                     await asyncio.to_thread(
-                        curl.requests.get, "https://curl.test/", impersonate=browser, verify=False, timeout=3,
+                        curl.requests.get, "https://curl.test/", impersonate=browser, verify=False, timeout=60,
                         http_version=curl.CurlHttpVersion.V3ONLY,
                     )  # fmt: skip
 

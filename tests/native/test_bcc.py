@@ -50,13 +50,13 @@ def maps(handle: int) -> set[str]:
     return {libbpf.name_of("bpf_map__name", one) for one in libbpf.each("bpf_object__next_map", handle)}
 
 
-def layouts(handle: int) -> dict[str, np.dtype[np.void] | None]:
-    """Of the structs that the sources declare; None of those that Python never looks into."""
+def layouts(handle: int, *names: str) -> dict[str, np.dtype[np.void] | None]:
+    """Of these structs, or of all that the sources declare; None of those that Python never looks into."""
     size = ctypes.c_uint32()
     address = libbpf.library().btf__raw_data(libbpf.library().bpf_object__btf(handle), ctypes.byref(size))
     btf = Btf(ctypes.string_at(address, size.value))
     found: dict[str, np.dtype[np.void] | None] = {}
-    for name in DECLARED:
+    for name in names or DECLARED:
         try:
             found[name] = btf.dtype(name)
         except LayoutError as error:

@@ -16,6 +16,7 @@ FIGURES = {
 }  # fmt: skip
 
 
+@pytest.mark.loud
 @pytest.mark.timeout(600)
 def test_the_bench_measures_everything_and_its_accounts_add_up() -> None:
     run = subprocess.run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Start
+from record import recorded
 
 from ingrain.capture import Capture
 from ingrain.capture.segments import SEGMENT_MAX
 from ingrain.kernel.program import Program
 from ingrain.kernel.testrun import TestRun
-from ingrain.probe import load_owners
+from ingrain.owners import load_owners
 
 LACKING = [name for name in ("dumpcap", "ip") if not shutil.which(name)]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
@@ -58,22 +58,9 @@ def captured(start: Start, namespace: str, tmp_path: Path) -> Callable[..., Path
         inside = ("ip", "netns", "exec", namespace)
         subprocess.run([*inside, "ip", "link", "set", "lo", "mtu", "1500"], check=True)
         path = tmp_path / "live"
-        with subprocess.Popen(
-            [*inside, "dumpcap", "-q", "-B", "64", *options, "-w", path], stderr=subprocess.PIPE, text=True
-        ) as dump:
-            assert dump.stderr
-            for line in dump.stderr:
-                if "File:" in line:
-                    break
-            time.sleep(0.5)  # it says so before it captures
-            try:
-                talk = start(*inside, sys.executable, "-c", TALK, str(SEED))
-                assert talk.wait(60) == 0
-                time.sleep(1)
-            finally:
-                dump.send_signal(signal.SIGINT)
-                _out, told = dump.communicate(timeout=30)
-        assert "/0 (pcap:0/dumpcap:0" in told  # it dropped nothing
+        with recorded(path, *options, namespace=namespace):
+            talk = start(*inside, sys.executable, "-c", TALK, str(SEED))
+            assert talk.wait(120) == 0
         return path
 
     return capture

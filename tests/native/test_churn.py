@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from agents import agent
+from agents import PATIENT, agent
 from churning import GROWTH_KB, Lived, churn, compiled, resident_kb
 from conftest import read
 from engines import Host
@@ -24,6 +24,7 @@ pipelines = ["archive"]
 [probe.config]
 type = "{kind}"
 cgroup = "{group}"
+buffer_kb = 4096
 """
 
 
@@ -40,7 +41,7 @@ def test_every_record_is_of_its_process_and_container_however_short_they_lived(
     toml += "".join(PROBE.format(kind=kind, group=group.name) for kind in ("Network", "DNS", "TLS"))
     made: set[Lived] = set()
     early = 0
-    with agent(toml, tmp_path, env={**os.environ, "HOST_ROOT": str(host.root)}) as running:
+    with agent(toml, tmp_path, program=PATIENT, env={**os.environ, "HOST_ROOT": str(host.root)}) as running:
         for number, lived in enumerate(churn(program, group, host, containers, each)):
             made.update(lived)
             if number == containers // 10:

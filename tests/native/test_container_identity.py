@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import Watch
+from serving import until
 
-from ingrain.containers import Containers, waiting
+from ingrain.containers import Containers, resolver, waiting
 from ingrain.containers.handles import Handles
 from ingrain.containers.paths import Place
 from ingrain.containers.record import Record
@@ -63,7 +64,7 @@ def told(containers: Containers, *cgroup_ids: int) -> list[tuple[str | None, ...
     """What records of these cgroups tell that have waited."""
     array = np.array(cgroup_ids, np.uint64)
     containers.columns(array)
-    containers.wait(20)
+    containers.wait(60)
     return told_at_once(containers, *cgroup_ids)
 
 
@@ -75,14 +76,6 @@ def told_at_once(containers: Containers, *cgroup_ids: int) -> list[tuple[str | N
 def run_in(folder: Path, *command: str) -> None:
     """A program in the cgroup, from its beginning to its end."""
     subprocess.run(command, check=True, preexec_fn=lambda: cgroup.enter(folder))
-
-
-def until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited in vain for {what}")
-        time.sleep(0.02)
 
 
 def test_containers_that_are_there_and_those_that_come_are_told(group: Path, host: Host) -> None:
@@ -112,7 +105,7 @@ def test_a_container_that_is_gone_is_told_for_its_records_that_come_later(group:
             host.docker(identifier(number), f"job{number}")
             folder = container(group, number)
             ids.append(cgroup.identifier(folder))
-            run_in(folder, "sleep", "0.3")
+            until("it to be seen", lambda: ids[-1] in containers._known)
             folder.rmdir()
         assert [row[1] for row in told(containers, *ids)] == [f"job{number}" for number in range(20)]
 
@@ -139,15 +132,15 @@ def test_without_the_right_to_look_up_an_id_all_cgroups_are_looked_through(
     for number in (1, 2):
         host.docker(identifier(number), f"web{number}")
     with running(host) as containers:
-        resolver = containers._resolver
-        tree, handles = resolver._tree, resolver._handles
+        finder = containers._resolver
+        tree, handles = finder._tree, finder._handles
         assert tree is not None
         assert handles is not None
         tree._limit = len(tree)  # from here on none is watched
         monkeypatch.setattr(handles, "path", forbidden)
         made = [cgroup.identifier(container(group, number)) for number in (1, 2)]
         assert [row[1] for row in told(containers, *made, 1 << 60)] == ["web1", "web2", None]
-        assert resolver._handles is None
+        assert finder._handles is None
 
 
 def test_a_cgroups_path_is_told_by_its_id(group: Path) -> None:
@@ -178,6 +171,13 @@ def test_without_the_right_to_look_up_an_id_it_is_said_which_is_missing() -> Non
     assert "CAP_DAC_READ_SEARCH" in done.stdout
 
 
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines' records are looked at again all the time."""
+    monkeypatch.setattr(resolver, "REFRESH_S", 0.05)
+
+
+@pytest.mark.usefixtures("_often")
 def test_a_new_name_is_told_from_then_on(group: Path, host: Host) -> None:
     host.docker(identifier(1), "web1")
     made = cgroup.identifier(container(group, 1))
@@ -195,6 +195,7 @@ def test_a_record_that_comes_later_than_the_cgroup_is_found(group: Path, host: H
         until("the name", lambda: told(containers, made)[0][1] == "web1")
 
 
+@pytest.mark.usefixtures("_often")
 def test_a_record_that_goes_before_the_cgroup_does_is_remembered(group: Path, host: Host) -> None:
     record = host.docker(identifier(1), "web1")
     with running(host) as containers:
@@ -219,7 +220,7 @@ def test_a_disk_that_hangs_holds_nobody_up(group: Path, host: Host, monkeypatch:
         monkeypatch.setattr(containers._resolver._records, "find", find)
         try:
             made = [cgroup.identifier(container(group, number)) for number in range(50)]
-            assert hangs.wait(20)
+            assert hangs.wait(60)
             for _ in range(100):
                 assert told_at_once(containers, *made)[-1] == NOBODY
             assert not goes_on.is_set()
@@ -273,15 +274,19 @@ def test_the_first_and_only_packet_of_a_short_lived_container_has_its_name(
     group: Path, host: Host, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOST_ROOT", str(host.root))
+    monkeypatch.setattr(waiting, "HOLD_S", 60.0)  # that it is known in time is for a machine that has time
     watching = watch("Network")
-    with watching():
+    with watching() as agent:
+        containers = agent._probes.containers
+        assert containers is not None
         for number in range(10):
             host.docker(identifier(number), f"job{number}", "busybox")
             folder = container(group, number)
             inside = folder / "init.scope" if number % 2 else folder
             inside.mkdir(exist_ok=True)
+            identifiers = {cgroup.identifier(inside), cgroup.identifier(folder)}
             run_in(inside, sys.executable, "-c", SEND, str(20000 + number))
-            time.sleep(0.3)  # no engine is faster from a container's cgroup to its end
+            until("it to be seen", partial(identifiers.issubset, containers._known))
             for one in sorted({inside, folder}, reverse=True):
                 one.rmdir()
         run_in(group, sys.executable, "-c", SEND, "20010")
@@ -297,7 +302,7 @@ def test_records_wait_for_the_name_of_their_container_and_no_others_do(
     monkeypatch.setenv("HOST_ROOT", str(host.root))
     host.docker(identifier(1), "web1")
     made = container(group, 1)
-    monkeypatch.setattr(waiting, "HOLD_S", 60.0)
+    monkeypatch.setattr(waiting, "HOLD_S", 600.0)
     watching = watch("Network", extra="interval_ms = 60000")
     with watching() as agent:
         goes_on = threading.Event()
@@ -306,7 +311,7 @@ def test_records_wait_for_the_name_of_their_container_and_no_others_do(
         find = containers._resolver._records.find
 
         def slowly(place: Place) -> Record | None:
-            goes_on.wait(20)
+            goes_on.wait(60)
             return find(place)
 
         monkeypatch.setattr(containers._resolver._records, "find", slowly)
@@ -334,12 +339,13 @@ def test_records_whose_container_is_not_found_are_told_without_it_and_counted(
     group: Path, host: Host, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOST_ROOT", str(host.root))
+    monkeypatch.setattr(waiting, "HOLD_S", 0.2)
     watching = watch("Network")
     with watching() as agent:
         containers = agent._probes.containers
         assert containers is not None
         goes_on = threading.Event()
-        monkeypatch.setattr(containers._resolver._records, "find", lambda _place: goes_on.wait(30) and None)
+        monkeypatch.setattr(containers._resolver._records, "find", lambda _place: goes_on.wait(60) and None)
         run_in(container(group, 1), sys.executable, "-c", SEND, "20000")
         until("them to be told", lambda: containers.late == 1)
         goes_on.set()

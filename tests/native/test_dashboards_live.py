@@ -66,7 +66,8 @@ def database(exporter: Exporter, tmp_path: Path) -> Iterator[Prometheus]:
     """As compose.yaml configures it, but for the place of the exporter and its own haste."""
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
     settings = compose["configs"]["prometheus"]["content"]
-    settings = settings.replace("statsd:9102", exporter.web).replace("scrape_interval: 15s", "scrape_interval: 1s")
+    settings = settings.replace("statsd:9102", exporter.web).replace("_interval: 15s", "_interval: 1s")
+    settings = settings.replace("/etc/prometheus/rules.yaml", str(ROOT / "config/grafana/prometheus-rules.yaml"))
     with prometheus(tmp_path, settings) as made:
         yield made
 
@@ -168,6 +169,7 @@ def ask_all(database: Prometheus) -> None:
     new = database.ask(filled_in("sum(ingrain_volume_out_bytes_total)"))
     ((_, counted),) = [one["value"] for one in database.ask(counted_of(document, "Bytes sent"))]
     assert float(counted) == float(new[0]["value"][1]) > 0  # also what came before Prometheus looked first
+    until("a rule to raise its alert", lambda: database.ask('ALERTS{alertname="IngrainNewNames", q_name="some"}'))
 
 
 def filled_in(expression: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def test_what_an_example_sees_arrives(name: str, start: Start, group: Path, tmp_
         with agent(toml, tmp_path, env=environment) as running:
             worked.communicate("\n", timeout=60)
         account = running.account
+        sent = 0
         for *_, station in account["pipelines"].values():
             if station["name"].endswith("StatsD"):
-                until("its lines", lambda: exporter.total("statsd_exporter_lines_total") > 0)
+                sent += station["detail"]["datagrams"]
             elif station["name"].endswith("S3"):
                 stored = objects(server)
                 assert sum(len(rows_of(key, body)) for key, body in stored.items()) == station["delivered"] > 0
@@ -42,7 +44,13 @@ def test_what_an_example_sees_arrives(name: str, start: Start, group: Path, tmp_
                 assert sum(len(read(tmp_path / "state/archive", one)) for one in measured) == station["delivered"] > 0
             else:
                 assert len(running.printed.splitlines()) == station["delivered"] > 0
+        until("all that StatsD sent", lambda: exporter.total("statsd_exporter_udp_packets_total") == sent)
         assert exporter.total("statsd_exporter_sample_errors_total") == 0
+    assert (sent > 0) == ('backend = "StatsD"' in toml)
+    fed = re.findall(r'"(\w+)"', " ".join(re.findall(r"^pipelines = (.*)$", toml, re.MULTILINE)))
+    assert account["pipelines"].keys() == set(fed)
+    kinds = re.findall(r'^\[probe\.config\]\ntype = "(\w+)"', toml, re.MULTILINE)
+    assert sorted(probe["name"] for probe in account["probes"]) == sorted({*kinds} - {"Agent"})
     for probe in account["probes"]:
         assert probe["handed_over"] == probe["received"]
         assert (probe["lost"], probe["malformed"], probe["corrupt"]) == (0, 0, 0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from agents import agent
 from conftest import Start, Watch
+from serving import until
 
 from ingrain.kernel import cgroup
 
@@ -23,7 +25,7 @@ def do(start: Start) -> Callable[[str], str]:
 
     def _do(code: str) -> str:
         program = start(sys.executable, "-c", "import os, socket, struct\n" + code)
-        said, _ = program.communicate(timeout=30)
+        said, _ = program.communicate(timeout=60)
         assert program.returncode == 0, said
         return said
 
@@ -131,7 +133,7 @@ def test_a_socket_that_listens_after_it_tried_to_connect_takes_connections(
     watched = watch("Network")
     with watched():
         port, client_port = do("""
-free = socket.create_server(("127.0.0.1", 0)); nobody = free.getsockname(); free.close()
+held = socket.socket(); held.bind(("127.0.0.1", 0)); nobody = held.getsockname()  # it does not listen
 server = socket.socket(); server.bind(("127.0.0.1", 0))
 try:
     server.connect(nobody)
@@ -154,6 +156,75 @@ print(server.getsockname()[1], client.getsockname()[1])
     }
 
 
+AGAIN = """
+import ctypes
+def disconnect(sock):
+    assert not ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16)  # to AF_UNSPEC: connect(2)
+servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+client = socket.socket()
+"""
+
+
+def test_a_socket_that_connects_again_begins_another_connection(watch: Watcher, do: Callable[[str], str]) -> None:
+    watched = watch("Network")
+    with watched():
+        ports = do(f"""{AGAIN}
+for server, size in zip(servers, (1000, 10)):
+    client.connect(server.getsockname())
+    taken, _ = server.accept()
+    client.sendall(b"x" * size); taken.recv(size, socket.MSG_WAITALL)
+    taken.sendall(b"y" * size * 2); client.recv(size * 2, socket.MSG_WAITALL)
+    disconnect(client)
+print(*(server.getsockname()[1] for server in servers))
+""")
+    first, second = map(int, ports.split())
+    assert [row["d_port"] for row in watched.rows("connection.out")] == [first, second]
+    assert [row["d_port"] for row in watched.rows("connection.in")] == [first, second]
+    for way, client_port in (("out", "d_port"), ("in", "s_port")):
+        rows = watched.rows(f"volume.{way}")
+        sizes = {port: sum(row["value"] for row in rows if row[client_port] == port) for port in (first, second)}
+        assert sizes == {port: size * (1 if way == "out" else 2) for port, size in ((first, 1000), (second, 10))}
+
+
+HELLO = """
+import ssl
+out, back = ssl.MemoryBIO(), bytes.fromhex("160303002a020000260303") + bytes(33) + bytes.fromhex("130100")
+context = ssl.create_default_context()
+try:
+    context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="plain.test").do_handshake()
+except ssl.SSLWantReadError:
+    pass
+there = out.read()
+"""
+ASK = f"""{DNS.partition("far =")[0]}
+there, back = (struct.pack("!H", len(one)) + one for one in (message(flags, (1, 0, 0, 0)) for flags in (0x100, 0x8183)))
+"""
+
+
+@pytest.mark.parametrize(("probe", "sends"), [("DNS", ASK), ("TLS", HELLO)])
+def test_each_connection_of_one_socket_is_read_from_its_beginning(
+    watch: Watcher, do: Callable[[str], str], probe: str, sends: str
+) -> None:
+    watched = watch(probe)
+    with watched():
+        do(f"""{AGAIN}{sends}
+for server in servers:
+    client.connect(server.getsockname())
+    taken, _ = server.accept()
+    client.sendall(there); taken.recv(1 << 16)
+    taken.sendall(back); client.recv(1 << 16)
+    disconnect(client)
+""")
+    if probe == "DNS":
+        assert [row["rcode"] for row in watched.rows("dns.answer")] == ["NXDOMAIN"] * 4
+        assert [row["q_name"] for row in watched.rows("dns.query")] == ["plain.test"] * 4
+    else:
+        assert len(watched.rows("tls.handshake.serverhello")) == 4
+        assert [row["sni"] for row in watched.rows("tls.handshake.clienthello")] == ["plain.test"] * 4
+    (told,) = watched.account.probes
+    assert (told.malformed, told.unfinished, told.parts) == (0, 0, 0)
+
+
 def test_a_udp_socket_that_several_addresses_reach_tells_them_apart(watch: Watcher, do: Callable[[str], str]) -> None:
     watched = watch("Network")
     with watched():
@@ -167,30 +238,75 @@ for address, size in (("127.0.0.1", 100), ("127.0.0.2", 1000)):
     assert {row["d_ip"] for row in watched.rows("connection.in")} == {"127.0.0.1", "127.0.0.2"}
 
 
-def test_a_cgroup_that_is_made_anew_is_seen_again(watch: Watcher, group: Path) -> None:
-    folder = group / "again"
-    folder.mkdir()
-    watched = watch("Network", extra="interval_ms = 100")
-    watched = Watch(watched.file.read_text().replace(f'"{group.name}"', f'"{group.name}/again"'), watched.file.parent)
-    code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'x' * 77, ('127.0.0.1', 9))"
-    with watched():
-        folder.rmdir()
-        time.sleep(0.3)
+SEND = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'x' * 77, ('127.0.0.1', 9))"
+
+
+def run_in(folder: Path, code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: cgroup.enter(folder))
+
+
+def test_a_cgroup_that_is_made_anew_is_seen_again_and_that_of_another_probe_all_the_time(
+    watch: Watcher, group: Path, tmp_path: Path
+) -> None:
+    again, still = group / "again", group / "still"
+    network, dns = watch("Network", "DNS").file.read_text().split("[[probe]]")[1:]
+    toml = "[[probe]]".join(["", network.replace(group.name, f"{group.name}/again"), dns])
+    watched = Watch(toml.replace(f'"{group.name}"', f'"{group.name}/still"'), tmp_path)
+    for folder in (again, still):
         folder.mkdir()
-        time.sleep(0.5)
-        subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=lambda: cgroup.enter(folder))
-    folder.rmdir()
+    with watched() as agent:
+        (probe,) = [one for one in agent.probes if one.name == "Network"]
+        at_first = links()
+        for _ in range(2):
+            again.rmdir()
+            until("it to be missed", lambda: probe._seen == 0)
+            assert 0 < links() < at_first
+            again.mkdir()
+            until("it to be seen again", lambda: probe._seen == cgroup.identifier(again))
+            assert links() == at_first
+        run_in(again, SEND)
+        run_in(still, f"import socket, struct\n{DNS}\nnear.send(message(0x0100, (1, 0, 0, 0)))")
+    assert [row["value"] for row in watched.rows("volume.out")] == [77]
+    assert [row["q_name"] for row in watched.rows("dns.query")] == ["plain.test"] * 2
+
+
+def test_a_cgroup_that_is_not_there_yet_is_seen_when_it_comes(watch: Watcher, group: Path) -> None:
+    watched = watch("DNS", "Network")
+    dns, network = watched.file.read_text().split("[[probe]]")[1:]
+    later = network.replace(f'"{group.name}"', f'"{group.name}/later"')
+    watched = Watch(f"[[probe]]{dns}[[probe]]{later}", watched.file.parent)
+    with watched() as agent:
+        agent.mend()
+        assert [one.name for one in agent.probes] == ["DNS"]
+        assert any("Network: it cannot run" in problem for problem in agent.problems())
+        (group / "later").mkdir()
+        agent.mend()
+        assert [one.name for one in agent.probes] == ["DNS", "Network"]
+        assert agent.problems() == []
+        run_in(group / "later", SEND)
     assert [row["value"] for row in watched.rows("volume.out")] == [77]
 
 
+def links() -> int:
+    """Descriptors of BPF links that this process has."""
+    return sum(str(one.readlink()) == "anon_inode:bpf_link" for one in descriptors())
+
+
+def descriptors() -> Iterator[Path]:
+    for one in Path("/proc/self/fd").iterdir():
+        if one.is_symlink():
+            yield one
+
+
 def test_in_a_pid_namespace_it_says_what_it_cannot_tell(group: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text(
+    toml = (
+        f'[agent]\nsocket = "{tmp_path / "status.sock"}"\n'
         f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "Network"\ncgroup = "{group.name}"\n'
         '[pipeline.out.config]\nbackend = "Console"\nformat = "json"\n'
     )
-    command: list[Any] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command += ["timeout", "--preserve-status", "2", sys.executable, "-m", "ingrain", "run", config]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert "run it in the host's (docker run --pid host, hostPID: true)" in run.stderr
-    assert run.returncode == 0, run.stderr
+    with agent(toml, tmp_path, before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")) as running:
+        outside = running.process.pid
+        (inside,) = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        os.kill(int(inside), signal.SIGTERM)
+        running.process.wait(60)  # it ends as what it became the parent of
+    assert "run it in the host's (docker run --pid host, hostPID: true)" in running.said

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,8 @@ from typing import Any
 
 import pytest
 from conftest import Start, Watch, read
+from record import recorded
+from serving import until
 
 LACKING = [name for name in ("dumpcap", "tshark", "ip", "ss", "dnsmasq", "dig", "openssl") if not shutil.which(name)]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
@@ -111,42 +111,27 @@ class Place:
         self._wait_for(DNS_PORT)
 
     def dig(self, *question: str) -> None:
-        self.start("dig", "@127.0.0.1", "-p", str(DNS_PORT), "+tries=1", *question).communicate(timeout=20)
+        self.start("dig", "@127.0.0.1", "-p", str(DNS_PORT), "+tries=1", *question).communicate(timeout=60)
 
     def connect(self, size: int, delay: float = 0.0) -> None:
         """A TLS client that sends its hello in pieces of so many bytes."""
         words = ("longtalker", str(TLS_PORT), str(size), str(delay))
-        assert self.start(sys.executable, "-c", CLIENT, *words).wait(30) == 0
+        assert self.start(sys.executable, "-c", CLIENT, *words).wait(60) == 0
 
     @contextmanager
     def dump(self) -> Iterator[Path]:
         """dumpcap on the loopback; its file."""
         path = self._folder / "live.pcapng"
-        command = [*self._inside, "dumpcap", "-q", "-B", "64", "-i", "lo", "-w", str(path)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as it:
-            assert it.stderr
-            for line in it.stderr:
-                if "File:" in line:
-                    break
-            time.sleep(0.5)  # it says so before it captures
-            try:
-                yield path
-                time.sleep(1)
-            finally:
-                it.send_signal(signal.SIGINT)
-                _out, told = it.communicate(timeout=30)
-        assert "/0 (pcap:0/dumpcap:0" in told  # it dropped nothing
+        with recorded(path, "-i", "lo", namespace=self._inside[-1]):
+            yield path
 
     def _wait_for(self, port: int) -> None:
         """Until somebody listens; nothing is sent to find out."""
-        for _ in range(500):
-            listed = subprocess.run(
-                [*self._inside, "ss", "-Htln", f"sport = :{port}"], check=True, capture_output=True, text=True
-            )
-            if listed.stdout:
-                return
-            time.sleep(0.02)
-        pytest.fail(f"nobody listens on port {port}")
+        command = [*self._inside, "ss", "-Htln", f"sport = :{port}"]
+        until(
+            f"somebody to listen on port {port}",
+            lambda: subprocess.run(command, check=True, capture_output=True, text=True).stdout,
+        )
 
 
 @pytest.fixture
@@ -196,7 +181,7 @@ def test_dns_over_tcp_has_its_process(watch: Callable[..., Watch], place: Place)
 def test_ordinary_packets_of_long_streams_are_not_handed_over(watch: Callable[..., Watch], place: Place) -> None:
     watched = watch("DNS", "TLS", "Network")
     with watched():
-        assert place.start(sys.executable, "-c", DOWNLOAD, str(PLAIN_PORT), str(10_000_000)).wait(60) == 0
+        assert place.start(sys.executable, "-c", DOWNLOAD, str(PLAIN_PORT), str(10_000_000)).wait(120) == 0
     assert sum(row["value"] for row in watched.rows("volume.out")) > 20_000_000  # it was seen
     handed_over = {probe.name: probe.handed_over for probe in watched.account.probes}
     assert (handed_over["DNS"], handed_over["TLS"]) == (0, 0)

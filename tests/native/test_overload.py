@@ -22,10 +22,12 @@ def overloaded(*options: str, patience_s: float) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.loud
 @pytest.mark.parametrize("target", ["s3", "statsd"])
 def test_in_a_flood_the_limit_is_kept_and_fresh_records_flow(target: str) -> None:
     limit = {"s3": 172, "statsd": 128}[target]
-    told = overloaded("--seconds", "3", "--target", target, "--memory-limit", f"{limit}M", patience_s=200)
+    options = ("--seconds", "1", "--settle", "1", "--until-refused", "--memory-limit", f"{limit}M")
+    told = overloaded("--target", target, *options, patience_s=280)
     assert all(phase["memory_mb"] <= limit for phase in told["phases"]), told
     assert all(phase["taken"] > 0 for phase in told["phases"])
     assert told["phases"][1]["refused"] > 0, "it was not needed"

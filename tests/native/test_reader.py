@@ -12,13 +12,13 @@ from frames import CLIENT, SERVER, query, udp
 
 from ingrain.kernel.buffers import Buffers
 from ingrain.kernel.program import Program
-from ingrain.kernel.reader import Reader, Source
+from ingrain.kernel.reader import TICK, Reader, Source
 from ingrain.kernel.records import Drained
 from ingrain.kernel.testrun import ETHERNET, TestRun
 
 KILOBYTES = 64
 NEVER = 3600.0
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -78,29 +78,36 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def held(one: Watched) -> int:
+    """Bytes that wait in its fullest buffer, as the kernel's own head and tail have it."""
+    rings = [opened.ring for opened in one.source.buffers.opened.values()]
+    return max(int(ring._head.value - ring._tail.value) for ring in rings)
+
+
 def test_what_may_wait_is_drained_once_it_is_much(watched: Callable[..., Watched]) -> None:
     prompt, patient = watched(), watched(patience=NEVER)
+    quarter = KILOBYTES * 1024 // 4
     reader = reading(prompt, patient)
-    patient.ask()
+    asked = 0
+    while held(patient) < quarter * 3 // 4:
+        patient.ask()
+        asked += 1
     prompt.ask()
     until(lambda: prompt.events == 1)
     assert patient.events == 0
-    asked = 1
-    while not patient.events:  # more than a quarter of the buffer wakes the reader
-        patient.ask(10)
-        asked += 10
-        time.sleep(0.01)
-        assert asked < KILOBYTES * 1024 / len(b"www.example.com")
-    assert asked > 20
+    while not patient.events and held(patient) <= quarter:
+        patient.ask()
+        asked += 1
+    until(lambda: patient.events > 0)
     reader.stop()
     assert patient.events == asked
     assert patient.happened[-1] is None
 
 
 def test_what_may_wait_is_drained_before_the_counts_are_polled(watched: Callable[..., Watched]) -> None:
-    patient = watched(interval=0.5, patience=NEVER)
-    reader = reading(patient)
+    patient = watched(interval=0.05, patience=NEVER)
     patient.ask(3)
+    reader = reading(patient)
     until(lambda: None in patient.happened)
     reader.stop()
     assert patient.happened[:2] == [3, None]
@@ -108,8 +115,50 @@ def test_what_may_wait_is_drained_before_the_counts_are_polled(watched: Callable
 
 def test_nothing_waits_longer_than_it_may(watched: Callable[..., Watched]) -> None:
     patient = watched(patience=0.3)
-    reader = reading(patient)
     patient.ask(2)
+    reader = reading(patient)
     until(lambda: patient.events == 2)
     reader.stop()
     assert patient.happened == [2, None]
+
+
+def test_counts_are_polled_at_their_interval_also_where_it_is_shorter_than_a_tick(
+    watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingrain.kernel.reader.TICK", NEVER)  # so that nothing but the interval wakes the reader
+    idle = watched(interval=0.01)
+    reader = reading(idle)
+    until(lambda: len(idle.happened) > 20)
+    reader.stop()
+    assert set(idle.happened) == {None}
+
+
+def test_an_idle_reader_wakes_for_ticks_and_polls_alone(watched: Callable[..., Watched]) -> None:
+    idle, rounds = watched(interval=0.25), 0
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+
+    idle.source.tick = count
+    began = time.monotonic()
+    reader = reading(idle)
+    until(lambda: rounds > 10)
+    seen, took = rounds, time.monotonic() - began
+    reader.stop()
+    assert seen <= took / TICK + took / 0.25 + 1
+
+
+def test_a_poll_that_takes_longer_than_its_interval_is_followed_by_a_pause(watched: Callable[..., Watched]) -> None:
+    slow, interval, begun = watched(interval=0.02), 0.02, []
+
+    def poll() -> None:
+        begun.append(time.monotonic())
+        time.sleep(interval + 0.001)
+
+    slow.source.poll = poll
+    began = time.monotonic()
+    reader = reading(slow)
+    until(lambda: len(begun) > 10)
+    reader.stop()
+    assert begun[10] - began >= interval + 10 * 2 * interval, "each missed the interval in which it was still at work"

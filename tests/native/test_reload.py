@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,19 @@ def test_a_probe_that_is_the_same_is_not_detached_and_others_come_and_go_beside_
     adds_up(running.account)
 
 
+@pytest.mark.skipif(not BPFTOOL, reason="bpftool is not installed")
+def test_nothing_hangs_on_a_cgroup_that_no_probe_needs_any_more(toml: Toml, group: Path, tmp_path: Path) -> None:
+    other = group / "other"
+    other.mkdir()
+    dns = toml.probe("DNS").replace(group.name, f"{group.name}/other")
+    with agent(toml.head + toml.probe() + dns + toml.archive(), tmp_path) as running:
+        before = hung_on(group)
+        assert hung_on(other)
+        running.reload(toml.head + toml.probe() + toml.archive())
+        assert hung_on(other) == []
+        assert hung_on(group) == before
+
+
 def test_a_probe_with_other_settings_is_another_and_the_account_goes_on(
     toml: Toml, storm: Storm, tmp_path: Path
 ) -> None:
@@ -151,6 +165,42 @@ def test_a_probe_with_other_settings_is_another_and_the_account_goes_on(
     (network,) = running.account["probes"]
     assert network["handed_over"] == network["received"] == 100
     assert connections(tmp_path) == 50
+
+
+@pytest.mark.parametrize("before", ["Network", "DNS"])
+def test_connections_are_not_new_and_their_bytes_not_counted_twice_to_a_probe_that_comes_later(
+    toml: Toml, start: Start, tmp_path: Path, before: str
+) -> None:
+    client, server = Talker(start, "client"), Talker(start, "server")
+    later = toml.head + toml.probe("Network", more="buffer_kb = 64\n") + toml.archive()
+    with agent(toml.head + toml.probe(before) + toml.archive(), tmp_path) as running:
+        udp = server("bind", "u", family=4, proto="udp")
+        there = server("listen", "l", family=4, proto="tcp")
+        client("connect", "c", family=4, proto="tcp", to=there)
+        server("accept", "s", **{"from": "l"})
+
+        def talk(size: int) -> None:
+            for one, sender, other, receiver in ((client, "c", server, "s"), (server, "s", client, "c")):
+                one("send", sender, size=size)
+                assert other("receive", receiver, size=size) == size
+
+        talk(1000)
+        client("socket", "d", family=4, proto="udp")
+        client("sendto", "d", size=1, to=udp)
+        running.reload(later)
+        talk(20)
+        if before == "Network":
+            client("sendto", "d", size=1, to=udp)
+        client("connect", "e", family=4, proto="tcp", to=there)
+        server("accept", "f", **{"from": "l"})
+        client("send", "e", size=3)
+        assert server("receive", "f", size=3) == 3
+    begun = Counter(row["proto"] for row in read(tmp_path / "archive", "connection.in"))
+    assert begun == {"Network": {"tcp": 2, "udp": 1}, "DNS": {"tcp": 1}}[before]
+    assert begun == Counter(row["proto"] for row in read(tmp_path / "archive", "connection.out"))
+    for way in ("out", "in"):
+        rows = [row for row in read(tmp_path / "archive", f"volume.{way}") if row["proto"] == "tcp"]
+        assert sum(row["value"] for row in rows) == {"Network": 2 * 1020, "DNS": 2 * 20}[before] + 3
 
 
 def test_a_file_with_mistakes_is_refused_and_all_goes_on_until_it_is_mended(
@@ -210,22 +260,29 @@ def test_pipelines_come_and_go_and_what_is_in_those_that_go_is_delivered(
 
 def test_the_agents_own_telemetry_goes_on_and_tells_each_thing_once(toml: Toml, storm: Storm, tmp_path: Path) -> None:
     own = '[[probe]]\npipelines = ["statsd"]\n[probe.config]\ntype = "Agent"\ninterval_s = {}\n'
+    name = "ingrain.events.received.Network"
     with npm_statsd(tmp_path) as server:
+
+        def told(**counts: int) -> None:
+            """Wait until the server has counted so much under the name, and under the name with a prefix."""
+            expected = {f"p.{name}" if way == "prefixed" else name: count for way, count in counts.items()}
+            until(f"{expected}", lambda: expected.items() <= server.values("counters").items())
+
         statsd = f'[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "{server.address}"\n'
         common = toml.head + toml.probe() + toml.archive() + statsd
         with agent(common + own.format(1), tmp_path) as running:
             storm(30)
-            seen(running, 60)
+            told(plain=60)
             running.reload(common + "prefix = 'p'\n" + own.format(1))  # another pipeline, the same probe
             storm(20)
-            seen(running, 100)
+            told(plain=60, prefixed=40)
             running.reload(common + own.format(3600))  # another probe
             storm(10)
-        detail = running.account["pipelines"]["statsd"][-1]["detail"]
-        until("all", lambda: server.values("counters")["statsd.packets_received"] > detail["datagrams"])
+        sent = running.account["pipelines"]["statsd"][-1]["detail"]["datagrams"]
+        until("all of it", lambda: server.values("counters")["statsd.packets_received"] == sent)
         counters = server.values("counters")
-    name = "ingrain.events.received.Network"
-    assert counters[name] + counters[f"p.{name}"] == running.account["probes"][0]["received"] == 120
+    assert (counters[name], counters[f"p.{name}"]) == (80, 40)
+    assert running.account["probes"][0]["received"] == 120
 
 
 def test_an_agent_whose_reader_hangs_takes_no_other_configuration(

@@ -2,105 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import ssl
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import read
 from frames import ACK, CLIENT, FIN, SERVER, SYN, Tape, answer, pcap, pieces, query, stream, tcp, udp
+from replaying import MEASUREMENTS, Replay, Row
 
 RESOLVER = (bytes([192, 0, 2, 53]), 53)
-MEASUREMENTS = ("dns.query", "dns.answer", "tls.handshake.clienthello", "tls.handshake.serverhello")
 CAPTURE_ONLY = (
     "process", "process_id", "uid", "cgroup_id", "container_id", "container", "image", "pod", "namespace", "direction",
 )  # fmt: skip
-
-Row = dict[str, Any]
-
-
-@dataclass
-class Replayed:
-    """An `ingrain replay` that has ended: its exit code, what it said, its account, and what it archived."""
-
-    code: int
-    said: str
-    account: Row
-    archive: Path
-
-    def rows(self, measurement: str) -> list[Row]:
-        return read(self.archive, measurement)
-
-    @property
-    def records(self) -> list[Row]:
-        return [row | {"measurement": name} for name in MEASUREMENTS for row in self.rows(name)]
-
-    def probe(self, name: str) -> Row:
-        return next(probe for probe in self.account["probes"] if probe["name"] == name)
-
-
-Replay = Callable[..., Replayed]
-
-
-@pytest.fixture
-def replay(tmp_path: Path) -> Replay:
-    """`replay(CAPTURE)`: a file's bytes or its path, with these probes, into an archive of its own."""
-    count = 0
-
-    def _replay(capture: bytes | Path, *probes: str) -> Replayed:
-        nonlocal count
-        count += 1
-        folder = tmp_path / f"replay-{count}"
-        folder.mkdir()
-        if isinstance(capture, bytes):
-            (folder / "capture").write_bytes(capture)
-            capture = folder / "capture"
-        toml = "".join(
-            f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "{probe}"\n'
-            for probe in probes or ("DNS", "TLS")
-        )
-        toml += f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{folder / "archive"}"\n'
-        (folder / "config.toml").write_text(toml)
-        account = folder / "account.json"
-        done = subprocess.run(
-            [sys.executable, "-m", "ingrain", "replay", capture, "--config", folder / "config.toml",
-             "--account", account],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        told = json.loads(account.read_text()) if account.exists() else {}
-        found = Replayed(done.returncode, done.stderr, told, folder / "archive")
-        if told:
-            adds_up(found)
-        return found
-
-    return _replay
-
-
-def adds_up(replayed: Replayed) -> None:
-    """Every packet, event and record is accounted for, from the file to the backend."""
-    capture = replayed.account["capture"]
-    left_out = capture["not_ip"] + capture["malformed"] + sum(capture["unknown_links"].values())
-    assert capture["read"] == capture["whole"] + capture["fragments"] + left_out
-    assert capture["fragments"] == capture["joined"] + sum(capture["lost_fragments"].values())
-    assert capture["delivered"] == capture["whole"] + capture["reassembled"] - capture["split"] + capture["segments"]
-    records = 0
-    for probe in replayed.account["probes"]:
-        assert (probe["lost"], probe["failed"], probe["corrupt"]) == (0, 0, 0)
-        assert probe["handed_over"] == probe["received"] <= capture["delivered"]
-        made = probe["told"] + probe["malformed"] + probe["cut"] + probe["parts"]
-        assert probe["received"] + probe["further"] == made
-        assert probe["told"] == probe["records"]
-        records += probe["records"]
-    (backend,) = replayed.account["pipelines"]["archive"]
-    assert (backend["received"], backend["delivered"]) == (records, records)
-    assert (backend["refused"], backend["lost"]) == (0, 0)
-    assert len(replayed.records) == records
 
 
 def hello(host: str, *protocols: str) -> bytes:
@@ -130,9 +43,9 @@ def less(row: Row, *names: str) -> Row:
     return {key: value for key, value in row.items() if key not in names}
 
 
-def test_a_conversation_is_told_with_its_own_times_and_without_what_only_sockets_know(replay: Replay) -> None:
+def test_a_conversation_is_told_with_its_own_times_and_without_what_only_sockets_know(replay_apart: Replay) -> None:
     tape = conversation()
-    done = replay(pcap(tape.frames))
+    done = replay_apart(pcap(tape.frames))
     assert done.code == 0, done.said
     times = [time for time, _frame in tape.frames]
     (asked,), (answered,), (offered,) = (done.rows(name) for name in MEASUREMENTS[:3])
@@ -255,11 +168,11 @@ def test_messages_of_which_a_segment_is_missing_are_unfinished(replay: Replay, m
     assert [row["q_name"] for row in done.rows("dns.query")] == (["a.test"] if missing == 2 else [])
 
 
-def test_a_file_that_is_cut_short_is_an_error_and_what_was_before_is_delivered(replay: Replay) -> None:
+def test_a_file_that_is_cut_short_is_an_error_and_what_was_before_is_delivered(replay_apart: Replay) -> None:
     tape = Tape()
     for number in range(300):
         tape.add(udp(CLIENT, RESOLVER, query(f"name-{number}.test")))
-    done = replay(pcap(tape.frames)[:-5])
+    done = replay_apart(pcap(tape.frames)[:-5])
     assert done.code == 1
     assert [row["q_name"] for row in done.rows("dns.query")] == [f"name-{number}.test" for number in range(299)]
     (error,) = [line for line in done.said.splitlines() if line.startswith("ingrain:") and "ERROR" not in line]
@@ -278,8 +191,8 @@ def test_what_is_no_capture_is_an_error(replay: Replay, file: bytes, why: str) -
     assert not done.records
 
 
-def test_a_file_that_is_not_there_is_an_error(replay: Replay, tmp_path: Path) -> None:
-    done = replay(tmp_path / "missing.pcapng")
+def test_a_file_that_is_not_there_is_an_error(replay_apart: Replay, tmp_path: Path) -> None:
+    done = replay_apart(tmp_path / "missing.pcapng")
     assert done.code == 1
     assert "missing.pcapng" in done.said
     assert "Traceback" not in done.said

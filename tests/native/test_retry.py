@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from frames import ACK, CLIENT, SERVER, SYN, Tape, pcap, tcp
+from replaying import Replay, Replayed
 
-CONFIG = """
-[[probe]]
-pipelines = ["rows"]
-[probe.config]
-type = "TLS"
-[pipeline.rows.config]
-backend = "Console"
-format = "json"
-"""
 CHANGE = bytes.fromhex("140303000101")  # the record that means nothing
 
 
@@ -54,19 +43,11 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return sent
 
 
-def told(tape: Tape, folder: Path) -> tuple[list[str], int]:
+def told(done: Replayed) -> tuple[list[str], int]:
     """Measurements of the records in the order of their packets, and how many packets were handed over."""
-    for name, content in (("capture", pcap(tape.frames)), ("config.toml", CONFIG.encode())):
-        (folder / name).write_bytes(content)
-    account = folder / "account.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "ingrain", "replay", folder / "capture", "--config", folder / "config.toml",
-         "--account", account],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    (probe,) = json.loads(account.read_text())["probes"]
+    probe = done.probe("TLS")
     assert probe["malformed"] == probe["cut"] == probe["unfinished"] == 0
-    records = sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda one: str(one["timestamp"]))
+    records = sorted(done.records, key=lambda one: one["timestamp"])
     return [record["measurement"].rpartition(".")[2] for record in records], probe["handed_over"]
 
 
@@ -99,7 +80,7 @@ BOTH = ["clienthello", "serverhello"] * 2
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1), (0, 1, 0, 2, 1, 2)])
 @pytest.mark.parametrize("cuts", [(100, 200), (len(CHANGE), 200)], ids=["record beside hello", "record alone"])
 def test_hellos_after_a_retry_are_told_once(
-    flights: list[bytes], order: tuple[int, ...], cuts: tuple[int, int], tmp_path: Path
+    flights: list[bytes], order: tuple[int, ...], cuts: tuple[int, int], replay: Replay
 ) -> None:
     talk = Talk()
     first, retry, second, chosen = flights
@@ -107,11 +88,11 @@ def test_hellos_after_a_retry_are_told_once(
     talk.say(retry, client=False)
     talk.say(second[: cuts[0]], second[cuts[0] : cuts[1]], second[cuts[1] :], client=True, order=order)
     talk.say(chosen[:60], chosen[60:150], chosen[150:], client=False, order=order)
-    assert told(talk.tape, tmp_path)[0] == BOTH
+    assert told(replay(pcap(talk.tape.frames), "TLS"))[0] == BOTH
 
 
 def test_the_record_and_the_hello_sent_again_as_one_segment_are_not_told_twice(
-    flights: list[bytes], tmp_path: Path
+    flights: list[bytes], replay: Replay
 ) -> None:
     talk = Talk()
     first, retry, second, chosen = flights
@@ -124,10 +105,10 @@ def test_the_record_and_the_hello_sent_again_as_one_segment_are_not_told_twice(
     talk._next[0] -= len(second)
     talk.say(record, hello, client=True)
     talk.say(chosen, client=False)
-    assert told(talk.tape, tmp_path)[0] == BOTH
+    assert told(replay(pcap(talk.tape.frames), "TLS"))[0] == BOTH
 
 
-def test_what_follows_a_retry_in_its_order_costs_no_more_packets(flights: list[bytes], tmp_path: Path) -> None:
+def test_what_follows_a_retry_in_its_order_costs_no_more_packets(flights: list[bytes], replay: Replay) -> None:
     talk = Talk()
     first, retry, second, chosen = flights
     talk.say(first, client=True)
@@ -138,4 +119,4 @@ def test_what_follows_a_retry_in_its_order_costs_no_more_packets(flights: list[b
     for client in (True, False):
         talk.say(*[data] * 20, client=client)
         talk.say(*[b"\x17"] * 20, client=client)
-    assert told(talk.tape, tmp_path) == (BOTH, 5)  # the four, and the record
+    assert told(replay(pcap(talk.tape.frames), "TLS")) == (BOTH, 5)  # the four, and the record

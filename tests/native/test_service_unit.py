@@ -14,8 +14,11 @@ from conftest import Start, Talker
 from serving import until
 
 from ingrain.kernel.host import CAPABILITIES
+from ingrain.onefile import deb
 
-UNIT = Path(__file__).parents[2] / "config" / "ingrain.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "config" / "ingrain.service"
+PROGRAM = "/usr/local/bin/ingrain"
 TRACED = """
 import os, sys
 os.execvp("strace", ["strace", "-D", "-f", "-q", "-o", {!r}, sys.executable, "-m", "ingrain", *sys.argv[1:]])
@@ -49,9 +52,25 @@ def calls(names: list[str], of: dict[str, list[str]]) -> Iterator[str]:
 
 def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
     made = tmp_path / UNIT.name
-    made.write_text(UNIT.read_text().replace("/opt/ingrain/bin/ingrain", str(shutil.which("true"))))
+    made.write_text(UNIT.read_text().replace(PROGRAM, str(shutil.which("true"))))
     done = subprocess.run(["systemd-analyze", "verify", made], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_runs_the_program_that_is_documented_and_the_package_s_unit_runs_the_package_s() -> None:
+    run = [*setting("ExecStartPre")[:1], *setting("ExecStart")[:1]]
+    assert run == [PROGRAM, PROGRAM]
+    assert deb.unit().replace("/usr/bin/ingrain", PROGRAM) == UNIT.read_text() != deb.unit()
+    for page in ("docs/deploy.md", "docs/install.md"):
+        assert PROGRAM in (ROOT / page).read_text()
+
+
+def test_all_that_it_reads_is_there_by_the_documented_steps_before_it_is_enabled() -> None:
+    section = (ROOT / "docs/deploy.md").read_text().partition("\n## systemd\n")[2].partition("\n## ")[0]
+    before, enable, _ = section.partition("systemctl enable --now ingrain")
+    assert enable
+    wanted = [PROGRAM, setting("ExecStart")[-1], setting("EnvironmentFile")[0].removeprefix("-")]
+    assert [one for one in [*wanted, "/etc/systemd/system/ingrain.service", "daemon-reload"] if one not in before] == []
 
 
 def test_systemd_rates_its_exposure_at_no_more_than_3_8() -> None:
@@ -65,7 +84,7 @@ def test_it_leaves_the_agent_the_capabilities_that_it_says_it_needs() -> None:
     assert set(setting("CapabilityBoundingSet")) == {*CAPABILITIES, "CAP_SYS_ADMIN"}  # it gives that up where it can
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)  # strace stops every thread twice a call
 def test_the_agent_makes_no_system_call_and_no_socket_that_it_forbids(
     start: Start, group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +103,7 @@ def test_the_agent_makes_no_system_call_and_no_socket_that_it_forbids(
     toml += '[pipeline.statsd.config]\nbackend = "StatsD"\naddress = "localhost:9"\n'
     toml += '[pipeline.s3.config]\nbackend = "S3"\nbucket = "logs"\nendpoint_url = "http://localhost:9"\nroll_s = 1\n'
     one, other = Talker(start, "one"), Talker(start, "other")
-    with agent(toml, tmp_path, program=("-c", TRACED.format(str(trace)))) as running:
+    with agent(toml, tmp_path, program=("-c", TRACED.format(str(trace))), patience_s=200) as running:
         one("storm", count=10, to=other("bind", "u", family=4, proto="udp"))
         running.wait_for("EndpointConnectionError")
         assert running.status()[1]["account"]["probes"]

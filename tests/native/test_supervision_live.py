@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 import pytest
 from agents import agent
 from conftest import Start, Talker, Watch, read
+from serving import until
 
 from ingrain.health import Health
 from ingrain.kernel import reader
 
 DYING = """
 import sys
-from ingrain import stage, steps
+from ingrain import service, stage, steps
+
+service.LOOK_S, service.HEALTH_S = 0.1, 0.2
 
 class Dying(stage.Step):
     '''Dies of the records of every process called `deadly`.'''
@@ -57,14 +59,6 @@ path = "{folder}/other"
 """
 
 
-def until(what: str, true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.05)
-    return found
-
-
 def test_a_stage_that_dies_is_replaced_and_one_that_does_so_again_and_again_stops_its_pipeline_only(
     start: Start, group: Path, tmp_path: Path
 ) -> None:
@@ -74,14 +68,17 @@ def test_a_stage_that_dies_is_replaced_and_one_that_does_so_again_and_again_stop
         deadly("storm", count=10, to=there)
         running.wait_for("pipeline dying: Dying has died, and another takes its place")
         tame("storm", count=20, to=there)
-        while "the pipeline is stopped" not in running.said:
+
+        def stopped() -> bool:
             deadly("storm", count=10, to=there)
-            time.sleep(0.3)
+            return "the pipeline is stopped" in running.said
+
+        until("too many deaths", stopped)
         tame("storm", count=20, to=there)
         until("it to be told", lambda: any("is stopped" in problem for problem in running.status()[1]["problems"]))
         assert running.status()[0] == 1
         running.reload(running.file.read_text())
-        assert not any("is stopped" in problem for problem in running.status()[1]["problems"])
+        until("it to go on", lambda: not any("is stopped" in problem for problem in running.status()[1]["problems"]))
         delivered = running.status()[1]["account"]["pipelines"]["dying"][-1]["delivered"]
         tame("storm", count=20, to=there)
     dying, backend = running.account["pipelines"]["dying"]
@@ -97,7 +94,10 @@ def test_a_stage_that_dies_is_replaced_and_one_that_does_so_again_and_again_stop
     assert sum(len(read(tmp_path / "dying", name)) for name in names) == backend["delivered"]
 
 
-def test_buffers_that_nobody_reads_are_noticed(watch: Callable[..., Watch], start: Start) -> None:
+def test_buffers_that_nobody_reads_are_noticed(
+    watch: Callable[..., Watch], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingrain.health.STALLED_S", 0.3)
     one, other = Talker(start, "one"), Talker(start, "other")
     there = other("bind", "u", family=4, proto="udp")
     health = Health()
@@ -139,6 +139,30 @@ def test_a_library_that_panics_costs_its_events_and_not_the_reader(watch: Callab
         assert not agent.stalled()
     (probe,) = watched.account.probes
     assert (probe.received, probe.failed) == (30, 20)
+
+
+@pytest.mark.parametrize("part", ["finish", "poll", "detach"])
+def test_a_fault_of_one_probe_at_the_end_keeps_nothing_else_from_being_delivered(
+    watch: Callable[..., Watch], start: Start, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: object) -> Any:
+        raise ValueError("of this probe")
+
+    one, other = Talker(start, "one"), Talker(start, "other")
+    there = other("bind", "u", family=4, proto="udp")
+    watched = watch("DNS", "Network", "TLS")
+    with watched() as agent:
+        one("storm", count=10, to=there)
+        until("events", lambda: [p.account().received for p in agent.probes if p.name == "Network"] == [20])
+        for probe in agent.probes:
+            if part == "detach":
+                probe.program.detach = fault  # type: ignore[method-assign]
+            elif probe.name == "DNS":
+                setattr(probe.grain, part, fault)
+    assert "of this probe" in caplog.text
+    (archive,) = watched.account.pipelines["archive"]
+    assert archive.delivered == archive.received == sum(probe.records for probe in watched.account.probes) > 0
+    assert len(watched.rows("connection.out")) == len(watched.rows("connection.in")) == 10
 
 
 def test_a_reader_that_hangs_is_noticed_and_the_agent_ends_nevertheless(

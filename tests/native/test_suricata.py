@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -28,6 +29,8 @@ from record import LACKING
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SURICATA = "7."
+AT_ONCE = 3
+"""Scenes that are recorded."""
 
 
 def lacking() -> str:
@@ -41,7 +44,7 @@ def lacking() -> str:
     )
 
 
-pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
+pytestmark = [pytest.mark.skipif(bool(lacking()), reason=lacking()), pytest.mark.timeout(900)]
 
 TYPES = {"A": "1", "PTR": "12", "HINFO": "13", "TXT": "16", "AAAA": "28", "SRV": "33"}
 REPLAY = """
@@ -73,25 +76,31 @@ Recorded = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A scene's capture, recorded when it is first asked for."""
-    known: dict[str, Path] = {}
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """A scene's capture. All that are asked for are recorded at once, a few at a time: most of it is waiting."""
 
-    def record(scene: str) -> Path:
-        if scene not in known:
-            file = tmp_path_factory.mktemp(scene) / "recorded.pcapng"
-            alone = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-            played = subprocess.run(
-                [*alone, sys.executable, HERE / "record.py", scene, file],
-                capture_output=True, text=True, timeout=120, check=False,
-            )  # fmt: skip
-            if played.returncode == LACKING:
-                pytest.skip(f"not installed: {played.stdout.strip()}")
-            assert played.returncode == 0, played.stderr
-            known[scene] = file
-        return known[scene]
+    def record(scene: str, file: Path) -> subprocess.CompletedProcess[str]:
+        alone = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+        command = [*alone, sys.executable, str(HERE / "record.py"), scene, str(file)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
-    return record
+    asked = {
+        str(item.callspec.params["scene"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    }
+    wanted = {scene: tmp_path_factory.mktemp(scene) / "recorded.pcapng" for scene in sorted(asked)}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        played = {scene: pool.submit(record, scene, file) for scene, file in wanted.items()}
+
+        def found(scene: str) -> Path:
+            done = played[scene].result()
+            if done.returncode == LACKING:
+                pytest.skip(f"not installed: {done.stdout.strip()}")
+            assert done.returncode == 0, done.stderr
+            return wanted[scene]
+
+        yield found
 
 
 def replay(scene: str, capture: Path, folder: Path) -> tuple[list[Event], int]:
@@ -112,6 +121,11 @@ def replay(scene: str, capture: Path, folder: Path) -> tuple[list[Event], int]:
     return records, sum(probe["malformed"] for probe in probes)
 
 
+def scenes(protocol: str, *chosen: tuple[str, int]) -> list[Any]:
+    """Scenes of a protocol, and what each has to have more of than so many; called by their own names."""
+    return [pytest.param(f"{protocol}-{name}", least, id=name) for name, least in chosen]
+
+
 def seen(scene: str, recorded: Recorded, folder: Path) -> Seen:
     ways, frames = variants.all_ways(variants.read(recorded(scene)))
     capture = variants.write(folder / "capture.pcap", frames, variants.ETHERNET)
@@ -124,28 +138,30 @@ def every_way(messages: Counter[Any], ways: int) -> bool:
     return bool(messages) and not any(count % ways for count in messages.values())
 
 
-@pytest.mark.parametrize(("scene", "types"), [("udp", 20), ("tcp", 20), ("resolved", 20), ("multicast", 4)])
+@pytest.mark.parametrize(
+    ("scene", "types"), scenes("dns", ("udp", 20), ("tcp", 20), ("resolved", 20), ("multicast", 4))
+)
 def test_dns_messages(scene: str, types: int, recorded: Recorded, tmp_path: Path) -> None:
-    told = seen(f"dns-{scene}", recorded, tmp_path)
+    told = seen(scene, recorded, tmp_path)
     assert told.malformed == 0
     assert len({record["q_type"] for record in told.records}) > types
     ours = dns_said.told_by_ingrain(told.records)
     assert every_way(Counter(said for messages in ours.values() for said in messages), told.ways)
     theirs = dns_said.told_by_suricata(told.events)
     unasked = dns_said.unasked(told.records)
-    assert bool(unasked) == (scene == "multicast")
+    assert bool(unasked) == (scene == "dns-multicast")
     assert theirs == dns_said.logged({key: messages for key, messages in ours.items() if key not in unasked})
 
 
 @pytest.mark.parametrize(
     ("scene", "fingerprints"),
-    [
-        ("openssl", 10), ("resumption", 3), ("gnutls", 20), ("curl", 10), ("go", 7), ("node", 6), ("python", 7),
+    scenes(
+        "tls", ("openssl", 10), ("resumption", 3), ("gnutls", 20), ("curl", 10), ("go", 7), ("node", 6), ("python", 7),
         ("nss", 5),
-    ],
+    ),
 )  # fmt: skip
 def test_tls_hellos(scene: str, fingerprints: int, recorded: Recorded, tmp_path: Path) -> None:
-    told = seen(f"tls-{scene}", recorded, tmp_path)
+    told = seen(scene, recorded, tmp_path)
     assert told.malformed == 0
     assert len({record.get("ja4") for record in told.records}) > fingerprints
     theirs, ours = tls_said.told_by_suricata(told.events), tls_said.told_by_ingrain(told.records)
@@ -158,17 +174,19 @@ def test_tls_hellos(scene: str, fingerprints: int, recorded: Recorded, tmp_path:
     for way, found in by_way.items():
         assert found == (only_first if way in variants.TINY else whole), way
     added = tls_said.handshakes(theirs, {ends: whole[ends[1], ends[3]] for ends in ours})
-    assert added == (scene == "nss")
+    assert added == (scene == "tls-nss")
 
 
-@pytest.mark.parametrize(("scene", "fingerprints"), [("clients", 4), ("retry", 4), ("versions", 1), ("browsers", 5)])
+@pytest.mark.parametrize(
+    ("scene", "fingerprints"), scenes("quic", ("clients", 4), ("retry", 4), ("versions", 1), ("browsers", 5))
+)
 def test_quic_hellos(scene: str, fingerprints: int, recorded: Recorded, tmp_path: Path) -> None:
-    told = seen(f"quic-{scene}", recorded, tmp_path)
+    told = seen(scene, recorded, tmp_path)
     assert len({record.get("ja4") for record in told.records}) > fingerprints
     assert {record["proto"] for record in told.records} == {"quic"}
     theirs, ours = tls_said.quic_told_by_suricata(told.events), tls_said.quic_told_by_ingrain(told.records)
     changed = tls_said.of_two_versions(told.events)
-    assert bool(changed) == (scene == "versions")
+    assert bool(changed) == (scene == "quic-versions")
     # aioquic's client seals the first packet that it calls one of v2 with the keys of v1
     assert told.malformed == len(changed)
     assert every_way(Counter(str(hellos) for hellos in ours.values()), told.ways)
@@ -193,10 +211,11 @@ def test_captures_of_other_link_types(scene: str, link: int, recorded: Recorded,
         assert not tls_said.handshakes(tls_said.told_by_suricata(events), tls_said.told_by_ingrain(records))
 
 
-def test_answers_of_multicast_dns_are_those_that_tshark_tells(recorded: Recorded, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scene", ["dns-multicast"])
+def test_answers_of_multicast_dns_are_those_that_tshark_tells(scene: str, recorded: Recorded, tmp_path: Path) -> None:
     """Suricata leaves out those that nobody asked for at the same ends, so nearly all of them."""
-    file = recorded("dns-multicast")
-    records, _malformed = replay("dns-multicast", file, tmp_path)
+    file = recorded(scene)
+    records, _malformed = replay(scene, file, tmp_path)
     fields = [
         word for name in ("count.answers", "resp.name", "resp.type", "resp.ttl") for word in ("-e", f"dns.{name}")
     ]

@@ -1,4 +1,4 @@
-"""DNS and TLS records of live traffic agree, message by message, with tshark capturing the same loopback traffic.
+"""DNS and TLS records of live traffic agree, message by message, with what tshark tells of the same loopback traffic.
 
 The traffic runs in a network namespace made for the test. Each message is seen twice, as it is sent and as it is
 received, so both directions' records must equal tshark's list.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +16,12 @@ from typing import Any
 
 import pytest
 from conftest import Start, Watch
+from record import recorded
+from serving import until
 
 from ingrain.wire import iana_ciphers
 
-LACKING = [name for name in ("tshark", "ip", "dnsmasq", "dig", "openssl") if not shutil.which(name)]
+LACKING = [name for name in ("tshark", "dumpcap", "ip", "ss", "dnsmasq", "dig", "openssl") if not shutil.which(name)]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
 
 DNS_PORT, TLS_PORT = 5353 + 47, 9443
@@ -29,37 +29,23 @@ TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, 
 RCODES = {"NOERROR": 0, "SERVFAIL": 2, "NXDOMAIN": 3, "REFUSED": 5}
 
 
-class Capture:
-    """tshark, writing what passes on the namespace's loopback to a file."""
+def packets(capture: Path, display: str) -> list[dict[str, list[str]]]:
+    """tshark's fields of the packets that a display filter lets through."""
+    decode = ["-d", f"udp.port=={DNS_PORT},dns", "-d", f"tcp.port=={TLS_PORT},tls"]
+    command = ["tshark", "-r", str(capture), *decode, "-Y", display, "-T", "ek"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [flat(json.loads(line)["layers"]) for line in lines if '"layers"' in line]
 
-    def __init__(self, namespace: str, file: Path) -> None:
-        self._file = file
-        self._tshark = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, "tshark", "-i", "lo", "-w", str(file)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._tshark.stderr
-        for line in self._tshark.stderr:
-            if "Capturing on" in line:
-                break
-        time.sleep(1)  # it says so before its child captures
 
-    def packets(self, display: str) -> list[dict[str, list[str]]]:
-        """Fields of the packets that a display filter lets through."""
-        if self._tshark.poll() is None:
-            time.sleep(1)
-            self._tshark.send_signal(signal.SIGINT)
-            self._tshark.communicate(timeout=30)
-        decode = ["-d", f"udp.port=={DNS_PORT},dns", "-d", f"tcp.port=={TLS_PORT},tls"]
-        done = subprocess.run(
-            ["tshark", "-r", str(self._file), *decode, "-Y", display, "-T", "ek"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        layers = [json.loads(line)["layers"] for line in done.stdout.splitlines() if '"layers"' in line]
-        return [flat(one) for one in layers]
+def wait_for(namespace: str, port: int, *addresses: str) -> None:
+    """Until somebody listens on the TCP port at these; nothing is sent to find out."""
+    command = ["ip", "netns", "exec", namespace, "ss", "-Htln", f"sport = :{port}"]
+
+    def listening() -> bool:
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return all(f"{address}:{port} " in told for address in addresses)
+
+    until(f"somebody to listen on port {port}", listening)
 
 
 def flat(layers: dict[str, Any]) -> dict[str, list[str]]:
@@ -87,9 +73,9 @@ def both_directions(rows: list[Row], tell: Callable[[Row], Any]) -> tuple[Counte
 
 def test_dns_messages(watch: Callable[..., Watch], start: Start, namespace: str, tmp_path: Path) -> None:
     inside = ("ip", "netns", "exec", namespace)
-    capture = Capture(namespace, tmp_path / "dns.pcapng")
+    capture = tmp_path / "dns.pcapng"
     watched = watch("DNS")
-    with watched():
+    with recorded(capture, "-i", "lo", namespace=namespace), watched():
         start(
             *inside, "dnsmasq", "-k", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root",
             "--pid-file=", f"--port={DNS_PORT}", "--listen-address=127.0.0.1,::1", "--bind-interfaces",
@@ -99,17 +85,17 @@ def test_dns_messages(watch: Callable[..., Watch], start: Start, namespace: str,
             "--srv-host=_s._tcp.a.test,www.a.test,389", "--ptr-record=1.2.0.192.in-addr.arpa,www.a.test",
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        time.sleep(1)
+        wait_for(namespace, DNS_PORT, "127.0.0.1", "[::1]")
         for server in ("127.0.0.1", "::1"):
             for question in (
                 "www.a.test A", "www.a.test AAAA", "WwW.a.TeSt A", "alias.a.test A", "a.test MX", "a.test TXT",
                 "_s._tcp.a.test SRV", "1.2.0.192.in-addr.arpa PTR", "nothing.test A", "refused.example A", ". NS",
             ):  # fmt: skip
                 dig = start(*inside, "dig", f"@{server}", "-p", str(DNS_PORT), "+tries=1", *question.split())
-                dig.communicate(timeout=20)
-    packets = capture.packets("dns")
-    queries = [p for p in packets if not truth(p["dns_dns_flags_response"][0])]
-    answers = [p for p in packets if truth(p["dns_dns_flags_response"][0])]
+                dig.communicate(timeout=60)
+    messages = packets(capture, "dns")
+    queries = [p for p in messages if not truth(p["dns_dns_flags_response"][0])]
+    answers = [p for p in messages if truth(p["dns_dns_flags_response"][0])]
     assert len(queries) == len(answers) == 22
 
     def question_of(packet: dict[str, list[str]]) -> tuple[Any, ...]:
@@ -164,15 +150,15 @@ def test_tls_hellos(watch: Callable[..., Watch], start: Start, namespace: str, t
          "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    capture = Capture(namespace, tmp_path / "tls.pcapng")
+    capture = tmp_path / "tls.pcapng"
     watched = watch("TLS")
     weak = ("-cipher", "DEFAULT:@SECLEVEL=0")
-    with watched():
+    with recorded(capture, "-i", "lo", namespace=namespace), watched():
         start(
             *inside, "openssl", "s_server", "-quiet", "-accept", f"*:{TLS_PORT}", "-key", key, "-cert", certificate,
             "-alpn", "h2,http/1.1", *weak, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        time.sleep(1)
+        wait_for(namespace, TLS_PORT, "*")
         for host in ("127.0.0.1", "[::1]"):
             for options in (
                 ("-tls1", *weak), ("-tls1_1", *weak), ("-tls1_2",), ("-tls1_3",), (),
@@ -184,11 +170,11 @@ def test_tls_hellos(watch: Callable[..., Watch], start: Start, namespace: str, t
                     *inside, "openssl", "s_client", "-connect", f"{host}:{TLS_PORT}", *options,
                     stderr=subprocess.DEVNULL,
                 )  # fmt: skip
-                client.communicate("", timeout=20)
-    packets = capture.packets("tls.handshake.type == 1 || tls.handshake.type == 2")
+                client.communicate("", timeout=60)
+    hellos = packets(capture, "tls.handshake.type == 1 || tls.handshake.type == 2")
     kind = "tls_tls_handshake_type"
-    clients = [p for p in packets if "1" in p[kind]]
-    servers = [p for p in packets if "2" in p[kind]]
+    clients = [p for p in hellos if "1" in p[kind]]
+    servers = [p for p in hellos if "2" in p[kind]]
     assert len(clients) == len(servers) == 20
     version = {0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
     names = iana_ciphers.NAMES

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,24 @@ Row = dict[str, Any]
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of the loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nobody uses now, and that the kernel gives to nobody who asks for just any."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(10_000, given))
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def refusing(kind: int = socket.SOCK_STREAM) -> Iterator[int]:
+    """A port of the loopback that is taken and refuses whatever is sent there, as one that nobody uses."""
+    with socket.socket(socket.AF_INET, kind) as held:
+        held.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_DGRAM:
+            held.connect(held.getsockname())  # it is given nothing but its own datagrams: udp(7)
+        port: int = held.getsockname()[1]
+        yield port
 
 
 def until(what: str, true: Callable[[], Any]) -> Any:
@@ -84,7 +98,24 @@ class NpmStatsD:
         self._admin = admin
 
     def values(self, kind: str) -> dict[str, int]:
-        """`counters` or `gauges`, by name; those of the server itself begin with `statsd.`."""
+        """`counters` or `gauges`, by name; those of the server itself begin with `statsd.`.
+
+        What it was sent to find out whether it listens is in none of them.
+        """
+        found = self._all(kind)
+        if hellos := found.pop("hello", 0):
+            for name in ("packets_received", "metrics_received"):
+                found[f"statsd.{name}"] -= hellos
+        return found
+
+    def hears(self) -> bool:
+        """Whether it has had a datagram; send it one, since its UDP socket may come after its administration port."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hello:
+            host, _, port = self.address.partition(":")
+            hello.sendto(b"hello:1|c", (host, int(port)))
+        return "hello" in self._all("counters")
+
+    def _all(self, kind: str) -> dict[str, int]:
         with socket.create_connection(("127.0.0.1", self._admin), timeout=PATIENCE_S) as asked:
             asked.sendall(f"{kind}\n".encode())
             told = b""
@@ -111,13 +142,7 @@ def npm_statsd(folder: Path) -> Iterator[NpmStatsD]:
     main = CACHE / "statsd/node_modules/statsd/stats.js"
     with running("npm's statsd", ["node", str(main), str(config)], admin):
         server = NpmStatsD(port, admin)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hello:
-
-            def heard() -> bool:  # its UDP socket may come after its administration port
-                hello.sendto(b"hello:1|c", ("127.0.0.1", port))
-                return server.values("counters").get("hello", 0) > 0
-
-            until("statsd to hear", heard)
+        until("statsd to hear", server.hears)
         yield server
 
 
@@ -216,17 +241,25 @@ class Gateway:
     access: str = "ingrain-test"
     secret: str = "not-a-secret-anywhere-else"
 
+    def add_user(self, access: str) -> None:
+        """Another who has the same secret, and no rights yet."""
+        command = [str(CACHE / "bin/versitygw"), "admin", "--access", self.access, "--secret", self.secret]
+        command += ["--endpoint-url", self.url, "create-user", "--access", access, "--secret", self.secret]
+        subprocess.run([*command, "--role", "user"], check=True, capture_output=True)
+
 
 @contextmanager
 def versitygw(folder: Path, port: int | None = None) -> Iterator[Gateway]:
     """An S3 server over a folder, with the bucket `logs`."""
     port = port or free_port()
-    buckets, sidecar = folder / "buckets", folder / "sidecar"
+    buckets, sidecar, users = folder / "buckets", folder / "sidecar", folder / "users"
     (buckets / "logs").mkdir(parents=True, exist_ok=True)
     sidecar.mkdir(exist_ok=True)
+    users.mkdir(exist_ok=True)
     gateway = Gateway(f"http://127.0.0.1:{port}", buckets)
     command = [str(CACHE / "bin/versitygw"), "--access", gateway.access, "--secret", gateway.secret]
-    command += ["--port", f"127.0.0.1:{port}", "--quiet", "posix", "--sidecar", str(sidecar), str(buckets)]
+    command += ["--port", f"127.0.0.1:{port}", "--quiet", "--iam-dir", str(users)]
+    command += ["posix", "--sidecar", str(sidecar), str(buckets)]
     with running("versitygw", command, port):
         yield gateway
 

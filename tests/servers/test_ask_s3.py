@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ import boto3
 import pytest
 from bucket import settings, use
 from known import EVENTS, WHEN, batch, write
-from serving import Gateway, end, free_port, pipeline, versitygw
+from serving import Gateway, end, pipeline, refusing, versitygw
 
 from ingrain import cli
 from ingrain.query.bucket import Bucket
@@ -96,9 +95,38 @@ def test_objects_of_no_archive_are_left_out_and_counted(server: Gateway, capsys:
         capsys, "query", "SELECT count(*) AS n FROM dns_query", "--archive", "s3://logs/eu/west/",
         "--endpoint-url", server.url, "--format", "json",
     )  # fmt: skip
-    assert (code, out) == (0, '{"n": 3}\n')
-    assert "1 object left out: that cannot be read" in err
-    assert "1 object left out: no object of an archive" in err
+    assert (code, out) == (3, '{"n": 3}\n')
+    assert "left out 1 object that cannot be read\n" in err
+    assert "left out 1 object not part of an archive\n" in err
+
+
+@pytest.mark.parametrize("may", [(), ("s3:GetObject",)])
+def test_who_may_list_objects_and_not_read_them_gets_no_answer(
+    server: Gateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, may: tuple[str, ...]
+) -> None:
+    fill(server)
+    server.add_user("reader")
+    client = boto3.Session(Gateway.access, Gateway.secret, region_name="us-east-1").client(
+        "s3", endpoint_url=server.url
+    )
+    client.put_bucket_ownership_controls(
+        Bucket="logs", OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    allowed = [("s3:ListBucket", "arn:aws:s3:::logs"), *((action, "arn:aws:s3:::logs/*") for action in may)]
+    statements = [
+        {"Effect": "Allow", "Principal": {"AWS": "reader"}, "Action": action, "Resource": of} for action, of in allowed
+    ]
+    client.put_bucket_policy(Bucket="logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    words = ("ask", "looked-up", "*", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url)
+    code, out, err = said(capsys, *words)
+    if may:
+        assert (code, err) == (0, "")
+    else:
+        assert (code, out) == (1, "")
+        assert "none of the 2 objects that this needs can be read:\n" in err
+        assert "(AccessDenied)" in err
+        assert "measurement=dns.answer/date=2025-03-01/hour=12/" in err
 
 
 def test_only_the_days_that_are_asked_for_are_listed(
@@ -176,12 +204,14 @@ def test_an_object_that_is_taken_away_within_a_question_is_left_out_and_counted(
     monkeypatch.setattr(Bucket, "read", taken)
     words = ("ask", "looked-up", "www.*", *WHEN, "--archive", "s3://logs/eu/west", "--endpoint-url", server.url)
     code, out, err = said(capsys, *words, "--format", "json")
-    assert (code, [json.loads(line)["event"] for line in out.splitlines()]) == (0, ["query"]), err
-    assert "1 object left out: that cannot be read" in err
+    assert (code, [json.loads(line)["event"] for line in out.splitlines()]) == (3, ["query"]), err
+    assert "left out 1 object that cannot be read" in err
+    assert "(NoSuchKey)" in err
 
 
 def test_a_server_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"http://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
-    code, _, err = said(capsys, "ask", "top-talkers", "--archive", "s3://logs", "--endpoint-url", url)
+    with refusing() as port:
+        url = f"http://127.0.0.1:{port}"
+        code, _, err = said(capsys, "ask", "top-talkers", "--archive", "s3://logs", "--endpoint-url", url)
     assert code == 1
     assert "Could not connect" in err

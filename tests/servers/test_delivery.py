@@ -19,10 +19,10 @@ import pyarrow as pa
 import pytest
 from bucket import objects, rows_of, settings, use
 from faulty import Faulty, faulty
-from serving import Gateway, batch_of, end, free_port, pipeline, until, versitygw
+from serving import Gateway, batch_of, end, free_port, pipeline, refusing, until, versitygw
 
 from ingrain.account import Station
-from ingrain.backends import backoff
+from ingrain.backends import backlog, backoff
 from ingrain.backends.s3 import S3
 from ingrain.batch import TIMESTAMP, Batch
 from ingrain.grains.network import CONNECTION, VOLUME
@@ -37,6 +37,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use(monkeypatch, tmp_path)
     monkeypatch.setattr(backoff, "LEAST_S", 0.05)
     monkeypatch.setattr(backoff, "MOST_S", 0.2)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Where no server is."""
+    with refusing() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -205,8 +212,7 @@ def test_a_slow_server_holds_up_neither_the_pipeline_nor_its_end_and_has_all_in_
     assert spooled(tmp_path) == []
 
 
-def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: Path, nobody: str) -> None:
     with pipeline("S3", settings(nobody)) as made:
         sent = offer(made, 0, 400)
         assert end(made)
@@ -222,9 +228,8 @@ def test_an_object_that_is_sent_twice_is_there_once(server: Gateway, tmp_path: P
 
 
 def test_a_full_spool_makes_room_by_its_oldest_objects_counted_to_the_last_record(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
     with pipeline("S3", settings(nobody, roll_mb=1, spool_max_mb=2)) as made:
         station = made.stations[-1]
         for hour in range(24):  # 160 KB each
@@ -248,8 +253,7 @@ def test_a_full_spool_makes_room_by_its_oldest_objects_counted_to_the_last_recor
     ]
 
 
-def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, tmp_path: Path, nobody: str) -> None:
     with pipeline("S3", settings(nobody, spool_max_mb=1000)) as made:
         for hour in range(15):
             noise(made, hour)
@@ -262,8 +266,9 @@ def test_a_smaller_spool_drops_at_the_start_what_does_not_fit(server: Gateway, t
         assert end(made)
 
 
-def test_what_waited_for_too_long_is_dropped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_what_waited_for_too_long_is_dropped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
+) -> None:
     with pipeline("S3", settings(nobody, spool_max_age_s=1)) as made:
         offer(made, 0, 40)
         flush(made)
@@ -287,12 +292,11 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_disk_costs_what_does_not_fit_counted_and_the_rest_arrives(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    port = free_port()
     with disk(tmp_path / "disk", "1m") as small:
         place = {"spool": str(small / "spool"), "spool_max_mb": 4096}
-        with pipeline("S3", settings(f"http://127.0.0.1:{port}", **place)) as made:
+        with pipeline("S3", settings(nobody, **place)) as made:
             station = made.stations[-1]
             for hour in range(12):  # 160 KB each, and 1 MB of room
                 noise(made, hour)
@@ -346,9 +350,8 @@ def test_a_spool_that_becomes_read_only_doubles_nothing_and_goes_on_when_it_is_m
 
 
 def test_a_folder_that_is_taken_away_costs_what_was_in_it_and_is_made_again(
-    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, nobody: str
 ) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
     folder = tmp_path / "state" / "spool" / "pipeline_test__S3"
     with pipeline("S3", settings(nobody)) as made:
         offer(made, 0, 400)
@@ -364,11 +367,39 @@ def test_a_folder_that_is_taken_away_costs_what_was_in_it_and_is_made_again(
     assert arrived(server) == sent
 
 
-def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_objects_that_somebody_removes_are_counted_and_the_others_arrive(
+    server: Gateway, nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    with pipeline("S3", settings(nobody)) as made:
+        for first in range(0, 400, 40):
+            offer(made, first, 40)
+            flush(made)
+        assert end(made)
+    objects = spooled(tmp_path)
+    assert len(objects) == 40
+    with faulty(int(server.url.rpartition(":")[2])) as proxy:
+        proxy.answer = 503
+        with pipeline("S3", settings(proxy.url)) as made:
+            station = made.stations[-1]
+            until("it to be tried", lambda: station.failing)
+            for one in objects[::2]:
+                one.unlink()
+            proxy.mend()
+            until("all to be sent or counted", lambda: station.delivered + station.lost == 400)
+            assert end(made)
+    assert (station.resumed, station.spooled) == (400, 0)
+    assert 180 <= station.lost <= 200, "those that were open when they were removed are sent"
+    assert station.detail["damaged in the spool"] + station.detail["gone from the spool"] == station.lost
+    assert station.detail["gone from the spool"] > 0
+    assert adds_up(station)
+    assert arrived(server).total() == station.delivered
+
+
+def test_two_pipelines_or_agents_never_share_a_spool(tmp_path: Path, nobody: str) -> None:
     folder = tmp_path / "spool"
     with pipeline("S3", settings(nobody, spool=str(folder))) as made:
-        with pytest.raises(ValueError, match=r"the spool .*|needs a spool: .* in use"):
+        with pytest.raises(ValueError, match=r"spool: .* is in use"):
             S3(settings(nobody, spool=str(folder)), Station("other"))
         assert end(made)
     S3(settings(nobody, spool=str(folder)), Station("other")).close()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from faulty import faulty
 from hostile import Answer, for_ever, hostile, told
-from serving import Receiver, batch_of, end, free_port, pipeline, receiver, until
+from serving import Receiver, batch_of, end, pipeline, receiver, refusing, until
 
 from ingrain.account import Station
 from ingrain.backends import backoff
@@ -116,9 +116,8 @@ def test_json_lines_have_what_the_archive_has(server: Receiver) -> None:
 
 
 def test_what_was_spooled_in_another_encoding_is_sent_as_what_it_is(server: Receiver, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}/"
     spool = str(tmp_path / "spool")
-    with pipeline("HTTP", settings(nobody, spool=spool)) as made:
+    with refusing() as port, pipeline("HTTP", settings(f"http://127.0.0.1:{port}/", spool=spool)) as made:
         offer(made, 0, 4)
         assert end(made)
     with pipeline("HTTP", settings(server, spool=spool, encoding="JSONL")) as made:
@@ -268,6 +267,33 @@ def test_a_hostile_server_costs_the_delivery_to_it_for_so_long_and_nothing_else(
     (message,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert len(message) < 700
     assert message.isprintable()
+
+
+REPEATED = {
+    "no status": b"%s is what you asked for\r\n\r\n",
+    "a reason": b"HTTP/1.1 403 no %s\r\n\r\n",
+    "a body": b"HTTP/1.1 403 no\r\n\r\n<p>/v1/%s/insert",
+    "an error of its own": b"HTTP/1.1 413 %s\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("form", ["to%6Ben-in_the.path", "token-in_the.path"])
+@pytest.mark.parametrize("answer", REPEATED)
+def test_a_token_in_the_path_is_told_to_nobody_whoever_repeats_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: str, form: str
+) -> None:
+    monkeypatch.setenv("INGEST_TOKEN", "to%6Ben-in_the.path")
+    with hostile(told(REPEATED[answer] % form.encode())) as uri:
+        to = settings(f"{uri}/v1/${{INGEST_TOKEN}}/insert")
+        with pipeline("HTTP", to) as made:
+            assert made.offer(batch_of(VOLUME[0], [{"timestamp": NOON, "value": 7, "packets": 1}]))
+            flush(made)
+            failing = until("that to be told", lambda: str(made.stations[-1].failing))
+            assert end(made)
+    assert f"uploading to {uri.removesuffix('/insert')}'" in failing
+    for said in (failing, caplog.text):
+        assert "[...]" in said
+        assert form not in said
 
 
 def test_an_endless_answer_to_what_was_taken_is_not_waited_for() -> None:

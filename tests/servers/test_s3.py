@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bucket import objects, rows_of, settings, use
-from serving import Gateway, Row, batch_of, end, free_port, pipeline, versitygw
+from serving import Gateway, Row, batch_of, end, pipeline, refusing, versitygw
 
 from ingrain.account import Station
 from ingrain.backends.archive import ArchiveSettings
@@ -155,7 +155,7 @@ class Refusal:
     "refusal",
     [
         Refusal({"AWS_SECRET_ACCESS_KEY": "wrong-wrong"}, "logs", "SignatureDoesNotMatch"),
-        Refusal({"AWS_ACCESS_KEY_ID": "nobody"}, "logs", "No user exists"),
+        Refusal({"AWS_ACCESS_KEY_ID": "nobody"}, "logs", "InvalidAccessKeyId"),
         Refusal({}, "other", "bucket other failed: NoSuchBucket"),
         Refusal({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "logs", "boto3 looks for"),
     ],
@@ -213,8 +213,9 @@ def archived(folder: Path) -> int:
 def test_a_server_that_is_away_is_told_once_and_nothing_of_the_archive_waits_for_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(nobody), 60)
+    with refusing() as port:
+        nobody = f"http://127.0.0.1:{port}"
+        remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(nobody), 60)
     assert in_time
     assert (remote.received, remote.delivered, remote.lost, remote.spooled) == (2000, 0, 0, 2000)
     assert (local.received, local.delivered, local.lost) == (2000, 2000, 0)
@@ -232,7 +233,7 @@ def test_a_server_that_never_answers_holds_up_neither_the_stop_nor_the_other_pip
     monkeypatch.setattr("ingrain.backends.spooled.FLUSH_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts for it; nobody reads
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(url), 15)
+        remote, local, in_time = deliver_beside_archive(tmp_path / "archive", settings(url), 60)
     assert in_time
     assert (remote.received, remote.delivered, remote.lost, remote.spooled) == (2000, 0, 0, 2000)
     assert archived(tmp_path / "archive") == local.delivered == 2000

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import socket
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from agents import Running, agent
 from datadog.dogstatsd.base import DogStatsd
 from serving import free_port, npm_statsd, statsd_exporter, until
 
+NEVER_MS = 3_600_000
+"""An interval that ends with the agent."""
+
 TOML = """\
 [agent]
 socket = "{socket}"
@@ -25,7 +29,7 @@ pipelines = ["statsd"]
 [probe.config]
 type = "StatsD"
 bind_address = "{bound}"
-flush_interval = 200
+flush_interval = {interval_ms}
 [pipeline.statsd.config]
 backend = "StatsD"
 address = "{address}"
@@ -33,8 +37,12 @@ use_tags = {use_tags}
 """
 
 
-def of_statsd(host: str, port: int) -> None:
-    """What a program would measure with PyPI's statsd: the same each time."""
+def nothing() -> None:
+    """Between the halves of what a client sends."""
+
+
+def of_statsd(host: str, port: int, between: Callable[[], object] = nothing) -> None:
+    """What a program would measure with PyPI's statsd: the same each time, in two halves."""
     random.seed(7)  # the client throws dice for its samples
     with statsd.StatsClient(host, port, prefix="shop").pipeline() as client:  # in large datagrams: no server drops any
         for n in range(500):
@@ -42,6 +50,9 @@ def of_statsd(host: str, port: int) -> None:
             client.incr(f"orders.{n % 7}", n)
             client.gauge("queue", n)
             client.timing("load", n % 50)
+            if n == 250:
+                client.send()
+                between()
         client.decr("stock", 3)
         client.gauge("queue", -100, delta=True)
         client.gauge("queue", 7, delta=True)
@@ -60,28 +71,36 @@ def account_of(running: Running, kind: str) -> dict[str, Any]:
     return found
 
 
-def test_a_server_behind_the_agent_has_what_one_has_that_the_client_sends_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval_ms", [20, NEVER_MS], ids=["several intervals", "one interval"])
+def test_a_server_behind_the_agent_has_what_one_has_that_the_client_sends_to(tmp_path: Path, interval_ms: int) -> None:
     folders = {name: tmp_path / name for name in ("direct", "behind")}
     for folder in folders.values():
         folder.mkdir()
     bound = free_port(socket.SOCK_DGRAM)
     with npm_statsd(folders["direct"]) as direct, npm_statsd(folders["behind"]) as behind:
         toml = TOML.format(
-            socket=tmp_path / "status.sock", bound=f"127.0.0.1:{bound}", address=behind.address, use_tags="false"
-        )
+            socket=tmp_path / "status.sock", bound=f"127.0.0.1:{bound}", address=behind.address, use_tags="false",
+            interval_ms=interval_ms,
+        )  # fmt: skip
         host, _, port = direct.address.partition(":")
         of_statsd(host, int(port))
         with agent(toml, tmp_path) as running:
-            of_statsd("127.0.0.1", bound)
+
+            def flushed() -> bool:
+                return interval_ms == NEVER_MS or "shop.page.views" in behind.values("counters")
+
+            of_statsd("127.0.0.1", bound, lambda: until("a flush", flushed))
         sent = running.account["pipelines"]["statsd"][-1]["detail"]["datagrams"]
-        until("all datagrams", lambda: behind.values("counters")["statsd.packets_received"] > sent)
+        until("all datagrams", lambda: behind.values("counters")["statsd.packets_received"] == sent)
         theirs, ours = ({n: v for n, v in one.values("counters").items() if "shop" in n} for one in (direct, behind))
         expected = {**theirs, "shop.load.count": 500, "shop.load.sum": sum(n % 50 for n in range(500))}
         assert ours == expected
         assert direct.values("gauges")["shop.queue"] == behind.values("gauges")["shop.queue"] == 499 - 100 + 7
-        gauges = behind.values("gauges")
-        assert 1 <= gauges["shop.users"] <= 2, "an interval may have ended between the two"
-        assert 0 <= gauges["shop.load.lower"] <= gauges["shop.load.p50"] <= gauges["shop.load.upper"] <= 49
+        if interval_ms == NEVER_MS:
+            gauges = behind.values("gauges")
+            load = {"lower": 0, "p50": 24, "p95": 47, "upper": 49}
+            assert {name: gauges[f"shop.load.{name}"] for name in load} == load
+            assert gauges["shop.users"] == 2
     assert account_of(running, "StatsD")["malformed"] == 0
 
 
@@ -90,7 +109,9 @@ def test_dogstatsd_s_tags_come_out_as_its_client_gave_them(tmp_path: Path, place
     port, path = free_port(socket.SOCK_DGRAM), tmp_path / "dogstatsd.sock"
     with statsd_exporter(tmp_path) as server:
         bound = f"unix://{path}.in" if place == "unix" else f"127.0.0.1:{port}"
-        toml = TOML.format(socket=tmp_path / "status.sock", bound=bound, address=server.address, use_tags="true")
+        toml = TOML.format(
+            socket=tmp_path / "status.sock", bound=bound, address=server.address, use_tags="true", interval_ms=200
+        )
         with agent(toml, tmp_path) as running:
             options: dict[str, Any] = (
                 {"socket_path": f"{path}.in"} if place == "unix" else {"host": "127.0.0.1", "port": port}

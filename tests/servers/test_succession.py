@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from bucket import objects, rows_of, settings, use
-from serving import Gateway, batch_of, free_port, until, versitygw
+from serving import Gateway, batch_of, refusing, until, versitygw
 
 from ingrain.account import Station
 from ingrain.backends import BACKENDS, backoff
@@ -50,8 +50,9 @@ def work(tmp_path: Path) -> Iterator[tuple[Pipelines, S3Settings]]:
     """No pipelines yet, and settings of one that completes each object at once; its server is not there."""
     pipelines = Pipelines()
     spool = str(tmp_path / "spool")
-    yield pipelines, settings(f"http://127.0.0.1:{free_port()}", spool=spool, roll_s=1)
-    pipelines.finish()
+    with refusing() as port:
+        yield pipelines, settings(f"http://127.0.0.1:{port}", spool=spool, roll_s=1)
+        pipelines.finish()
 
 
 def have(pipelines: Pipelines, made: S3Settings) -> Pipeline:

@@ -1,7 +1,7 @@
 """Six known hours of two hosts, made by a seeded generator and written by the real writer; and the day before them.
 
-From 11:20 to 12:05 there is no record of `db-1`; at 13:10 `web-1` lost 1,234 events. `/usr/bin/nc` and what it talks to
-are new. `hostile` are others, with names that somebody chose to do harm.
+From 11:20 to 12:05 there is no record of `db-1`; at 13:10 `web-1` lost 1,234 events. `mail-1` stopped the day before.
+`/usr/bin/nc` and what it talks to are new. `hostile` are others, with names that somebody chose to do harm.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _CLIENTS = (  # process, container, host, name, address, ja4, weight
     ("postgres", "db", "db-1", "backup.example.net", "198.51.100.80", "t12d1209h1_a09f3c656075_14788d8d241b", 4),
     ("restic", "backup", "db-1", "s3.example.net", "2001:db8::53", "t13d190900_9dc949149365_97f8aa674fd9", 6),
 )
+_STOPPED: Row = {"process": "postfix", "process_id": 25, "container": None, "host": "mail-1"}
 _FILES = ("/etc/passwd", "/etc/shadow", "/etc/ssh/sshd_config", "/var/lib/app/users.db", "/root/.ssh/authorized_keys")
 
 
@@ -82,6 +83,14 @@ def events() -> dict[str, list[Row]]:
                 add("file.open", at, who, path=path)
                 add("file.read", at, who, path=path, value=chance.randrange(9000), calls=chance.randrange(1, 4))
     _new(add)
+    _talk(
+        add,
+        chance,
+        _STOPPED,
+        ("mx.example.test", "198.51.100.25", "t13d1516h2_8daaf6152771_02713d6af862"),
+        busy=1,
+        begin=NINE - 20 * HOUR,
+    )
     for minute in range(360):
         for host in ("web-1", "db-1"):  # as often as a host has to be heard of to have no gap
             told = LOST if (host, minute) == ("web-1", (LOST_AT - NINE) // MINUTE) else 0

@@ -14,6 +14,7 @@ from aioquic.quic.packet import encode_quic_retry, pull_quic_header
 
 V1, V2 = 0x00000001, 0x6B3343CF
 CLIENT, SERVER = ("192.0.2.1", 40000), ("192.0.2.2", 443)
+MINE = b"mine"
 ORIGINAL_ID = bytes.fromhex("8394c8f03e515708")
 MILLISECOND = 1_000_000
 
@@ -96,13 +97,19 @@ def initial(
     client: bool = True,
     keys_of: bytes = ORIGINAL_ID,
     destination: bytes | None = None,
+    source: bytes | None = None,
     token: bytes = b"",
 ) -> bytes:
-    """A sealed Initial packet with these frames."""
+    """A sealed Initial packet with these frames. The client's own connection id is `MINE`, unless it is said."""
     frames += bytes(max(0, 20 - len(frames)))
-    destination = keys_of if destination is None else destination
+    if destination is None:
+        destination = keys_of if client else MINE
+    if source is None:
+        source = MINE if client else b"theirs"
     first = {V1: 0xC0, V2: 0xD0}[version] | 1
-    plain = bytes([first]) + version.to_bytes(4) + bytes([len(destination)]) + destination + b"\x04mine"
+    plain = (
+        bytes([first]) + version.to_bytes(4) + bytes([len(destination)]) + destination + bytes([len(source)]) + source
+    )
     plain += encode_uint_var(len(token)) + token + (0x4000 | len(frames) + 18).to_bytes(2) + number.to_bytes(4)[2:]
     pair = CryptoPair()
     pair.setup_initial(cid=keys_of, is_client=client, version=version)

@@ -53,7 +53,7 @@ class Relay:
                 return
             connection = Connection()
             self.recorded.append(connection)
-            with client, socket.create_connection(("127.0.0.1", self._server), timeout=10) as server:
+            with client, socket.create_connection(("127.0.0.1", self._server), timeout=60) as server:
                 back = threading.Thread(target=self._pass, args=(server, client, connection, False), daemon=True)
                 back.start()
                 self._pass(client, server, connection, by_client=True)
@@ -71,14 +71,14 @@ class Relay:
 
 def run(command: Sequence[str]) -> None:
     """A client's run, whatever comes of it: what counts is what it sent."""
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120)
 
 
 def python_client(port: int, context: ssl.SSLContext, name: str | None) -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=name),
     ):
         pass

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingrain.batch import TEXT
 from ingrain.grains.addresses import addresses
+from ingrain.wire import ipv6 as wire_ipv6
 
 ipv4 = st.binary(min_size=4, max_size=4)
 ipv6 = st.binary(min_size=16, max_size=16)
@@ -46,3 +47,9 @@ def test_an_address_stands_once_in_the_dictionary_however_often_it_comes() -> No
     one, other, third = b"\x0a\x00\x00\x01", b"\x20\x01\x0d\xb8" + bytes(11) + b"\x01", bytes(15) + b"\x01"
     texts = column([one, other, one, third, other] * 100)
     assert sorted(texts.dictionary.to_pylist()) == ["10.0.0.1", "2001:db8::1", "::1"]
+
+
+@given(st.tuples(st.integers(0, 16), ipv6).map(lambda one: bytes(one[0]) + one[1][one[0] :]))
+def test_addresses_that_begin_with_zeros_read_as_ipaddress_writes_them(raw: bytes) -> None:
+    mapped = ipaddress.IPv6Address(raw).ipv4_mapped
+    assert wire_ipv6.text(raw) == (f"::ffff:{mapped}" if mapped else str(ipaddress.IPv6Address(raw)))

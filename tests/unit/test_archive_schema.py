@@ -65,6 +65,8 @@ def test_statements_tell_each_column_of_each_measurement(dialect: str, capsys: p
             measurement.schema.names
         )
         assert f"s3://logs/eu/measurement={name}" in statement
+    for column in ("`host`", "`kernel`", "coalesce(host, ", "hour"):
+        assert told.count(column) >= len(measurements())
 
 
 def test_a_measurement_that_is_not_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import ipaddress
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,14 +14,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from agents import ingrain
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from known import CURL, HOUR, NOON, SECOND, WHEN, Row, write
 
 from ingrain import cli
 from ingrain.backends import layout
+from ingrain.query.question import like, matches
 from ingrain.query.questions import QUESTIONS
+from ingrain.text import bytes_of, harmless, safe
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,59 @@ def test_only_a_star_is_a_pattern(
     assert [row["path"] for row in ask(capsys, archive, "who-accessed", pattern)] == paths
 
 
+ODD = [
+    r"/etc/systemd/system/dev-disk\x2dby.swap",
+    r"/srv/a\b\\c",
+    "/tmp/\x1b[31m",
+    "/tmp/caf\u00e9\u200b",
+    r"/tmp/%_!\n",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_a_path_is_found_by_its_true_name_and_by_how_an_answer_shows_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str
+) -> None:
+    write(tmp_path, {"file.open": [{**CURL, "timestamp": NOON, "path": safe(one.encode())} for one in [*ODD, "/x"]]})
+    (row,) = ask(capsys, tmp_path, "who-accessed", path)
+    assert bytes_of(row["path"]) == path.encode()
+    assert row in ask(capsys, tmp_path, "who-accessed", row["path"])
+    assert row in ask(capsys, tmp_path, "who-accessed", f"{path[:6]}*")
+
+
+@settings(max_examples=200)
+@given(st.binary(min_size=1, max_size=20), st.binary(max_size=5))
+def test_any_text_is_like_itself_and_like_no_other(one: bytes, other: bytes) -> None:
+    asked = os.fsdecode(one)
+    if "*" in asked or "\0" in asked:
+        return
+    patterns = like("x", asked)
+    sql = f"SELECT {matches('$text', 'x')}"
+    with duckdb.connect() as connection:
+        for text in (one, one + other, other + one, one.replace(b"\\", b"\\\\")):
+            found = connection.execute(sql, {"text": safe(text), **patterns}).fetchall()
+            assert found == [(text == one or safe(text) == harmless(asked),)], (asked, text)
+
+
+def test_programs_and_containers_are_found_by_odd_names_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    odd = r"a\x2db"
+    name = safe(odd.encode())
+    row = {
+        **CURL,
+        "timestamp": NOON,
+        "process": name,
+        "executable": f"/opt/{name}",
+        "container": name,
+        "line": "x",
+        "bytes": 1,
+    }
+    measured = {"process.exec": ["process", "executable"], "container.stdout": ["container", "line", "bytes"]}
+    write(tmp_path, {kind: [{key: row[key] for key in (*keys, "timestamp")}] for kind, keys in measured.items()})
+    for text in (odd, name):
+        for words in (("ran", text), ("ran", f"/opt/{text}"), ("logs", text)):
+            assert len(ask(capsys, tmp_path, *words)) == 1, words
+
+
 def test_talked_to_a_name_finds_the_addresses_that_dns_and_tls_told(
     capsys: pytest.CaptureFixture[str], archive: Path
 ) -> None:
@@ -103,7 +163,14 @@ def test_talked_to_a_name_finds_the_addresses_that_dns_and_tls_told(
     [
         ("mail.test", ["2001:db8::25"]),  # looked up an hour before
         ("2001:DB8:0:0::25", ["2001:db8::25"]),
+        ("2001:db8::/32", ["2001:db8::25"]),
+        ("2001:db8::20/126", []),
+        ("2001:db8::20/123", ["2001:db8::25"]),
         ("192.0.2.99", ["192.0.2.99"]),
+        ("192.0.2.0/24", ["192.0.2.7", "192.0.2.99", "192.0.2.8"]),
+        ("192.0.2.9/29", ["192.0.2.8"]),
+        ("0.0.0.0/0", ["192.0.2.7", "192.0.2.99", "192.0.2.8"]),
+        ("::/0", ["2001:db8::25"]),
         ("192.0.2.9*", ["192.0.2.99"]),
         ("nowhere.test", []),
     ],
@@ -159,6 +226,32 @@ def test_logs_are_lines_of_both_streams_in_order(capsys: pytest.CaptureFixture[s
     ]
 
 
+def test_logs_of_a_container_that_is_not_there_tell_which_are(
+    capsys: pytest.CaptureFixture[str], archive: Path
+) -> None:
+    said = Said(capsys, "ask", "logs", "web7", *WHEN, "--archive", archive)
+    assert (said.code, said.out) == (0, "")
+    assert "nothing in that time is of 'web7'; what there is: web1, web2\n" in said.err
+
+
+@pytest.mark.parametrize(
+    "address", ["2001:db8::1", "::", "::1", "1::", "1:2:3:4:5:6:7::", "10.0.0.1", "255.255.255.255"]
+)
+@pytest.mark.parametrize("bits", [0, 1, 7, 31, 32])
+def test_a_network_has_the_addresses_that_are_in_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, address: str, bits: int
+) -> None:
+    network = ipaddress.ip_network(f"{address}/{bits if ':' not in address else bits * 4}", strict=False)
+    width = network.max_prefixlen
+    first, last = int(network[0]), int(network[-1])
+    near = {value for value in (first - 1, first, first + 1, last - 1, last, last + 1, 0) if 0 <= value < 1 << width}
+    kind = type(network[0])
+    peers = sorted({*(str(kind(value)) for value in near), "192.0.2.1", "2001:db8:0:0:1::", "fe80::1"})
+    write(tmp_path, {"connection.out": [{**CURL, "timestamp": NOON, "d_ip": peer, "proto": "tcp"} for peer in peers]})
+    rows = ask(capsys, tmp_path, "talked-to", str(network))
+    assert sorted(row["peer"] for row in rows) == [one for one in peers if ipaddress.ip_address(one) in network]
+
+
 def test_new_names_are_those_that_the_baseline_has_not(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
     said = Said(capsys, "ask", "new-names", *WHEN, "--archive", archive, "--format", "json")
     assert only(said.rows, "kind", "value", "times", "process") == [
@@ -176,13 +269,41 @@ def test_new_names_are_those_that_the_baseline_has_not(capsys: pytest.CaptureFix
     assert ("name", "old.test") in only(rows, "kind", "value")
 
 
+def test_what_is_new_is_told_of_who_was_first_as_a_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    who = [("zsh", None, "web"), ("curl", "aaa", "db"), ("apt", "bbb", "a")]
+    events = [
+        {"process": process, "container": container, "timestamp": NOON + at * SECOND, "q_name": "new.test"}
+        for at, (process, container, _host) in enumerate(who)
+    ]
+    for row, (_, _, host) in zip(events, who, strict=True):
+        write(tmp_path / "one", {"dns.query": [row]})
+        for path in sorted((tmp_path / "one").rglob("*.parquet")):
+            place = tmp_path / "all" / path.relative_to(tmp_path / "one")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place.with_name(f"{host}-" + place.name.split("-", 1)[1]))
+    rows = ask(capsys, tmp_path / "all", "new-names")
+    assert only(rows, "value", "times", "process", "container", "host") == [("new.test", 3, "zsh", None, "web")]
+
+
 def test_measurements_that_are_not_there_are_said_and_no_mistake(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    write(tmp_path, {"dns.query": [{**CURL, "timestamp": NOON, "q_name": "x.test"}]})
     said = Said(capsys, "ask", "who-accessed", "/x", "--archive", tmp_path)
     assert said.code == 0
     assert said.out.endswith("(0 rows)\n")
-    assert "nothing of file.chmod, file.chown" in said.err.replace("file.create, ", "") or "file.chown" in said.err
+    assert "in that time the archive has nothing of file.chmod, file.chown, " in said.err
+
+
+@pytest.mark.parametrize(
+    "words", [("ask", "who-accessed", "/x"), ("ask", "logs", "web1", "--follow"), ("query", "FROM dns_query")]
+)
+def test_a_place_without_anything_archived_is_no_archive_without_accesses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    said = Said(capsys, *words, "--archive", tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == f"ingrain: there is no archive at {tmp_path}: it has no folder measurement=NAME\n"
 
 
 def test_asking_nothing_lists_all_questions_with_examples() -> None:
@@ -193,9 +314,18 @@ def test_asking_nothing_lists_all_questions_with_examples() -> None:
         assert all(f"ingrain ask {example}" in done.stdout for example in question.examples)
 
 
-def test_every_question_prints_the_sql_that_it_asks(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in QUESTIONS:
-        assert Said(capsys, "ask", name, "--sql").out.strip() == QUESTIONS[name].sql.strip()
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_sql_that_a_question_prints_has_its_answer(
+    capsys: pytest.CaptureFixture[str], archive: Path, question: str
+) -> None:
+    what = {"who-accessed": "/etc/*", "talked-to": "*.test", "ran": "c*", "logs": "c0ffee"}.get(question, "*.test")
+    words = ("ask", question, *([what] if QUESTIONS[question].what else []), "--baseline", "1h", *WHEN)
+    sql = Said(capsys, *words, "--sql").out
+    assert "$" not in sql
+    asked = Said(capsys, *words, "--archive", archive, "--format", "json")
+    queried = Said(capsys, "query", sql, "--archive", archive, "--format", "json")
+    assert queried.rows == asked.rows != []
+    assert (queried.code, asked.code) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +333,9 @@ def test_every_question_prints_the_sql_that_it_asks(capsys: pytest.CaptureFixtur
     [
         (("who-acessed", "/x"), "Did you mean who-accessed"),
         (("who-accessed",), "ingrain ask who-accessed PATH"),
+        (("who-accessed", "--sql"), "ingrain ask who-accessed PATH"),
         (("top-talkers", "x"), "leave 'x' out"),
+        (("top-talkers", "--timezone", "Mars/Olympus"), "--timezone: there is no time zone 'Mars/Olympus'"),
         (("top-talkers", "--since", "tomorrowish"), "--since: 'tomorrowish' is no time"),
         (("new-names", "--baseline", "monday"), "--baseline: 'monday' is no length"),
         (("top-talkers", "--since", "today", "--until", "yesterday"), "--since is not before it"),
@@ -260,6 +392,23 @@ def test_the_archive_is_that_of_the_environment_or_of_the_agents_configuration(
     gone = Said(capsys, *words, "--archive", tmp_path / "none")
     assert gone.code == 2
     assert "is not there" in gone.err
+
+
+def test_who_follows_a_container_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    write(tmp_path, {"container.stdout": [{**CURL, "timestamp": time.time_ns() - HOUR, "line": "x", "bytes": 1}]})
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "ingrain", "ask", "logs", "web7", "--follow"]
+    with subprocess.Popen(
+        [*command, "--archive", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as following:
+        try:
+            assert following.stderr
+            assert following.stderr.readline() == ("ingrain: nothing in that time is of 'web7'; what there is: web1\n")
+            assert following.stderr.readline() == "ingrain: waiting for lines, until Ctrl-C\n"
+            following.send_signal(signal.SIGINT)
+            out, err = following.communicate(timeout=60)
+        finally:
+            following.kill()
+    assert (following.returncode, out, err) == (0, "", "")
 
 
 def test_logs_that_are_followed_go_on_with_each_object_and_end_with_ctrl_c(tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pytest
-from chain import LOAD, VOLUME, Chain, batch_of, chain, tagged
+from chain import LOAD, VOLUME, Chain, Sink, batch_of, chain, tagged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.steps import buffer
 from ingrain.steps.buffer import Buffer, BufferSettings
@@ -140,6 +143,28 @@ def test_more_bytes_than_the_bound_leave_early(monkeypatch: pytest.MonkeyPatch) 
         assert steps.stations[0].detail["early"] == 1
 
 
+@pytest.mark.parametrize("more", [{}, {"enable_histograms": True}])
+def test_what_is_held_is_bounded_by_bytes_whatever_records_and_measurements_come(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(buffer, "HELD_BYTES", 1 << 20)
+    station = Station("buffer")
+    made = Buffer(BufferSettings(interval_s=3600, **more), station, Sink.start([], Event()))
+    before, sent = pa.total_allocated_bytes(), 0
+    for number in range(0, 4000, 10):
+        batch = tagged("q_name", pa.array([f"{n}" * 1000 for n in range(number, number + 10)], TEXT))
+        measurement = replace(batch.measurement, name=f"m{number % 70}")
+        station.received += len(batch)
+        sent += sum(map(len, made.process(Batch(measurement, batch.records))))
+        size = batch.records.get_total_buffer_size()
+        del batch
+        assert pa.total_allocated_bytes() - before <= (1 << 20) + 2 * size
+    assert station.detail["early"] > 0
+    sent += sum(map(len, made.release()))
+    assert sent == 4000 - station.merged + station.made
+    assert pa.total_allocated_bytes() <= before
+
+
 def test_repeating_tag_sets_never_leave_early_and_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer, "FRESH_RECORDS", 100)
     with chain((Buffer, BufferSettings(interval_s=3600, max_records=250))) as steps:
@@ -171,6 +196,16 @@ def test_records_that_cannot_be_summed_up_are_lost_counted_and_the_others_go_on(
         steps.flush()
         station = steps.stations[0]
         assert (station.lost, station.delivered, station.in_flight, station.detail["errors"]) == (2, 1, 0, 1)
+
+
+def test_what_cannot_be_summed_up_is_lost_alone_whatever_batch_it_was_due_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "FRESH_RECORDS", 10)
+    bad = Batch(VOLUME, pa.record_batch({"timestamp": [0, 1], "value": ["no", "number"], "process": ["a", "a"]}))
+    with chain(HOUR) as steps:
+        steps.tell(bad, many(0, 20))
+        steps.flush()
+        station = steps.stations[0]
+        assert (station.received, station.lost, station.delivered, station.in_flight) == (22, 2, 20, 0)
 
 
 @pytest.mark.parametrize(

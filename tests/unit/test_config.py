@@ -123,7 +123,7 @@ interval_s = 0
 [pipeline.http.config]
 backend = "HTTP"
 [log]
-log_level = "debug"
+log_level = "debgu"
 """,
     )
     assert [(line, key) for line, key, _ in found] == [
@@ -299,10 +299,10 @@ def test_the_tags_that_conditions_and_a_command_name_are_judged_too(tmp_path: Pa
 def test_a_command_that_a_value_could_change_is_a_mistake_on_its_line(tmp_path: Path) -> None:
     ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = ["sh", "-c", "{ process }"]'))
     assert (line, key) == (9, "pipeline.s3.steps[0].command")
-    assert "is a script" in message
+    assert "sh could run a value as a command" in message
     ((line, key, message),) = mistakes(tmp_path, steps_of('type = "Exec"\ncommand = "kill -9"'))
     assert (line, key) == (9, "pipeline.s3.steps[0].command")
-    assert message == 'expected a list that is not empty, each item text, found "kill -9"'
+    assert message == "expected a list that is not empty, each item text"
 
 
 def test_later_spellings_of_tags_are_no_warning(tmp_path: Path) -> None:
@@ -313,8 +313,9 @@ def test_defaults_and_the_log_table_are_in_the_model(tmp_path: Path) -> None:
     loaded = load(tmp_path, MINIMAL)
     assert (loaded.log.type, loaded.log.log_level) == ("EnvLogger", "INFO")
     assert (loaded.probes[0].line, loaded.pipelines["s3"].line) == (4, 5)
-    loaded = load(tmp_path, MINIMAL + '[log]\ntype = "Syslog"\nlog_level = "DEBUG"\n')
-    assert (loaded.log.type, loaded.log.log_level) == ("Syslog", "DEBUG")
+    for level in ("DEBUG", "debug", "Debug"):  # as ingraind takes it
+        loaded = load(tmp_path, MINIMAL + f'[log]\ntype = "Syslog"\nlog_level = "{level}"\n')
+        assert (loaded.log.type, loaded.log.level) == ("Syslog", "DEBUG")
     loaded = load(tmp_path, steps_of('type = "Buffer"\ninterval_ms = 250'))
     assert loaded.pipelines["s3"].steps == [("Buffer", BufferSettings(interval_ms=250))]
 

@@ -53,7 +53,7 @@ def test_a_fifo_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
         ended.set()
 
     threading.Thread(target=look, daemon=True).start()
-    assert ended.wait(20), "it waits for somebody to write into a FIFO"
+    assert ended.wait(60), "it waits for somebody to write into a FIFO"
 
 
 @pytest.mark.parametrize("link", ["the file", "a folder on the way"])

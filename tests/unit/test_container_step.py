@@ -82,6 +82,52 @@ def test_probes_are_asked_for_what_it_is_made_of(
     assert pipeline.wants == frozenset(wanted)
 
 
+IT = 'type = "Container"\nsystem = "Docker"'
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted", "tags"),
+    [
+        ((["process_id"],), {"process_id"}, {"process_id", "docker_id", "docker_name"}),
+        ((["process_id", "pod"], ["process_id"]), {"process_id"}, {"process_id", "docker_id", "docker_name"}),
+        ((["container_id"],), {"container_id"}, {"container_id", "docker_id", "docker_name"}),
+    ],
+)
+def test_it_works_behind_whitelists_as_in_ingraind_and_lets_nothing_through_that_they_do_not(
+    tmp_path: Path, steps: tuple[list[str], ...], wanted: set[str], tags: set[str]
+) -> None:
+    """That no warning comes of it is seen by `loaded`, which takes none."""
+    chain = [f'type = "Whitelist"\nallow = {allow}' for allow in steps]
+    chain += ['type = "Buffer"\ninterval_s = 3600', IT]
+    with through(tmp_path, *chain) as run:
+        assert run.pipeline.wants == frozenset(wanted | {"container_id", "container", "pod"})
+        whole = batch().records.append_column("process_id", pa.array([7, 7, 8], pa.uint32()))
+        run.pipeline.put(Batch(MEASUREMENT, whole))
+        run.pipeline.put(Batch(MEASUREMENT, whole))
+    rows = run.rows[MEASUREMENT.name]
+    assert {name for row in rows for name in row} - {"timestamp", "value"} == tags
+    assert [(row["docker_id"], row["docker_name"], row["value"]) for row in rows] == [
+        (IDS[0], "web1", 2), (IDS[1], None, 2), (None, None, 2)
+    ]  # fmt: skip
+
+
+def test_two_of_them_behind_a_whitelist_both_have_what_they_need(tmp_path: Path) -> None:
+    other = 'type = "Container"\nsystem = "Kubernetes"'
+    with through(tmp_path, 'type = "Whitelist"\nallow = ["process_id"]', IT, other) as run:
+        run.pipeline.put(batch())
+    told = [(row["docker_name"], row["kubernetes_pod_name"]) for row in run.rows[MEASUREMENT.name]]
+    assert told == [("web1", None), (None, "shop-0"), (None, None)]
+    assert {name for row in run.rows[MEASUREMENT.name] for name in row} == {
+        "timestamp", "value", "docker_id", "docker_name", "kubernetes_pod_name", "kubernetes_namespace"
+    }  # fmt: skip
+
+
+def test_what_is_asked_of_a_probe_for_it_is_what_is_wanted_behind_it(tmp_path: Path) -> None:
+    whitelists = ['type = "Whitelist"\nallow = ["process_id"]', 'type = "Whitelist"\nallow = ["docker_id"]']
+    pipeline = Pipeline(loaded(tmp_path, whitelists[0], IT, whitelists[1]))
+    assert pipeline.wants == frozenset({"container_id"})
+
+
 def test_its_tags_go_on_to_the_backend_null_where_the_system_is_another(tmp_path: Path) -> None:
     whitelist = 'type = "Whitelist"\nallow = ["docker_name"]'
     with through(tmp_path, 'type = "Container"\nsystem = "Docker"', whitelist) as run:

@@ -76,7 +76,7 @@ def told(batches: Iterator[Batch]) -> list[tuple[int, str | None]]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
@@ -87,7 +87,7 @@ def test_only_the_records_of_a_container_that_is_looked_for_wait(place: Found) -
     assert told(place.waiting.pass_on(place.batch(0, one, 0, other, one))) == [(0, None), (2, None)]
     assert told(place.waiting.release()) == []
     place.found.set()
-    place.containers.wait(20)
+    place.containers.wait(60)
     assert told(place.waiting.release()) == [(1, "name1"), (4, "name1"), (3, "name2")]
     assert told(place.waiting.release_all()) == []
     assert told(place.waiting.pass_on(place.batch(one, other))) == [(0, "name1"), (1, "name2")]
@@ -113,7 +113,7 @@ def test_records_of_a_container_keep_their_order(place: Found) -> None:
     first, second = place.batch(one), place.batch(one, one)
     assert told(place.waiting.pass_on(first)) == []
     place.found.set()
-    place.containers.wait(20)
+    place.containers.wait(60)
     third = place.batch(one, one, one)
     in_order = [*place.waiting.pass_on(second), *place.waiting.pass_on(third)]
     assert [len(batch) for batch in in_order] == [1, 2, 3]
@@ -124,7 +124,7 @@ def test_a_name_that_is_found_while_batches_are_told_is_in_all_of_them(place: Fo
     one = place.cgroup(1)
     made = [place.batch(one) for _ in range(4)]
     place.found.set()
-    place.containers.wait(20)
+    place.containers.wait(60)
     assert told(iter([*place.waiting.pass_on(*made), *place.waiting.release()])) == [(0, "name1")] * 4
 
 

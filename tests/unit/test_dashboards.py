@@ -13,6 +13,7 @@ from typing import Any
 import dashboards
 import pytest
 from dashboards import datadog, grafana
+from dashboards.alerts import ALERTS, Alert
 from dashboards.charts import GROUPS, WHOSE, Chart
 from datadog_api_client import model_utils
 from datadog_api_client.configuration import Configuration
@@ -30,6 +31,7 @@ MONITORS = sorted((CONFIG / "datadog/monitors").glob("*.json"))
 QUERY = re.compile(r"(?:sum|max|min):(?P<name>[a-z_.]+)\{(?P<filters>[^}]*)\}(?: by \{(?P<by>[^}]*)\})?")
 SETTINGS = Configuration()  # type: ignore[no-untyped-call] # of Datadog's
 OF_DATADOG = {"host"}  # its agent's tag
+ALARMING = {chart.title for group in GROUPS for chart in group.charts if chart.alarming}
 
 
 def document(path: Path) -> Any:
@@ -98,7 +100,7 @@ def test_the_files_are_those_that_make_dashboards_writes() -> None:
 def test_datadog_s_client_knows_all_that_stands_in_the_dashboard() -> None:
     told = document(CONFIG / "datadog/dashboard.json")
     assert list(faults(read_as(Dashboard, told))) == []
-    shown = sum(len(group["definition"]["widgets"]) for group in told["widgets"])
+    shown = sum(len(group["definition"].get("widgets", ())) for group in told["widgets"])
     assert shown > 40
 
 
@@ -109,6 +111,42 @@ def test_datadog_s_client_knows_all_that_stands_in_a_monitor(path: Path) -> None
     operator, threshold = told["query"].rsplit(" ", 2)[1:]
     assert operator in (">", "<")
     assert told["options"]["thresholds"]["critical"] == float(threshold)  # else Datadog does not take it
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_an_alert_says_of_whom_and_what_to_do_and_names_only_tags_that_it_has(alert: Alert) -> None:
+    texts = (alert.title, alert.about, *alert.remedy)
+    assert {tag for text in texts for tag in re.findall(r"{(\w+)}", text)} <= set(alert.by)
+    assert set(re.findall(r"{(\w+)}", alert.title)) == set(alert.by), "what tells alerts apart is in their title"
+    message = datadog.monitors()[alert.name]["message"]
+    assert f"\n1. {alert.remedy[0].partition('{')[0]}" in message
+    assert message.count("{{^is_recovery}}") == message.count("{{#is_recovery}}") == 1
+
+
+def test_a_host_that_tells_nothing_is_an_alert_and_losses_that_are_not_told_are_none() -> None:
+    missing = {name: one["options"]["on_missing_data"] for name, one in datadog.monitors().items()}
+    assert missing.pop("agent-silent") == "show_and_notify_no_data"
+    assert set(missing.values()) == {"default"}, "of counts, which take nothing for 0"
+
+
+def test_both_dashboards_can_be_narrowed_down_to_a_host_a_container_and_a_process() -> None:
+    in_datadog = [one["name"] for one in document(CONFIG / "datadog/dashboard.json")["template_variables"]]
+    in_grafana = [one["name"] for one in document(CONFIG / "grafana/dashboard.json")["templating"]["list"]]
+    assert in_datadog == in_grafana[1:] == ["host", *WHOSE]
+    assert {"container", "process"} <= set(WHOSE)
+
+
+def test_only_what_should_be_0_is_ever_red() -> None:
+    for panel in document(CONFIG / "grafana/dashboard.json")["panels"]:
+        if panel["type"] != "row":
+            colours = {step["color"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]}
+            assert ("red" in colours) is (panel["title"] in ALARMING), panel["title"]
+            if panel["title"] in ALARMING:
+                assert "noValue" not in panel["fieldConfig"]["defaults"], "what is not known is not 0"
+    groups = document(CONFIG / "datadog/dashboard.json")["widgets"][1:]
+    widgets = [widget["definition"] for group in groups for widget in group["definition"]["widgets"]]
+    formatted = {one["title"] for one in widgets if "conditional_formats" in one["requests"][0]}
+    assert formatted == ALARMING
 
 
 @pytest.mark.parametrize(
@@ -123,7 +161,7 @@ def test_datadog_s_client_knows_all_that_stands_in_a_monitor(path: Path) -> None
 )
 def test_a_mistake_in_the_dashboard_would_be_seen(harm: tuple[str, str]) -> None:
     told = document(CONFIG / "datadog/dashboard.json")
-    told["widgets"] = told["widgets"][1:2]  # one group has all that there is to get wrong
+    told["widgets"] = told["widgets"][2:3]  # one group has all that there is to get wrong
     told = json.loads(json.dumps(told).replace(*harm))
     assert list(faults(read_as(Dashboard, told))) != []
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from serving import CACHE
+from serving import CACHE, versitygw
 
-from ingrain import config
+from ingrain import __version__, config
 from ingrain.kernel.host import CAPABILITIES
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +56,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
 def test_kubernetes_schemas_know_every_key_of_the_manifests(manifests: dict[str, Any], version: str) -> None:
-    assert set(manifests) == {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"}
+    assert set(manifests) == {"Namespace", "ServiceAccount", "PriorityClass", "ConfigMap", "DaemonSet"}
     for one in manifests.values():
         kubernetes_validate.validate(one, version, strict=True)
 
@@ -64,6 +67,7 @@ def test_the_manifests_hang_together(manifests: dict[str, Any], pod: dict[str, A
     selected = manifests["DaemonSet"]["spec"]["selector"]["matchLabels"]
     assert selected.items() <= manifests["DaemonSet"]["spec"]["template"]["metadata"]["labels"].items()
     assert pod["serviceAccountName"] == manifests["ServiceAccount"]["metadata"]["name"]
+    assert pod["priorityClassName"] == manifests["PriorityClass"]["metadata"]["name"]
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -82,20 +86,55 @@ def test_the_pod_has_no_token_and_exactly_the_rights_that_the_agent_needs(pod: d
     assert rights["readOnlyRootFilesystem"] is True
     assert rights["capabilities"]["drop"] == ["ALL"]
     assert set(rights["capabilities"]["add"]) == NEEDED | {"IPC_LOCK"}  # a pod has no ulimits
-    limits = pod["containers"][0]["resources"]["limits"]
-    assert {"cpu", "memory"} <= limits.keys()
+
+
+def test_the_pod_is_on_every_node_that_can_run_the_image_and_is_not_the_first_to_go(
+    manifests: dict[str, Any], pod: dict[str, Any]
+) -> None:
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    assert 0 < manifests["PriorityClass"]["value"] <= 1_000_000_000  # what is above is the system's
+    assert pod["containers"][0]["image"].endswith(f":{__version__}")
+
+
+def test_the_agent_ends_what_it_holds_before_the_pod_s_limit_ends_it(
+    manifests: dict[str, Any], pod: dict[str, Any], tmp_path: Path
+) -> None:
+    resources = pod["containers"][0]["resources"]
+    assert {"cpu", "memory"} == resources["limits"].keys() == resources["requests"].keys()
+    limit = int(resources["limits"]["memory"].removesuffix("Mi")) << 20
+    memory_limit = configured(manifests, tmp_path).agent.memory
+    assert memory_limit is not None
+    assert memory_limit + (64 << 20) <= limit  # docs/operating.md
+
+
+def test_only_an_agent_that_hangs_is_started_anew_and_a_rollout_waits_until_all_is_well(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    asked = {name: container[f"{name}Probe"]["exec"]["command"] for name in ("startup", "liveness", "readiness")}
+    alive = ["ingrain", "status", "--alive"]
+    assert asked == {"startup": alive, "liveness": alive, "readiness": ["ingrain", "status"]}
+    startup = container["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 300  # 40 programs, slowly verified
+
+
+def configured(manifests: dict[str, Any], folder: Path) -> config.Config:
+    file = folder / "ingrain.toml"
+    file.write_text(manifests["ConfigMap"]["data"]["ingrain.toml"])
+    return config.load(file)
 
 
 def test_the_configuration_of_the_manifests_is_one_that_the_agent_takes(
     manifests: dict[str, Any], tmp_path: Path
 ) -> None:
-    file = tmp_path / "ingrain.toml"
-    file.write_text(manifests["ConfigMap"]["data"]["ingrain.toml"])
-    loaded = config.load(file)
+    loaded = configured(manifests, tmp_path)
     assert loaded.warnings == []
-    tags = {tag for _, settings in loaded.pipelines["statsd"].steps for tag in getattr(settings, "allow", ())}
-    assert {"namespace", "pod", "container"} <= tags
     assert "AddSystemDetails" in [kind for kind, _ in loaded.pipelines["s3"].steps]  # the node's name
+
+
+def test_the_manifests_send_all_that_the_dashboards_show(manifests: dict[str, Any]) -> None:
+    told = tomllib.loads(manifests["ConfigMap"]["data"]["ingrain.toml"])
+    del told["agent"]
+    assert told == tomllib.loads((ROOT / "config/everything.toml").read_text())
 
 
 def test_compose_s_reader_takes_the_file_and_its_files_are_there(compose: dict[str, Any]) -> None:
@@ -131,9 +170,20 @@ def test_the_agent_of_compose_sends_where_the_others_listen(compose: dict[str, A
         agent["AWS_ACCESS_KEY_ID"],
         agent["AWS_SECRET_ACCESS_KEY"],
     )
-    assert agent["AWS_S3_BUCKET"] in services["bucket"]["command"][0]
+    assert f'Bucket="{agent["AWS_S3_BUCKET"]}"' in services["bucket"]["command"][0]
     file = ROOT / "config" / Path(services["agent"]["command"][1]).name
     assert config.load(file).warnings == []
+
+
+def test_compose_makes_the_bucket_and_is_content_with_it_the_next_time(compose: dict[str, Any], tmp_path: Path) -> None:
+    service = compose["services"]["bucket"]
+    with versitygw(tmp_path) as server:
+        keys = {"AWS_ACCESS_KEY_ID": server.access, "AWS_SECRET_ACCESS_KEY": server.secret}
+        environment = os.environ | service["environment"] | keys | {"AWS_ENDPOINT_URL_S3": server.url}
+        command = [sys.executable, *service["entrypoint"][1:], *service["command"]]
+        for _ in range(2):
+            assert subprocess.run(command, env=environment, check=False).returncode == 0
+        assert (server.folder / service["environment"]["AWS_S3_BUCKET"]).is_dir()
 
 
 def configurations(compose: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -145,6 +195,9 @@ def test_what_compose_tells_prometheus_and_grafana_fits_together(compose: dict[s
     told = dict(configurations(compose))
     (scraped,) = told["prometheus"]["scrape_configs"]
     assert scraped["static_configs"] == [{"targets": ["statsd:9102"]}]
+    (rules,) = compose["services"]["prometheus"]["volumes"]
+    assert told["prometheus"]["rule_files"] == [rules["target"]]
+    assert Path(rules["source"]) == ROOT / "config/grafana/prometheus-rules.yaml"
     assert told["datasources"]["datasources"][0]["url"] == "http://prometheus:9090"
     (provider,) = told["dashboards"]["providers"]
     (dashboard,) = compose["services"]["grafana"]["volumes"]

@@ -11,6 +11,7 @@ from dns_messages import Record, answer, message, query
 from packets import IN, OUT, drained, rows
 
 from ingrain.grains.dns import DNS
+from ingrain.grains.lookups import Lookups
 
 QR, AA, TC = int(dns.flags.QR), int(dns.flags.AA), int(dns.flags.TC)
 AVAHI = {
@@ -115,3 +116,26 @@ def test_bits_by_which_multicast_asks_for_a_unicast_answer_or_flushes_do_not_cha
     assert [(one["name"], one["type"], one["data"]) for one in second["answers"]] == [
         ("printer.local", "A", "192.0.2.7")
     ]
+
+
+def test_a_message_that_is_odd_in_part_is_told_and_counted_as_malformed() -> None:
+    whole = answer("a.test", "A", "192.0.2.1")
+    odd = whole[:-5] + b"\x03" + whole[-4:-1]  # an address of three bytes
+    asked = query("b.test")
+    more = asked[:11] + b"\x01" + asked[12:]  # one more record, of which nothing is there
+    grain = DNS()
+    found = told(grain, odd, more, odd)
+    assert [row["q_name"] for row in found] == ["b.test", "a.test", "a.test"]
+    assert [row["answers"][0]["data"] for row in found[1:]] == ["\\# 3 c00002"] * 2
+    assert (grain.malformed, grain.further, grain.parts) == (3, 3, 0)
+
+
+def test_an_odd_record_beside_an_address_does_not_hide_the_address_from_tls() -> None:
+    grain = DNS()
+    grain.lookups = Lookups()
+    whole = message([("a.test", "A")], [("a.test", "TXT", "x"), ("a.test", "A", "192.0.2.1")], flags=QR)
+    at = whole.index(b"\x01x")
+    told(grain, whole[:at] + b"\x09" + whole[at + 1 :], direction=IN, pid=7, start=9, time=1)
+    client, address = struct.pack("=QI", 9, 7), bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
+    assert grain.lookups.has(client, "a.test", address, 2) is True
+    assert grain.malformed == 1

@@ -139,8 +139,7 @@ def test_queries_that_nobody_answers_are_forgotten_in_time() -> None:
     grain = DNS()
     latencies(grain, *((query("a.test"), at(0, s_port=port)) for port in range(1, 1000)))
     latencies(grain, (query("b.test"), at(61_000)))
-    latencies(grain, (query("b.test"), at(122_000)))
-    assert len(grain._queries) == 2
+    assert len(grain._queries) == 1
 
 
 def test_a_query_is_known_for_a_minute_whatever_else_is_asked_slowly() -> None:
@@ -158,7 +157,33 @@ def test_under_a_flood_of_queries_the_oldest_are_forgotten_and_the_latest_known(
     grain = DNS()
     for port in range(1, 1051):
         latencies(grain, (query("a.test"), at(0, s_port=port)))
-        assert len(grain._queries) <= 200
-    assert latencies(grain, (answer("a.test", "A"), back(1, d_port=850))) == [(False, 0)]
+        assert len(grain._queries) <= 100
+    assert latencies(grain, (answer("a.test", "A"), back(1, d_port=950))) == [(False, 0)]
     for port in range(951, 1051):
         assert latencies(grain, (answer("a.test", "A"), back(1, d_port=port))) == [(True, MILLISECOND)]
+
+
+def test_queries_that_are_answered_take_the_room_of_none_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "QUERIES", 100)
+    grain = DNS()
+    waiting = [(query("a.test"), at(0, s_port=port)) for port in range(1, 101)]
+    latencies(grain, *waiting[:99])
+    for port in range(1001, 2001):
+        asked, answered = (query("a.test"), at(1, s_port=port)), (answer("a.test", "A"), back(2, d_port=port))
+        assert latencies(grain, asked, answered) == [(True, MILLISECOND)]
+    latencies(grain, waiting[99])
+    for port in range(1, 101):
+        assert latencies(grain, (answer("a.test", "A"), back(9, d_port=port))) == [(True, 9 * MILLISECOND)]
+
+
+def test_an_answer_that_is_sent_again_has_its_query_until_many_others_were_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queries, "ANSWERED", 10)
+    grain = DNS()
+    for port in range(1, 41):
+        asked, answered = (query("a.test"), at(0, s_port=port)), (answer("a.test", "A"), back(2, d_port=port))
+        assert latencies(grain, asked, answered) == [(True, 2 * MILLISECOND)]
+    again = [latencies(grain, (answer("a.test", "A"), back(5, d_port=port))) for port in range(1, 41)]
+    assert again[-10:] == [[(True, 5 * MILLISECOND)]] * 10
+    assert again[:10] == [[(False, 0)]] * 10

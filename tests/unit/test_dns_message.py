@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import struct
+import tracemalloc
+from operator import attrgetter
 
 import dns.flags
 import dns.message
@@ -17,11 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingrain.wire import dns_registry
+from ingrain.wire import dns_message, dns_registry
 from ingrain.wire.dns_message import Message, decode, decode_cut
+from ingrain.wire.kept import Kept
 from ingrain.wire.malformed import Cut, Malformed
 
-IN = dns.rdataclass.IN
+IN, A, AAAA = dns.rdataclass.IN, dns.rdatatype.A, dns.rdatatype.AAAA
+MAPPED = bytes(10) + b"\xff\xff"
 PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 labels = st.one_of(st.from_regex(rb"[a-zA-Z0-9_-]{1,12}", fullmatch=True), st.binary(min_size=1, max_size=63))
@@ -130,6 +135,11 @@ def test_a_message_says_what_dnspython_reads_in_it(wire: bytes) -> None:
     assert [(name, kind, ttl) for name, kind, _data, ttl in ours.answers] == [
         (one.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(one.rdtype), one.ttl) for one in theirs.answer
     ]
+    assert ours.addresses == tuple(
+        socket.inet_pton(socket.AF_INET6, f"::ffff:{one[0].address}" if one.rdtype == A else one[0].address)
+        for one in theirs.answer
+        if one.rdtype in {A, AAAA}
+    )
     for (_name, kind, data, _ttl), one in zip(ours.answers, theirs.answer, strict=True):
         read_back = dns.rdata.from_text(IN, dns.rdatatype.from_text(kind), data, dns.name.root, relativize=False)
         assert read_back.to_wire() == one[0].to_wire(), data
@@ -163,8 +173,12 @@ ANSWER = (
 )
 
 
+def said(message: Message) -> Message:
+    return message._replace(size=0)
+
+
 def test_an_answer_is_told_as_in_a_master_file() -> None:
-    assert decode(ANSWER) == Message(
+    assert said(decode(ANSWER)) == Message(
         is_answer=True,
         rcode="NOERROR",
         truncated=False,
@@ -174,6 +188,7 @@ def test_an_answer_is_told_as_in_a_master_file() -> None:
             ("b.a.test", "A", "192.0.2.1", 60),
             ("b.a.test", "TXT", '"one" "two"', 60),
         ),
+        addresses=(MAPPED + bytes([192, 0, 2, 1]),),
     )
 
 
@@ -182,9 +197,12 @@ def test_messages_that_say_the_same_under_another_id_are_one_object() -> None:
 
 
 @pytest.mark.parametrize("size", range(len(ANSWER)))
-def test_a_message_that_ends_anywhere_before_its_end_is_malformed(size: int) -> None:
-    with pytest.raises(Malformed):
-        decode(ANSWER[:size])
+def test_a_message_that_ends_anywhere_before_its_end_is_malformed_and_told_from_its_question_on(size: int) -> None:
+    if size < len(header() + QUESTION):
+        with pytest.raises(Malformed):
+            decode(ANSWER[:size])
+    else:
+        assert decode(ANSWER[:size]) == decode_cut(ANSWER[:size])._replace(malformed=True)
 
 
 @pytest.mark.parametrize("size", range(len(ANSWER)))
@@ -197,7 +215,8 @@ def test_a_message_that_was_captured_in_part_has_its_whole_answers_and_no_other(
             decode_cut(ANSWER[:size])
     else:
         whole = sum(size >= end for end in ends[1:])
-        assert decode_cut(ANSWER[:size]) == decode(ANSWER)._replace(answers=decode(ANSWER).answers[:whole])
+        answers, addresses = decode(ANSWER).answers[:whole], decode(ANSWER).addresses[: whole > 1]
+        assert said(decode_cut(ANSWER[:size])) == said(decode(ANSWER))._replace(answers=answers, addresses=addresses)
 
 
 def test_what_a_sender_cut_to_fit_has_the_answers_that_are_whole() -> None:
@@ -220,38 +239,93 @@ LONG = b"".join(b"\x3f" + bytes([letter]) * 63 for letter in b"abc")  # 192 byte
         pytest.param(header(0x0100) + b"\xc0\x20\x00\x01\x00\x01" + b"\x00" * 32, id="a pointer forwards"),
         pytest.param(header(0x0100) + b"\xc0\x00\x00\x01\x00\x01", id="a pointer into the header"),
         pytest.param(header(0x0100) + b"\x01a\xc0\x0c\x00\x01\x00\x01", id="a name that points to its own beginning"),
-        pytest.param(
-            header(answers=2) + QUESTION + record(b"\x01x\xc0\x2d", 1, bytes(4)) + record(b"\xc0\x1c", 1, bytes(4)),
-            id="two names that point to each other",
-        ),
         pytest.param(header(0x0100) + b"\x40" + b"a" * 64 + b"\x00\x00\x01\x00\x01", id="a label type of 01"),
         pytest.param(header(0x0100) + b"\x80aaaaa\x00\x00\x01\x00\x01", id="a label type of 10"),
         pytest.param(header(0x0100) + LONG + LONG + b"\x00\x00\x01\x00\x01", id="a name of 385 bytes"),
-        pytest.param(
-            header(answers=1) + LONG + b"\x00\x00\x01\x00\x01" + record(LONG[:64] + NAME, 1, bytes(4)),
-            id="a name that is too long by its pointer",
-        ),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 1, bytes(4), length=400), id="data beyond the end"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 1, bytes(5)), id="an address of 5 bytes"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 28, bytes(4)), id="an IPv6 address of 4 bytes"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 5, b"\x01b\xc0\x10!"), id="data behind a name"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 15, b"\x00"), id="half a preference"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 6, NAME + NAME + bytes(19)), id="a short SOA"),
-        pytest.param(header(answers=1) + QUESTION + record(NAME, 16, b"\x09text"), id="a text beyond its record"),
-        pytest.param(
-            header(answers=1) + QUESTION + record(NAME, 65, b"\x00\x01\x00" + struct.pack("!HH", 1, 9) + b"\x02h2"),
-            id="a service parameter beyond its record",
-        ),
-        pytest.param(
-            header(additionals=2) + QUESTION + record(b"\x00", 41, b"") + record(b"\x00", 41, b""), id="two OPT records"
-        ),
-        pytest.param(header(questions=0xFFFF) + QUESTION, id="65,535 questions, of which one is there"),
-        pytest.param(header(answers=0xFFFF) + QUESTION, id="65,535 answers, of which none is there"),
+        pytest.param(header(questions=2), id="two questions, of which none is there"),
     ],
 )
-def test_a_broken_message_is_malformed(broken: bytes) -> None:
-    with pytest.raises(Malformed):
-        decode(broken)
+def test_a_message_of_which_not_even_a_question_can_be_read_is_malformed(broken: bytes) -> None:
+    for read in (decode, decode_cut):
+        with pytest.raises(Malformed if read is decode or len(broken) > len(header()) else Cut):
+            read(broken)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        pytest.param(1, bytes(5), id="an address of 5 bytes"),
+        pytest.param(28, bytes(4), id="an IPv6 address of 4 bytes"),
+        pytest.param(5, b"\x01b\xc0\x10!", id="data behind a name"),
+        pytest.param(5, b"\xc0\xff", id="a name that points forwards"),
+        pytest.param(2, b"\x3fabc", id="a name beyond its record"),
+        pytest.param(15, b"\x00", id="half a preference"),
+        pytest.param(6, NAME + NAME + bytes(19), id="a short SOA"),
+        pytest.param(16, b"\x09text", id="a text beyond its record"),
+        pytest.param(33, b"\x00\x01", id="a third of an SRV"),
+        pytest.param(65, b"\x00\x01\x00" + struct.pack("!HH", 1, 9) + b"\x02h2", id="a parameter beyond its record"),
+        pytest.param(64, b"\x00\x01\x00" + struct.pack("!HHHH", 2, 0, 1, 0), id="parameters out of order"),
+        pytest.param(65, b"\x00\x01\x00" + struct.pack("!HH", 4, 3) + b"abc", id="a hint of 3 bytes"),
+    ],
+)
+def test_a_record_with_odd_data_is_told_as_its_bytes_and_hides_nothing(kind: int, data: bytes) -> None:
+    before, behind = record(NAME, 1, bytes([192, 0, 2, 1])), record(NAME, 1, bytes([192, 0, 2, 2]))
+    wire = header(answers=3) + QUESTION + before + record(NAME, kind, data) + behind
+    for told in (decode(wire), decode(wire), decode_cut(wire)):
+        assert told.malformed
+        assert told.questions == (("www.a.test", "A"),)
+        assert [answer[2] for answer in told.answers] == ["192.0.2.1", f"\\# {len(data)} {data.hex()}", "192.0.2.2"]
+        assert told.addresses == tuple(MAPPED + bytes([192, 0, 2, last]) for last in (1, 2))
+    (rdata,) = [answer[2] for answer in decode(wire).answers[1:2]]
+    assert dns.rdata.from_text(IN, dns.rdatatype.TYPE0, rdata).to_wire() == data  # RFC 3597 5, as dnspython reads it
+
+
+A_RECORD = record(NAME, 1, bytes([192, 0, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("behind", "answers"),
+    [
+        pytest.param(header(answers=2) + QUESTION + A_RECORD + record(NAME, 1, bytes(4), length=400), 1, id="too long"),
+        pytest.param(header(answers=2) + QUESTION + A_RECORD + record(b"\xc0\xff", 1, bytes(4)), 1, id="forwards"),
+        pytest.param(header(answers=2) + QUESTION + A_RECORD + record(b"\x80a", 1, bytes(4)), 1, id="an odd label"),
+        pytest.param(
+            header(answers=2) + QUESTION + A_RECORD + record(LONG + LONG[:64] + NAME, 1, bytes(4)), 1, id="a long name"
+        ),
+        pytest.param(header(answers=0xFFFF) + QUESTION, 0, id="65,535 answers, of which none is there"),
+        pytest.param(header(additionals=1) + QUESTION, 0, id="one more record, of which nothing is there"),
+        pytest.param(
+            header(additionals=2) + QUESTION + 2 * record(b"\x00", 41, b"", ttl=1 << 24), 0, id="two OPT records"
+        ),
+        pytest.param(header(questions=0xFFFF) + QUESTION, 0, id="65,535 questions, of which one is there"),
+        pytest.param(header(questions=2) + QUESTION + b"\xc0\xff\x00\x01\x00\x01", 0, id="two, and one is broken"),
+    ],
+)
+def test_what_was_read_is_told_whatever_is_wrong_behind_it(behind: bytes, answers: int) -> None:
+    told = decode(behind)
+    assert told.malformed
+    assert told.questions == (("www.a.test", "A"),)
+    assert [answer[2] for answer in told.answers] == ["192.0.2.1"] * answers
+
+
+def test_of_very_many_questions_as_many_are_told_as_the_kernel_half_lets_through() -> None:
+    told = decode(header(questions=1000) + QUESTION * 1000)
+    assert (len(told.questions), told.malformed) == (64, True)
+
+
+def test_what_is_kept_is_bounded_by_bytes_and_long_messages_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept[bytes, Message](1 << 20, attrgetter("size"))
+    monkeypatch.setattr(dns_message, "_kept", kept)
+    name = b"\x3f" + bytes(63) + b"\x3f" + bytes(63) + b"\x00"  # 128 bytes on the wire, 513 as text
+    tracemalloc.start()
+    for number in range(4000):
+        question = name + struct.pack("!HH", 1, 1)
+        mx = record(NAME, 15, struct.pack("!H", number) + NAME)
+        decode(header(answers=20) + question + mx * 20)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0 < kept.count < 100
+    assert held < 2 << 20
 
 
 def test_a_chain_of_8000_pointers_is_followed_once() -> None:

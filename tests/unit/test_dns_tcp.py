@@ -139,14 +139,6 @@ def test_a_broken_message_is_malformed_and_those_behind_it_are_told() -> None:
     assert (grain.malformed, grain.further) == (1, 2)
 
 
-def test_a_length_that_no_message_has_ends_the_stream() -> None:
-    grain = DNS()
-    whole = stream(query("a.test"), b"too short", query("b.test"))
-    assert told(grain, [(0, whole), (len(whole), stream(query("c.test")))]) == [("a.test", "A")]
-    assert (grain.malformed, grain.further, grain.parts) == (1, 1, 1)
-    assert grain._streams.held == 0
-
-
 def test_a_message_of_which_not_all_came_is_unfinished_once_its_stream_is_idle() -> None:
     grain = DNS()
     whole = stream(query("a.test"), query("b.test"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from through import loaded, through
 from ingrain.account import Station
 from ingrain.batch import TEXT, Batch
 from ingrain.inbox import Inbox
-from ingrain.pipeline import Pipeline
+from ingrain.pipeline import Pipeline, PipelineError
 from ingrain.post import Post
 from ingrain.stage import Stage
 from ingrain.steps import commands
@@ -172,22 +173,28 @@ def test_a_rate_is_a_burst_and_what_time_adds_to_it(monkeypatch: pytest.MonkeyPa
     assert rate.take(100) == 10
 
 
+def too_long(steps: Chain, pids: Path, processes: int) -> None:
+    """Have a command time out again and again, until its time was enough for it to note so many processes."""
+    for times in itertools.count(1):
+        steps.tell(named("a"))
+        assert told(steps) == {"matched": times, "timed out": times}
+        if pids.exists() and len(pids.read_text().split()) == processes:
+            return
+
+
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_began(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 1000 & echo $! > '{pids}'; echo $$ >> '{pids}'; wait"
     with chain(exec_of("sh", "-c", script, timeout_s=1)) as steps:
-        steps.tell(named("a"))
-        assert told(steps) == {"matched": 1, "timed out": 1}
-    assert len(pids.read_text().split()) == 2
-    assert not [pid for pid in pids.read_text().split() if lives(int(pid))]
+        too_long(steps, pids, 2)
+        until(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
 
 
 def test_a_command_that_does_not_end_when_asked_is_made_to(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"trap '' TERM; echo $$ > '{pids}'; while :; do sleep 1; done"
     with chain(exec_of("sh", "-c", script, timeout_s=1)) as steps:
-        steps.tell(named("a"))
-        assert told(steps) == {"matched": 1, "timed out": 1}
+        too_long(steps, pids, 1)
     assert not lives(int(pids.read_text()))
 
 
@@ -275,9 +282,12 @@ def test_records_go_on_also_where_their_command_cannot_be_thought_of(monkeypatch
     ("program", "said"), [("no-such-program", "no folder of /usr/local/sbin"), ("/etc/passwd", "no program that can")]
 )
 def test_a_program_that_is_not_there_ends_the_start(tmp_path: Path, program: str, said: str) -> None:
-    pipeline = Pipeline(loaded(tmp_path, f'type = "Exec"\ncommand = ["{program}"]'))
-    with pytest.raises(ValueError, match=f"pipeline out: Exec: the command '{program}' .*{said}"):
-        pipeline.fill()
+    config = loaded(tmp_path, f'type = "Exec"\ncommand = ["{program}"]')
+    with pytest.raises(PipelineError, match=f"pipeline out: Exec: the command '{program}' .*{said}"):
+        Pipeline(config).fill()
+    (problem,) = config.lacking()
+    assert (problem.key, problem.line) == ("pipeline.out.steps[0].command", 11)
+    assert said in problem.message
 
 
 CHILD = """

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,12 @@ from hellos import (
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import FIRST_PORT, Connection, Relay, capture, python_client, run, suricata, tcp, tshark
+from serving import CACHE, accepts, free_port, until
 
 from ingrain.wire import hello_fields, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja3 import ja3_text, ja3s_text
-from ingrain.wire.tls_hello import ClientHello, ServerHello, decode
+from ingrain.wire.tls_hello import ServerHello, decode
 from ingrain.wire.tls_registry import GREASE
 
 GREASED = sorted(GREASE)
@@ -74,7 +75,7 @@ def numbered(text: str) -> list[int]:
     ],
 )  # fmt: skip
 def test_ja3_is_that_of_its_definitions_examples(body: bytes, text: str, ja3: str) -> None:
-    assert ja3_text(hello_fields.offer(body)) == text
+    assert ja3_text(hello_fields.offer(body)[0]) == text
     assert offered(body).ja3 == ja3
 
 
@@ -161,7 +162,13 @@ def test_neither_order_nor_grease_changes_ja4_and_grease_does_not_change_ja3(
     assert hello.ja3 == plain.ja3
 
 
-def clients(port: int, folder: Path) -> Iterator[list[str]]:
+TLS_PEER = str(CACHE / "bin" / "tls_peer")
+"""A client of Go's, which tests/native/install.sh builds."""
+
+LACKING = [name for name in ("openssl", "curl", "gnutls-cli", "node", TLS_PEER) if not shutil.which(name)]
+
+
+def clients(port: int) -> Iterator[list[str]]:
     """Commands of real clients, as varied as their options let them be."""
     openssl = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}"]
     for options in (
@@ -173,34 +180,23 @@ def clients(port: int, folder: Path) -> Iterator[list[str]]:
         "-servername " + "a" * 60 + ".test -max_protocol TLSv1.2", "-ct -requestCAfile /dev/null",
     ):  # fmt: skip
         yield [*openssl, *options.split()]
-    if shutil.which("curl"):
-        for options in ("", "--http1.1", "--tls-max 1.2", "--ciphers ECDHE-RSA-AES128-GCM-SHA256", "--no-alpn"):
-            yield ["curl", "-sk", *options.split(), "--resolve", f"c.test:{port}:127.0.0.1", f"https://c.test:{port}/"]
-    if shutil.which("gnutls-cli"):
-        for priority in (
-            "NORMAL",
-            "SECURE256",
-            "NORMAL:-VERS-TLS1.3",
-            "PERFORMANCE:%COMPAT",
-            "NORMAL:-GROUP-ALL:+GROUP-X25519",
-        ):
-            yield ["gnutls-cli", "--insecure", "--priority", priority, "--alpn", "h2", "-p", str(port), "127.0.0.1"]
-    if shutil.which("node"):
-        options = f"{{host:'127.0.0.1',port:{port},servername:'n.test',rejectUnauthorized:false,ALPNProtocols:['h2']}}"
-        yield ["node", "-e", f"require('tls').connect({options},function(){{this.end()}})"]
-        yield ["node", "-e", f"fetch('https://127.0.0.1:{port}/').catch(()=>0)"]
-    if shutil.which("go"):
-        (folder / "main.go").write_text(
-            'package main\nimport "crypto/tls"\nfunc main() {\n'
-            f'c, err := tls.Dial("tcp", "127.0.0.1:{port}", &tls.Config{{ServerName: "g.test",'
-            ' InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})\nif err == nil { c.Close() }\n}\n'
-        )
-        yield ["go", "run", str(folder / "main.go")]
+    for options in ("", "--http1.1", "--tls-max 1.2", "--ciphers ECDHE-RSA-AES128-GCM-SHA256", "--no-alpn"):
+        yield ["curl", "-sk", *options.split(), "--resolve", f"c.test:{port}:127.0.0.1", f"https://c.test:{port}/"]
+    for priority in (
+        "NORMAL", "SECURE256", "NORMAL:-VERS-TLS1.3", "PERFORMANCE:%COMPAT", "NORMAL:-GROUP-ALL:+GROUP-X25519",
+    ):  # fmt: skip
+        yield ["gnutls-cli", "--insecure", "--priority", priority, "--alpn", "h2", "-p", str(port), "127.0.0.1"]
+    options = f"{{host:'127.0.0.1',port:{port},servername:'n.test',rejectUnauthorized:false,ALPNProtocols:['h2']}}"
+    yield ["node", "-e", f"require('tls').connect({options},function(){{this.end()}})"]
+    yield ["node", "-e", f"fetch('https://127.0.0.1:{port}/').catch(()=>0)"]
+    yield [TLS_PEER, f"127.0.0.1:{port}"]
 
 
 @pytest.fixture(scope="module")
 def connections(tmp_path_factory: pytest.TempPathFactory) -> list[Connection]:
     """What real clients and servers sent each other, servers that ask for another key share among them."""
+    if LACKING:
+        pytest.skip(f"not installed: {', '.join(LACKING)}")
     folder = tmp_path_factory.mktemp("fingerprints")
     pem = certificate(folder)
     recorded: list[Connection] = []
@@ -215,9 +211,9 @@ def connections(tmp_path_factory: pytest.TempPathFactory) -> list[Connection]:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            wait_for(port)
+            until("openssl to listen", partial(accepts, port))
             relay = Relay(port)
-            for client in clients(relay.port, folder):
+            for client in clients(relay.port):
                 run(client)
                 assert server.poll() is None, client
             for name in ("p.test", None):
@@ -228,23 +224,6 @@ def connections(tmp_path_factory: pytest.TempPathFactory) -> list[Connection]:
             server.kill()
             server.wait()
     return recorded
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    for _attempt in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise TimeoutError(port)
 
 
 def hellos(stream: bytes) -> list[bytes]:
@@ -321,7 +300,7 @@ def test_ja3_and_ja3s_are_those_that_tshark_tells(all_connections: list[Connecti
     clients = told(all_connections, client=True)
     assert len(theirs) > 300
     assert theirs == [
-        (str(port), ja3_text(hello_fields.offer(body)), hello.ja3)
+        (str(port), ja3_text(hello_fields.offer(body)[0]), hello.ja3)
         for port, body, hello in clients if isinstance(hello, ClientHello)
     ]  # fmt: skip
     names = ("tcp.dstport", "tls.handshake.ja3s_full", "tls.handshake.ja3s")
@@ -337,8 +316,9 @@ def test_ja3_ja3s_and_ja4_are_those_that_suricata_tells(
     all_connections: list[Connection], file: Path, tmp_path: Path
 ) -> None:
     events = {event["src_port"]: event["tls"] for event in suricata(file, tmp_path)}
-    clients = {port: (body, hello) for port, body, hello in told(all_connections, client=True)}
-    servers = {port: hello for port, _body, hello in told(all_connections, client=False)}
+    # Of each side the first, which asks for another key share or is asked to.
+    clients = {port: (body, hello) for port, body, hello in reversed(told(all_connections, client=True))}
+    servers = {port: hello for port, _body, hello in reversed(told(all_connections, client=False))}
     for port, event in events.items():
         body, offer = clients[port]
         choice = servers.get(port)
@@ -354,7 +334,8 @@ def test_ja3_ja3s_and_ja4_are_those_that_suricata_tells(
 
 
 def offer_has_algorithms(body: bytes) -> bool:
-    return bool(set(hello_fields.offer(body).signature_algorithms) - GREASE)
+    extension = hello_fields.offer(body)[0].contents.get(hello_fields.SIGNATURE_ALGORITHMS)
+    return extension is not None and bool(set(hello_fields.signature_algorithms(extension)) - GREASE)
 
 
 def with_underscore(body: bytes, ja4: str) -> str:
@@ -362,6 +343,6 @@ def with_underscore(body: bytes, ja4: str) -> str:
 
     JA4.md: "If there are no signature algorithms in the hello packet, then the string ends without an underscore".
     """
-    kinds = sorted(set(hello_fields.offer(body).extensions) - GREASE - {0, 16})
+    kinds = sorted(set(hello_fields.offer(body)[0].extensions) - GREASE - {0, 16})
     text = ",".join(f"{kind:04x}" for kind in kinds) + "_"
     return ja4[:-12] + hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -103,24 +103,25 @@ def test_an_index_without_a_kernel_is_an_error() -> None:
         fetch.parts(lambda _name: "Version: 1\nDepends: libc6 (>= 2.36)\n", "linux-image-amd64")
 
 
-def nobody(suite: str) -> list[list[tuple[str, str, bool]]]:
-    return [[("http://127.0.0.1:9/debian", suite, True)]]  # where nobody listens
+@pytest.fixture
+def _silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive is where nobody listens, and is asked once."""
+    monkeypatch.setattr(fetch, "_archives", lambda suite: [[("http://127.0.0.1:9/debian", suite, True)]])
+    settings = tmp_path / "apt.conf"
+    settings.write_text('Acquire::Retries "0";\n')
+    monkeypatch.setenv("APT_CONFIG", str(settings))
 
 
-def test_where_the_archive_does_not_answer_the_kernel_that_is_there_is_used_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "_archives", nobody)
+@pytest.mark.usefixtures("_silent")
+def test_where_the_archive_does_not_answer_the_kernel_that_is_there_is_used_and_that_is_said(tmp_path: Path) -> None:
     make(tmp_path, "bookworm", "6.1.99-1", "boot/vmlinuz-6.1.0-30-amd64")
     told = fetch.fetch("bookworm", tmp_path)
     assert told.startswith("bookworm: 6.1.99-1 is there and is used; whether it is the newest is not known: apt-get")
     assert kernels.cached("bookworm", tmp_path).version == "6.1.99-1"
 
 
-def test_where_the_archive_does_not_answer_and_nothing_is_there_it_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "_archives", nobody)
+@pytest.mark.usefixtures("_silent")
+def test_where_the_archive_does_not_answer_and_nothing_is_there_it_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(fetch.FetchError, match="no kernel of bookworm could be fetched, and none is in"):
         fetch.fetch("bookworm", tmp_path)
 

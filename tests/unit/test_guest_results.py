@@ -72,7 +72,7 @@ def run(tmp_path: Path) -> Run:
         )
         (folder / "test_it.py").write_text(f"import os, pytest, signal\nINSIDE = {INSIDE}\n{code}")
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *options]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
         assert "INTERNALERROR" not in done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -173,6 +173,12 @@ def test_the_first_guest_works_while_this_machine_s_own_tests_do(run: Run, tmp_p
     printed = run("def test_1(): open('there', 'w')\n")
     assert outcomes(printed) == {"test_1[9.9]": "PASSED"}
     assert "2 passed" in printed
+
+
+def test_what_is_loud_comes_when_no_guest_works_any_more(run: Run, tmp_path: Path) -> None:
+    here = "@pytest.mark.loud\ndef test_here(): assert Path('ended').exists()\n"
+    (tmp_path / "test_other.py").write_text(f"import pytest\nfrom pathlib import Path\n{here}")
+    assert "2 passed" in run(f"{UNTIL}def test_1(): Path('ended').touch()\n")
 
 
 def test_the_next_guest_works_beside_the_one_of_which_is_told_and_no_third(run: Run) -> None:

@@ -7,6 +7,7 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from ingrain import config
 from ingrain.account import Station
 from ingrain.backends import exchange
-from ingrain.backends.http import HTTP, HTTPSettings
+from ingrain.backends.environment import Redaction
+from ingrain.backends.http import HTTP, HTTPSettings, only_origin
 
 FILE = """\
 [[probe]]
@@ -95,7 +97,7 @@ def test_the_graph_tells_names_of_headers_and_where_they_go_and_no_secret(tmp_pa
     headers = f'headers = {{ authorization = "API-Key {SECRET}", "redsift-account" = "${{ACCOUNT}}", "x.y" = "z" }}'
     file.write_text(f"{FILE}uri = 'https://example.com/insert?key={SECRET}'\n{headers}\n")
     told = config.describe(config.load(file))
-    assert 'uri = "https://example.com/insert?..."' in told
+    assert 'uri = "https://example.com/..."' in told
     assert 'headers = { authorization = "...", redsift-account = "...", "x.y" = "..." }' in told
     assert SECRET not in told
 
@@ -134,13 +136,13 @@ def test_the_environment_fills_in_headers_and_uri(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("settings", "environment", "said"),
     [
-        ({"headers": {"a": "x ${NOT_THERE}"}}, {}, "the header a needs NOT_THERE of the environment, which is not set"),
-        ({"uri": "${NOT_THERE}"}, {}, "uri needs NOT_THERE of the environment"),
-        ({"uri": "http://h/${KEY}"}, {"KEY": f"{SECRET} x"}, "uri, with what the environment says: expected"),
-        ({"uri": "http://h:${KEY}"}, {"KEY": SECRET}, "uri, with what the environment says: expected"),
-        ({"uri": "http://${KEY}"}, {"KEY": f"me:{SECRET}@h"}, "uri, with what the environment says: expected"),
+        ({"headers": {"a": "x ${NOT_THERE}"}}, {}, "headers: needs NOT_THERE of the environment, which is not set"),
+        ({"uri": "${NOT_THERE}"}, {}, "uri: needs NOT_THERE of the environment"),
+        ({"uri": "http://h/${KEY}"}, {"KEY": f"{SECRET} x"}, "uri: with what the environment says: expected"),
+        ({"uri": "http://h:${KEY}"}, {"KEY": SECRET}, "uri: with what the environment says: expected"),
+        ({"uri": "http://${KEY}"}, {"KEY": f"me:{SECRET}@h"}, "uri: with what the environment says: expected"),
         ({"headers": {"a": "${KEY}"}}, {"KEY": f"{SECRET}\r\nb: c"}, "the value of a has something else"),
-        ({"uri": "https://h/", "ca_file": "/nowhere.pem"}, {}, "ca_file /nowhere.pem cannot be used: No such file"),
+        ({"uri": "https://h/", "ca_file": "/nowhere.pem"}, {}, "ca_file: /nowhere.pem cannot be used: No such file"),
         ({"uri": "https://h/", "ca_file": "/etc/hosts"}, {}, "it holds no certificate in PEM"),
         ({}, {"HTTP_PROXY": f"socks5://me:{SECRET}@p:1"}, "HTTP_PROXY in the environment: expected http://HOST:PORT"),
         ({}, {"HTTP_PROXY": f"https://me:{SECRET}@p:1"}, "no other way to a proxy is known here"),
@@ -153,11 +155,74 @@ def test_what_the_environment_lacks_or_has_wrong_ends_the_start_and_tells_no_sec
     monkeypatch.delenv("NOT_THERE", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=r"HTTP|ca_file|value of") as caught:
+    with pytest.raises(ValueError, match=r"uri|headers|ca_file|PROXY") as caught:
         started(**settings)
     assert said in str(caught.value)
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None or SECRET not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://h", "http://h"),
+        ("http://h/", "http://h/"),
+        ("https://h:81/services/T0KEN", "https://h:81/..."),
+        ("http://h?key=T0KEN", "http://h/..."),
+        ("HTTP://h/T0KEN#T0KEN", "HTTP://h/..."),
+        ("https://${INGEST_HOST}/T0KEN", "https://${INGEST_HOST}/..."),
+        ("${INGEST_URL}", "${INGEST_URL}"),
+        ("${INGEST_URL}/T0KEN", "/..."),
+    ],
+)
+def test_of_a_uri_only_scheme_host_and_port_are_shown(uri: str, told: str) -> None:
+    assert only_origin(uri) == told
+
+
+def test_all_that_the_environment_lacks_is_found_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NOT_THERE", "NOR_THIS"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "ingrain.toml"
+    (spool := tmp_path / "spool").write_text("no folder")
+    uri, headers = "https://h/${NOT_THERE}", 'headers = { a = "${NOR_THIS}", b = "c" }'
+    file.write_text(FILE + f'uri = "{uri}"\nspool = "{spool}"\n{headers}\n')
+    loaded = config.load(file)
+    assert [(problem.line, problem.key.rpartition(".")[2]) for problem in loaded.lacking()] == [
+        (7, "uri"),
+        (8, "spool"),
+        (9, "headers"),
+    ]
+    monkeypatch.setenv("NOT_THERE", "a b")
+    monkeypatch.setenv("NOR_THIS", "x")
+    assert [problem.line for problem in loaded.lacking()] == [7, 8]
+    monkeypatch.setenv("NOT_THERE", "a")
+    spool.unlink()
+    assert loaded.lacking() == []
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_the_header_of_ingraind_s_first_version_is_sent_and_not_shown(tmp_path: Path) -> None:
+    assert started(authorization=SECRET)._exchange._headers["authorization"] == SECRET
+    file = tmp_path / "ingrain.toml"
+    file.write_text(FILE + f"uri = 'http://h/'\nauthorization = '{SECRET}'\n")
+    assert 'authorization = "..."' in config.describe(config.load(file))
+    (twice,) = mistakes(tmp_path, f"uri = 'http://h/'\nauthorization = '{SECRET}'\nheaders = {{ Authorization = 'x' }}")
+    assert (twice.line, SECRET in twice.message) == (8, False)
+
+
+@given(
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="&?#/,;:=\"' "), min_size=4, max_size=9
+    ),
+    st.text(max_size=20),
+)
+def test_whoever_repeats_a_secret_it_is_left_out_also_percent_decoded_and_quoted(secret: str, around: str) -> None:
+    redacted = Redaction([f"Bearer {secret}"])
+    for form in (secret, unquote(secret), repr(around + secret)[1:-1]):
+        left = redacted(f"{around}{form}{around}")
+        assert len(unquote(secret)) < 4 or unquote(secret) in around or secret not in left
 
 
 def test_ingraind_s_keys_are_taken(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,12 +134,28 @@ def test_an_agent_that_sends_what_is_no_record_ends_the_watching_with_a_word(pat
     assert "no record" in ended[0] or "has ended" in ended[0]
 
 
+ASKING = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect(sys.argv[1])
+    print(len(asking.recv(1000)))
+"""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user: this is not root")
-def test_nobody_else_may_watch(feed: Feed, path: str) -> None:
-    child = os.fork()
-    if not child:
-        os.setresuid(65534, 65534, 65534)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            os._exit(0 if asking.connect_ex(beside(path)) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+def test_nobody_else_may_watch(feed: Feed, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    door, other = Path(beside(path)), 65534
+    for folder in door.parents[:3]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+    def watch() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", ASKING, str(door)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, user=other, group=other, extra_groups=[]
+        )
+
+    assert "PermissionError" in watch().stderr
+    door.chmod(0o666)  # even if the file lets them
+    assert watch().stdout == "0\n"
+    assert f"user {other} asked, and was told nothing" in caplog.text
     assert not feed.watched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from typing import Any
 
@@ -16,9 +17,9 @@ from ingrain.grains.lookups import Lookups
 from ingrain.grains.tls import TLS
 
 START = 5_000_000_000_000
-CURL = {"pid": 4711, "cgroup_id": 77, "s_ip": "192.0.2.9", "s_port": 40000}
+CURL = {"pid": 4711, "start": 900, "cgroup_id": 77, "s_ip": "192.0.2.9", "s_port": 40000}
 RESOLVED = {
-    "pid": 4711, "cgroup_id": 77, "direction": IN,
+    "pid": 4711, "start": 900, "cgroup_id": 77, "direction": IN,
     "s_ip": "192.0.2.53", "s_port": 53, "d_ip": "192.0.2.9", "d_port": 50000,
 }  # fmt: skip
 CONNECTED = CURL | {"direction": OUT, "d_ip": "192.0.2.44", "d_port": 443}
@@ -77,6 +78,7 @@ def test_a_later_look_up_does_not_hide_the_first_one() -> None:
         pytest.param(b"a.test", {"d_ip": "192.0.2.66"}, id="another address"),
         pytest.param(b"b.test", {}, id="another name"),
         pytest.param(b"a.test", {"pid": 4712}, id="another process"),
+        pytest.param(b"a.test", {"start": 901}, id="a later process that has the same id"),
         pytest.param(b"a.test.evil", {}, id="a name that begins as the one that was looked up"),
         pytest.param(b"x" * 10_000, {}, id="a host name that is longer than any DNS name"),
     ],
@@ -135,30 +137,62 @@ def test_where_processes_are_not_known_the_client_s_address_stands_for_them() ->
 ONE, TWO = bytes(address("192.0.2.1")), bytes(address("192.0.2.2"))
 
 
-def test_of_very_many_names_the_ones_that_were_looked_up_longest_ago_are_forgotten() -> None:
+def process(number: int, start: int = 1) -> bytes:
+    return struct.pack("=QI", start, number)
+
+
+def test_of_very_many_names_of_a_client_the_oldest_are_forgotten_and_those_are_not_known_any_more() -> None:
+    known, client = Lookups(), process(1)
+    for number in range(lookups.SHARE):
+        known.note(client, f"{number}.test", [ONE], 1)
+    known.note(client, "0.test", [TWO], 2)  # so 1.test is the oldest
+    assert known.has(client, "never.test", ONE, 9) is False
+    known.note(client, "new.test", [ONE], 3)
+    assert len(known) == lookups.SHARE
+    assert known.has(client, "0.test", ONE, 9) is True
+    assert known.has(client, "0.test", TWO, 9) is True
+    assert known.has(client, "2.test", ONE, 9) is True
+    assert known.has(client, "1.test", ONE, 9) is None
+    assert known.has(client, "never.test", ONE, 9) is None  # it may have been forgotten as well
+
+
+def test_a_client_that_looks_up_ever_new_names_costs_the_others_nothing() -> None:
+    known, quiet, loud = Lookups(), process(1), process(2)
+    known.note(quiet, "a.test", [ONE], 1)
+    for number in range(2 * lookups.NAMES):
+        known.note(loud, f"{number}.test", [ONE], 1)
+    assert known.has(quiet, "a.test", ONE, 9) is True
+    assert known.has(quiet, "b.test", ONE, 9) is False
+
+
+def test_of_very_many_clients_those_that_did_nothing_for_longest_are_not_known_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookups, "NAMES", 100)
     known = Lookups()
-    for number in range(lookups.NAMES):
-        known.note(b"p", f"{number}.test", [ONE], 1)
-    known.note(b"p", "0.test", [TWO], 2)  # so 1.test is the oldest
-    known.note(b"p", "new.test", [ONE], 3)
-    assert len(known) == lookups.NAMES
-    assert known.has(b"p", "0.test", ONE, 9)
-    assert known.has(b"p", "0.test", TWO, 9)
-    assert not known.has(b"p", "1.test", ONE, 9)
-    assert known.has(b"p", "2.test", ONE, 9)
+    for number in range(150):
+        known.note(process(number, start=1000 + number), "a.test", [ONE], 1)
+        assert known.has(process(0, start=1000), "a.test", ONE, 9) is True  # it does something
+    assert len(known) == 100
+    assert known.has(process(149, start=1149), "a.test", ONE, 9) is True
+    assert known.has(process(1, start=1001), "a.test", ONE, 9) is None
+    assert known.has(process(7, start=5), "a.test", ONE, 9) is None  # it may have looked it up long ago
+    assert known.has(process(7, start=1140), "a.test", ONE, 9) is False  # it began after all that were forgotten
+    assert known.has(ONE, "a.test", ONE, 9) is None  # by its address, which tells no beginning
 
 
 def test_of_very_many_addresses_of_a_name_those_that_were_answered_last_are_known() -> None:
-    known = Lookups()
+    known, client = Lookups(), process(1)
     given = [number.to_bytes(16) for number in range(1000)]
     for one in given:
-        known.note(b"p", "a.test", [one], 1)
-    assert [one for one in given if known.has(b"p", "a.test", one, 2)] == given[-lookups.ADDRESSES :]
+        known.note(client, "a.test", [one], 1)
+    assert [one for one in given if known.has(client, "a.test", one, 2)] == given[-lookups.ADDRESSES :]
+    assert known.has(client, "a.test", given[0], 2) is None
 
 
 def test_names_without_an_address_take_no_room() -> None:
     known = Lookups()
-    known.note(b"p", "a.test", [], 1)
+    known.note(process(1), "a.test", [], 1)
     assert len(known) == 0
 
 
@@ -168,7 +202,7 @@ def test_memory_is_bounded_under_a_flood_of_names(monkeypatch: pytest.MonkeyPatc
     tracemalloc.start()
     sizes = []
     for number in range(5000):
-        known.note(bytes([number % 7]), f"{number}.{'x' * 200}.test", [ONE, TWO], number)
+        known.note(process(number % 7), f"{number}.{'x' * 200}.test", [ONE, TWO], number)
         if number % 1000 == 999:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()

@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from archived import HOUR, NOON, archive, objects, rows
 from chain import LOAD, VOLUME, batch_of, tagged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving import until
+from spooling import spool
 
 from ingrain.account import Station
 from ingrain.backends import layout
 from ingrain.backends import objects as module
 from ingrain.backends.archive import Archive, ArchiveSettings
-from ingrain.backends.partition import compact
+from ingrain.backends.spool import Spooled
 from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
+from ingrain.columns import compact
 from ingrain.stage import Flush
 
 NAME = re.compile(
@@ -310,9 +314,59 @@ def test_what_cannot_be_put_into_an_object_is_lost_and_the_others_are_written(tm
     assert all(path.suffix == ".parquet" for path in objects(tmp_path))
 
 
+def test_what_cannot_be_written_is_lost_alone_whatever_batch_it_was_due_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PARTITIONS", 1)
+    station = Station("archive")
+    actor = Archive.start(ArchiveSettings(path=str(tmp_path)), station)
+    try:
+        actor.tell(tagged("tag", interval()))
+        actor.tell(batch_of(VOLUME, [volume(NOON + number) for number in range(20)]))
+        actor.tell(flush := Flush())
+        assert flush.done.wait(60)
+    finally:
+        actor.stop()
+    assert (station.received, station.delivered, station.lost, station.in_flight) == (21, 20, 1, 0)
+    assert station.detail["errors"] == 1
+
+
 def interval() -> pa.Array:
     """A column of a type that Parquet does not have."""
     return pa.array([None], pa.month_day_nano_interval())
+
+
+def test_a_measurement_of_any_name_fits_every_place_that_objects_go_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
+    names = [f"osquery.{'n' * length}" for length in (10, 92, 93, 200, 5000)] + [f"osquery.{'n' * 4999}m"]
+    keys = [layout.key(name, (1 << 63) - 1, "jsonl") for name in names]
+    assert len({key.partition("/")[0] for key in keys}) == len(names), "each has a folder of its own"
+    for name, key in zip(names, keys, strict=True):
+        assert NAME.fullmatch(key)
+        assert len(key) <= layout.KEY_BYTES
+        assert (f"measurement={name}/" in key) == (len(name) <= 100)
+        assert layout.first(key) == (1 << 63) - 1
+        assert len(Spooled((1 << 63) - 1, 10**12 - 1, 10**15 - 1, key).name) <= 255
+    assert "/" + "h" * 64 + "-" in keys[0]
+    with archive(tmp_path / "archive") as backend, spool(tmp_path / "spool") as made:
+        for name in names:
+            measurement = replace(LOAD, name=name)
+            backend.deliver(batch_of(measurement, [{"timestamp": NOON, "value": 1, "process": "a"}]))
+            made.commit(made.create(), layout.key(name, NOON, "parquet"), 10**6)
+        assert len(list(made)) == len(names)
+    assert len(objects(tmp_path / "archive")) == len(names)
+
+
+def test_an_archive_that_ends_before_it_is_flushed_leaves_no_half_object(tmp_path: Path, small: None) -> None:
+    station = Station("archive")
+    actor = Archive.start(ArchiveSettings(path=str(tmp_path)), station)
+    actor.tell(batch_of(VOLUME, [volume(NOON + number) for number in range(20)]))
+    until("an object in the making", lambda: list(tmp_path.rglob(".*.tmp")))
+    actor.stop()
+    assert list(tmp_path.rglob("*.parquet*")) == []
+    assert (station.lost, station.detail["not flushed"], station.in_flight) == (20, 20, 0)
 
 
 def test_two_objects_never_have_the_same_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from serving import free_port, until
 
 from ingrain import config
 from ingrain.agent import Agent, AgentError
+from ingrain.own import probe
+from ingrain.own.trial import Trial
+from ingrain.telemetry import Telemetry
 
 PROBE = '[[probe]]\npipelines = ["{}"]\n[probe.config]\ntype = "{}"\n{}\n'
 TIMES = """\
@@ -72,6 +76,34 @@ def test_an_agent_of_which_no_probe_can_run_ends_with_an_error(tmp_path: Path, t
     assert "no probe of the configuration can run here" in done.stderr
     with pytest.raises(AgentError):
         Agent(config.load(file)).start()
+
+
+def test_a_probe_that_does_not_end_or_fails_at_it_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hang(probe: Trial) -> None:
+        released.wait()
+        wait(probe)
+
+    def fail(_: Telemetry) -> None:
+        raise OSError("not now")
+
+    released, wait = threading.Event(), Trial.run
+    monkeypatch.setattr(probe, "END_S", 0.01)
+    monkeypatch.setattr(Trial, "run", hang)
+    monkeypatch.setattr(Telemetry, "close", fail)
+    file = tmp_path / "config.toml"
+    archive = f'[pipeline.out.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\n'
+    trial = PROBE.format("out", "Test", 'name = "trial"\nmessage_len = 7\nrate = 70')
+    file.write_text(trial + PROBE.format("out", "Agent", "interval_s = 3600") + archive)
+    made = Agent(config.load(file))
+    made.start()
+    account = made.stop()
+    released.set()
+    assert "probe Test does not end" in caplog.text
+    assert "ending probe Agent failed" in caplog.text
+    (station,) = account.pipelines["out"]
+    assert station.delivered == station.received > 0
 
 
 def test_a_reload_into_other_pipelines_loses_nothing_and_keeps_the_server(tmp_path: Path, toml: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from agents import OWN, agent
+from serving import until
 
 from ingrain.kernel.host import CAPABILITIES, SYS_ADMIN
 from ingrain.privileges import IPC_LOCK, KILL, withheld
@@ -63,7 +64,13 @@ def test_what_commands_need_to_signal_others_is_kept_where_it_was_given_for_that
         toml += f'[[pipeline.out.steps]]\ntype = "Exec"\ncommand = ["kill", "{other.pid}"]\nmax_per_s = 1\n'
         with agent(toml, tmp_path, before=("setpriv", *given, "--")) as running:
             threads = held(running.process.pid)
-        ended = other.poll()
+
+            def tried() -> bool:
+                detail = running.status()[1]["account"]["pipelines"]["out"][0]["detail"]
+                return bool(detail.keys() & {"ran", "failed"})
+
+            until("the command to have an end", tried)
+        ended = other.wait(60) if given else other.poll()
         other.kill()
     inherited = 1 << KILL if given else 0
     for thread in threads:

@@ -27,11 +27,12 @@ from quic_peers import CLIENT, MILLISECOND, ORIGINAL_ID, SERVER, V1, V2, Peers, 
 from recorded import capture, suricata, tshark, udp
 
 from ingrain.wire import quic, stream, tls_hello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Malformed
 from ingrain.wire.quic import Message, Quic
 from ingrain.wire.quic_keys import initial_keys, open_initial
-from ingrain.wire.tls_hello import ClientHello, ServerHello
+from ingrain.wire.tls_hello import ServerHello
 
 FIRST = 1_700_000_000 * 10**9
 BODY = client_body(server_name(b"a.test"), alpn(b"h3"), supported_versions(0x0304), key_share(bytes(1216)))
@@ -105,7 +106,8 @@ def test_the_standards_server_packet_opens_with_its_hello(version: int) -> None:
     assert number == 1
     assert frames.hex().startswith("02000000000600405a020000560303eefce7f7b37ba1d1632e96677825ddf739")
     reader = Quic()
-    (offered,) = told(reader.read(CLIENT, SERVER, initial(CLIENT_FRAME + bytes(917), version=version), FIRST))
+    sent = initial(CLIENT_FRAME + bytes(917), version=version, source=b"")
+    (offered,) = told(reader.read(CLIENT, SERVER, sent, FIRST))
     (chosen,) = told(reader.read(SERVER, CLIENT, packet, FIRST))
     assert isinstance(offered, ClientHello)
     assert (offered.sni, offered.alpn, offered.version, offered.ja4[0]) == ("example.com", ("alpn",), "TLS 1.3", "q")
@@ -146,7 +148,7 @@ def test_the_hellos_of_real_peers_are_told(pem: Path, peers: dict[str, object]) 
     assert chosen.version == "TLS 1.3"
     assert chosen.ciphersuite in offered.ciphersuites
     assert seen.version == (V2 if V2 in made.client_versions else V1)
-    assert reader.held == reader.cut == reader.forgotten == 0
+    assert reader.held == reader.cut == 0
     assert read_all(seen.sent)[0] == found
 
 
@@ -230,6 +232,37 @@ def test_a_new_connection_between_the_same_ends_is_told() -> None:
     assert read_all(sent) == ([(1, BODY), (1, other)], 0)
 
 
+@pytest.mark.parametrize("ids", [(b"one", b"two"), (b"", b"two"), (b"one", b"")])
+def test_connections_between_the_same_ends_at_the_same_time_are_told_apart(ids: tuple[bytes, bytes]) -> None:
+    """RFC 9000 5: a client may have several over one socket, each with a connection id of its own."""
+    offers = [client_body(server_name(b"%d.test" % number), key_share(bytes(600))) for number in range(2)]
+    choices = [server_body(extension(43, b"\x03\x04"), cipher=0x1301 + number) for number in range(2)]
+    keys = [b"first of one", b"first of two"]
+    sent = []
+    for begin, end, number in ((0, 300, 0), (300, None, 1)):
+        for one in (0, 1):
+            hello = crypto(begin, message(1, offers[one])[begin:end])
+            sent.append((True, initial(hello, number=number, keys_of=keys[one], source=ids[one])))
+    for one in (0, 1):
+        chosen = crypto(0, message(2, choices[one]))
+        sent.append((False, initial(chosen, client=False, keys_of=keys[one], destination=ids[one])))
+    expected = [(1, offers[0]), (1, offers[1]), (2, choices[0]), (2, choices[1])]
+    assert read_all(sent) == (expected, 0)
+
+
+def test_two_peers_that_connect_to_each_other_over_the_same_ends_are_told_apart() -> None:
+    body = client_body(server_name(b"b.test"))
+    theirs = initial(crypto(0, message(1, body)), keys_of=b"theirs", source=b"yours")
+    chosen = crypto(0, message(2, CHOSEN))
+    sent = [
+        (True, initial(crypto(0, HELLO))),
+        (False, theirs),
+        (True, initial(chosen, client=False, keys_of=b"theirs", destination=b"yours")),
+        (False, initial(chosen, client=False)),
+    ]
+    assert read_all(sent) == ([(1, BODY), (1, body), (2, CHOSEN), (2, CHOSEN)], 0)
+
+
 def test_a_servers_packet_without_its_clients_is_malformed() -> None:
     packet = initial(crypto(0, message(2, CHOSEN)), client=False, destination=b"mine")
     assert read_all([(False, packet)]) == ([], 1)
@@ -311,7 +344,7 @@ def test_packet_numbers_are_whole_though_only_their_end_is_sent() -> None:
         assert open_initial(keys, packet, 22, number + 5)[0] == number
 
 
-def test_connections_are_bounded_and_those_let_go_of_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_bounded_and_the_hellos_of_those_let_go_of_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quic, "CONNECTIONS", 3)
     reader = Quic()
     packet = initial(crypto(0, HELLO[:500]))
@@ -319,9 +352,9 @@ def test_connections_are_bounded_and_those_let_go_of_are_counted(monkeypatch: py
         reader.read(("192.0.2.1", port), SERVER, packet, FIRST)
         reader.expire(FIRST)
         assert len(reader) <= 3
-    assert (reader.forgotten, reader.cut) == (7, 0)
+    assert reader.cut == 0
     reader.expire(FIRST + stream.IDLE_NS)
-    assert (len(reader), reader.held, reader.forgotten, reader.cut) == (0, 0, 7, 10)
+    assert (len(reader), reader.held, reader.cut) == (0, 0, 10)
 
 
 def test_one_connection_holds_no_more_than_the_bound() -> None:

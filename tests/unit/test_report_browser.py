@@ -12,7 +12,33 @@ from pictures import picture
 
 from ingrain import cli
 
-PNG_MOST = 200_000
+PNG_MOST = 300_000
+READABLE = 4.5
+"""The least contrast of text that WCAG 2.2 asks for (1.4.3)."""
+
+FAINTEST = """(() => {
+  const numbers = (colour) => colour.match(/[0-9.]+/g).map(Number);
+  const linear = (of) => (of / 255 <= 0.04045 ? of / 255 / 12.92 : ((of / 255 + 0.055) / 1.055) ** 2.4);
+  const luminance = (colour) => {
+    const [red, green, blue] = numbers(colour).map(linear);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = (of) => {
+    const colour = getComputedStyle(of).backgroundColor;
+    return numbers(colour)[3] === 0 ? ground(of.parentElement) : colour;
+  };
+  const contrast = (of) => {
+    const style = getComputedStyle(of);
+    const both = [of instanceof SVGElement ? style.fill : style.color, ground(of)].map(luminance);
+    return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+  };
+  const written = (of) => [...of.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+  return [...document.querySelectorAll("body :not(script, title, #tip)")]
+    .filter(written)
+    .map((of) => [contrast(of), of.outerHTML.slice(0, 100)])
+    .sort((one, other) => one[0] - other[0])[0];
+})()"""
+"""The contrast of the text that has the least, and whose it is."""
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +72,13 @@ def test_it_looks_as_it_should_and_tells_what_is_pointed_at(
     assert "sent  " in shown.evaluate("document.getElementById('tip').innerText")
     assert shown.evaluate("getComputedStyle(document.getElementById('tip')).display") == "block"
     shown.point("#talks .ribbon")
-    assert "nginx in shop → api.example.test" in shown.evaluate("document.getElementById('tip').textContent")
+    assert "nginx in shop on web-1 → api.example.test" in shown.evaluate("document.getElementById('tip').textContent")
     shown.point("h1")
     assert shown.evaluate("getComputedStyle(document.getElementById('tip')).display") == "none"
     width = shown.evaluate("document.documentElement.scrollWidth")
     assert width <= shown.evaluate("innerWidth"), "no part of it is wider than the page"
     taken = picture("report.png", tmp_path)
-    shown.picture(taken, height=1450)
+    shown.picture(taken, height=shown.evaluate("document.querySelector('#talks .plot').getBoundingClientRect().bottom"))
     assert 10_000 < taken.stat().st_size < PNG_MOST
     ground = "getComputedStyle(document.body).backgroundColor"
     light = shown.evaluate(ground)
@@ -60,6 +86,29 @@ def test_it_looks_as_it_should_and_tells_what_is_pointed_at(
     assert shown.evaluate(ground) != light
     assert shown.requests() == [file.as_uri()]
     assert shown.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("known")
+    return report(day.write(folder / "archive", day.events()), folder / "report.html")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_has_the_contrast_that_is_needed_to_read_it(shown: Browser, known: Path, *, dark: bool) -> None:
+    shown.open(known, dark=dark)
+    contrast, whose = shown.evaluate(FAINTEST)
+    assert contrast >= READABLE, whose
+
+
+def test_on_paper_it_is_light_and_nothing_is_cut_off(shown: Browser, known: Path) -> None:
+    shown.open(known)
+    light = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    shown.open(known, dark=True, paper=True, width=720)  # A4 between its margins
+    assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == light
+    assert shown.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    cut_off = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    assert shown.evaluate(cut_off) == 0
 
 
 def test_names_that_are_chosen_to_do_harm_are_texts(shown: Browser, hostile: Path) -> None:

@@ -6,20 +6,25 @@ import os
 from pathlib import Path
 
 from agents import OWN, agent, ingrain
-from test_status import wait_until_told
+from serving import until
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIACANARYCANARYKEY",
     "AWS_SECRET_ACCESS_KEY": "canary/secret+access/key",
     "AWS_SESSION_TOKEN": "canary-session-token",
     "INGEST_TOKEN": "canary-ingest-token",
+    "INGEST_PATH": "canary-in%2Fthe-path",
 }
 HTTP = """
 [pipeline.http.config]
 backend = "HTTP"
-uri = "http://127.0.0.1:9/insert?key=canary-query"
+uri = "http://127.0.0.1:9/canary-literal/${INGEST_PATH}/insert?key=canary-query"
 roll_s = 1
 headers = { authorization = "Bearer ${INGEST_TOKEN}", account = "canary-of-the-file" }
+[[pipeline.http.steps]]
+type = "Exec"
+command = ["curl", "--user", "canary-argument"]
+only_if = [{ key = "probe", regex = "^nothing$" }]
 """
 
 
@@ -33,7 +38,8 @@ def test_secrets_are_never_said_however_much_is_logged_and_whatever_fails(tmp_pa
     with agent(toml, tmp_path, env=environment) as running:
         running.wait_for("EndpointConnectionError")
         running.wait_for("uploading to http://127.0.0.1:9 failed: ConnectionRefusedError")
-        _, told = wait_until_told(running, lambda told: bool(told["problems"]))
+        until("the failures to be told", lambda: running.status()[1]["problems"])
+        told = running.status()[1]
         people = ingrain("status", "--socket", running.socket).stdout
         mistake = toml.replace("bucket", f'aws_secret_access_key = "{SECRETS["AWS_SECRET_ACCESS_KEY"]}"\nbucket')
         running.reload(mistake, "the configuration is refused")
@@ -45,5 +51,7 @@ def test_secrets_are_never_said_however_much_is_logged_and_whatever_fails(tmp_pa
     assert 'headers = { authorization = "...", account = "..." }' in checked
     everything += checked
     assert "unknown key. Secrets never stand in this file" in everything
-    for secret in (*SECRETS.values(), "canary-password", "canary-query", "canary-of-the-file", "canary-misnamed"):
+    assert 'command = ["curl", "..."]' in checked
+    in_the_file = ("password", "query", "of-the-file", "misnamed", "literal", "in/the-path", "argument")
+    for secret in (*SECRETS.values(), *(f"canary-{word}" for word in in_the_file)):
         assert secret not in everything

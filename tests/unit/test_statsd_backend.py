@@ -20,6 +20,7 @@ import pytest
 from chain import LOAD, VOLUME, batch_of, tagged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving import free_port, refusing
 
 from ingrain.account import Station
 from ingrain.backends.cardinality import FORGET_S, Cardinality
@@ -273,9 +274,10 @@ def test_over_udp_a_datagram_fits_every_ethernet_path_and_on_a_unix_socket_it_ma
 
 
 def test_a_server_that_is_away_is_told_once_counted_to_the_record_and_found_again(
-    server: Server, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    port = server.socket.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
+    server = Server(port=port)
     with statsd(server.address) as backend:
         backend.deliver(volumes([("a", 1, 1)]))
         server.socket.close()
@@ -352,13 +354,11 @@ def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -
 
 def test_of_a_host_s_addresses_the_one_that_answers_is_used(server: Server) -> None:
     port = server.socket.getsockname()[1]
-    dead = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    dead.bind(("127.0.0.2", 0))
-    nobody = ("127.0.0.2", dead.getsockname()[1])
-    dead.close()
-    peer = Peer(Address("statsd", port), lambda *_: [(socket.AF_INET, nobody), (socket.AF_INET, ("127.0.0.1", port))])
-    assert peer.send(memoryview(b"one"), time.monotonic() + 60) == ""
-    assert peer.send(memoryview(b"two"), 0.0) == ""
+    with refusing(socket.SOCK_DGRAM) as nobody:
+        places = [(socket.AF_INET, ("127.0.0.1", one)) for one in (nobody, port)]
+        peer = Peer(Address("statsd", port), lambda *_: places)
+        assert peer.send(memoryview(b"one"), time.monotonic() + 60) == ""
+        assert peer.send(memoryview(b"two"), 0.0) == ""
     assert server.datagrams() == [b"one", b"two"]
     peer.close()
 

@@ -16,7 +16,7 @@ from archived import rows
 from chain import tagged
 
 from ingrain.account import Station
-from ingrain.backends import BACKENDS
+from ingrain.backends import BACKENDS, backoff
 from ingrain.backends.archive import Archive, ArchiveSettings
 from ingrain.batch import TEXT, Batch
 from ingrain.config.model import PipelineConfig
@@ -66,13 +66,14 @@ class MortalArchive(Archive):
 
 
 class Reluctant(Mortal):
-    """Cannot be constructed but every third time."""
+    """Can be constructed the first time, and again when it was tried `patience` times more."""
 
     tries: ClassVar[int] = 0
+    patience: ClassVar[int] = 0
 
     def __init__(self, settings: Any, station: Station, downstream: Downstream) -> None:
         Reluctant.tries += 1
-        if Reluctant.tries % 3 != 1:
+        if Reluctant.tries not in (1, 1 + self.patience):
             raise OSError("not now")
         super().__init__(settings, station, downstream)
 
@@ -145,7 +146,7 @@ def test_what_waits_for_a_stage_that_dies_is_handled_by_the_next_one(make: Make,
     assert all(pipeline.offer(records(10)) for _ in range(20))
     Mortal.gate.set()
     mended(pipeline)
-    finish({"out": pipeline}, 60)
+    finish([pipeline], 60)
     station = pipeline.stations[0]
     assert (station.received, station.delivered, station.lost) == (207, 200, 7)
     assert station.detail["died with it"] == 7
@@ -158,7 +159,7 @@ def test_it_dies_alone_and_says_so(make: Make, tmp_path: Path, caplog: pytest.Lo
     dying.offer(records(1, "die"))
     until(lambda: dying._posts[0].vacant)
     other.offer(records(5))
-    finish({"other": other}, 60)
+    finish([other], 60)
     assert archived(tmp_path, "other") == 5
     with caplog.at_level(logging.ERROR):
         dying.mend()
@@ -172,7 +173,7 @@ def test_a_stage_that_dies_takes_nothing_from_the_one_behind_it(make: Make, tmp_
         pipeline.offer(batch)
     mended(pipeline)
     pipeline.offer(records(2))
-    finish({"out": pipeline}, 60)
+    finish([pipeline], 60)
     adds_up(pipeline, 12)
     assert [(station.merged, station.lost) for station in pipeline.stations] == [(0, 4), (7, 0), (0, 0)]
     assert archived(tmp_path) == 1
@@ -192,7 +193,7 @@ def test_a_buffer_that_dies_costs_what_it_held(make: Make, tmp_path: Path, monke
     monkeypatch.undo()
     pipeline.mend()
     pipeline.offer(records(2))
-    finish({"out": pipeline}, 60)
+    finish([pipeline], 60)
     adds_up(pipeline, 12)
     assert (pipeline.stations[0].lost, pipeline.stations[0].merged, archived(tmp_path)) == (10, 1, 1)
 
@@ -206,7 +207,7 @@ def test_a_stage_that_waits_for_room_behind_it_goes_on_when_there_is_a_next_one(
         pipeline.offer(records(8))
     until(lambda: pipeline.stations[0].in_flight == 8 or pipeline._posts[1].inbox.depth == 8)
     pipeline.mend()
-    finish({"out": pipeline}, 60)
+    finish([pipeline], 60)
     adds_up(pipeline, 48)
     assert archived(tmp_path) == 40
 
@@ -219,7 +220,7 @@ def test_a_backend_that_dies_leaves_nothing_open_and_what_it_had_not_delivered_i
     pipeline.offer(records(3, "die"))
     pipeline.offer(records(2))
     mended(pipeline)
-    finish({"out": pipeline}, 60)
+    finish([pipeline], 60)
     station = pipeline.stations[0]
     assert (station.received, station.delivered, station.lost) == (10, 2, 8)
     assert archived(tmp_path) == 2
@@ -250,22 +251,50 @@ def test_one_that_dies_again_and_again_stops_its_pipeline_only_and_loudly(
     assert not pipeline.offer(records(4))
     pipeline.mend()
     assert other.offer(records(5))
-    finish({"out": pipeline, "other": other}, 60)
+    finish([pipeline, other], 60)
     adds_up(pipeline, 9 + 2 * (DEATHS + 1) + 4)
     assert pipeline.stations[0].refused == 4
     assert archived(tmp_path, "other") == 5
 
 
-def test_a_stage_that_cannot_be_constructed_is_tried_again(make: Make, tmp_path: Path) -> None:
+def test_a_pipeline_that_is_given_up_leaves_no_record_in_flight(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Buffer", "Mortal", "Mortal", "Buffer")
+    pipeline.offer(records(8))
+    until(lambda: pipeline.stations[0].received == 8)
+    for _ in range(DEATHS + 1):
+        pipeline._posts[2].tell(records(2, "die"))  # as if from before it
+        until(lambda: pipeline._posts[2].vacant)
+        pipeline._posts[2].tell(records(3))
+        pipeline.mend()
+    assert pipeline.stopped
+    until(lambda: pipeline._posts[0].vacant and pipeline._posts[1].vacant)
+    pipeline.mend()
+    finish([pipeline], 60)
+    assert [station.in_flight for station in pipeline.stations] == [0] * 5
+    assert pipeline.stations[0].detail["not flushed"] == 8
+    told = pipeline.stations[2]
+    assert (told.received, told.lost, told.delivered) == (2 * (DEATHS + 1) + 3 * (DEATHS + 1), 12 + 3, 15)
+
+
+def test_a_stage_that_cannot_be_constructed_is_tried_again_less_and_less_often_and_has_died_once(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "LEAST_S", 0.2)
+    monkeypatch.setattr(Reluctant, "patience", 10)
     pipeline = make("Reluctant")
     pipeline.offer(records(1, "die"))
     pipeline.offer(records(6))
     mended(pipeline)
-    for _ in range(2):
-        assert pipeline._posts[0].vacant
+    tries = Reluctant.tries
+    pipeline.mend()
+    assert Reluctant.tries == tries, "not at once"
+    assert pipeline.stations[0].failing == {"starting it": "not now"}
+    monkeypatch.setattr(backoff, "LEAST_S", 0.001)
+    while pipeline._posts[0].vacant:
         pipeline.mend()
-    assert not pipeline._posts[0].vacant
-    finish({"out": pipeline}, 60)
+    assert Reluctant.tries == 11
+    assert (pipeline.deaths, pipeline.stations[0].failing) == (1, {})
+    finish([pipeline], 60)
     adds_up(pipeline, 7)
     assert archived(tmp_path) == 6
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -77,8 +79,6 @@ def test_what_a_program_could_take_for_an_option_is_what_an_argument_begins_with
         (["/usr/bin/{ process }"], "the program"),
         ([""], "the program"),
         (["bin/logger"], "whole path"),
-        (["sh", "-c", "echo { process }"], "is a script"),
-        (["bash", "-lc", "{ process }"], "is a script"),
         (["logger", "a\0b"], "NUL"),
     ],
 )
@@ -92,9 +92,80 @@ def test_a_command_of_which_a_value_could_make_another_is_refused(command: Seque
     [
         ["kill", "-9", "{ process_id }"],
         ["sh", "-c", 'logger -- "$1"', "sh", "{ process }"],
-        [sys.executable, "-I", "/opt/x.py", "{ process }"],
+        ["sh", "-c", 'logger -- "$1"', "{ process }", "{ path }"],
+        ["/bin/bash", "-c", "echo $#"],
+        ["bash", "-lc", "echo $#"],
+        ["python3.11", "-c", "import sys; print(sys.argv)", "{ process }"],
+        [sys.executable, "/opt/x.py", "-c", "{ process }"],
+        ["perl", "/opt/x.pl", "-e", "{ process }"],
+        ["/opt/x.sh", "-c", "{ process }"],
+        ["awk", "BEGIN { print 1 }"],
+        ["timeout", "5", "sh", "-c", "true"],
+        ["docker", "kill", "{ container_id }"],
         ["find", "/", "-exec", "ls", "{}", ";"],
+        ["find", "{ path }", "-exec", "ls", "{}", ";"],
+        ["find", "/quarantine", "-exec", "touch", "{ path }", ";"],
     ],
 )
 def test_others_are_taken(command: Sequence[str]) -> None:
     is_command(list(command))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sh", "-c", "echo { process }"],
+        ["sh", "-c", "{ process }"],
+        ["bash", "-lc", "{ process }"],
+        ["sh", "-ce", "{ process }"],
+        ["sh", "-c", "--", "{ process }"],
+        ["sh", "-c", "-", "{ process }"],
+        ["bash", "-c", "-e", "{ process }"],
+        ["bash", "-c", "+x", "{ process }"],
+        ["bash", "-o", "errexit", "-c", "{ process }"],
+        ["sh", "{ path }"],
+        ["sh", "x.sh", "{ path }"],
+        ["/usr/bin/env", "sh", "-c", "{ process }"],
+        ["env", "-S", "sh -c { process }"],
+        ["env", "X={ process }", "sh", "-c", "echo $X"],
+        ["busybox", "sh", "-c", "{ process }"],
+        ["sudo", "-u", "root", "bash", "-c", "{ process }"],
+        ["nice", "{ path }"],
+        ["timeout", "5", "sh", "-c", "{ process }"],
+        ["unknown-launcher", "sh", "-c", "{ process }"],
+        ["docker", "exec", "web", "/bin/sh", "-c", "{ process }"],
+        ["sh", "-c", '"$@"', "sh", "bash", "-c", "{ process }"],
+        ["perl", "-e", "{ process }"],
+        ["perl", "-e", "1", "-e", "{ process }"],
+        ["perl", "-we", "print 1", "{ process }"],
+        ["ruby", "-e", "{ process }"],
+        ["node", "--eval", "{ process }"],
+        ["python3", "-Ic", "{ process }"],
+        ["python3", "-m", "{ process }"],
+        ["awk", "{ process }"],
+        ["gawk-5.1", "-f", "{ path }"],
+        ["sed", "p", "-e", "{ process }"],
+        ["ssh", "host", "logger", "{ process }"],
+        ["su", "root", "-c", "{ process }"],
+        ["xargs", "{ path }"],
+        ["psql", "-c", "insert into t values ('{ process }')"],
+        ["find", "/", "-exec", "{ path }", ";"],
+        ["find", "/", "-exec", "sh", "-c", "echo { process }", ";"],
+        ["find", "/", "-execdir", "env", "{ process }", ";"],
+    ],
+)
+def test_a_program_that_runs_its_arguments_gets_values_only_as_arguments_of_a_script(command: Sequence[str]) -> None:
+    with pytest.raises(ValueError, match="could run a value as a command"):
+        is_command(list(command))
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "ksh", "mksh"])
+def test_what_a_shell_gets_behind_its_script_is_no_option_and_no_code_to_it(shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip("it is not installed")
+    for value in ("-c", "-e", "--", "+x", "-s", f"$(touch {tmp_path}/a)", f"; touch {tmp_path}/b", "-o"):
+        said = subprocess.run(
+            [shell, "-c", 'printf "%s\\n" "$@"', "sh", value, value], capture_output=True, text=True, check=True
+        )
+        assert said.stdout == f"{value}\n{value}\n"
+    assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import ssl
 import subprocess
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -37,11 +40,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingrain.text import harmless, safe
-from ingrain.wire import tls_hello
+from ingrain.wire import client_hello as client_hello_module
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.iana_ciphers import NAMES
 from ingrain.wire.iana_groups import NAMES as GROUP_NAMES
+from ingrain.wire.kept import Kept
 from ingrain.wire.malformed import Cut, Malformed
-from ingrain.wire.tls_hello import ClientHello, Hello, ServerHello, decode
+from ingrain.wire.tls_hello import Hello, ServerHello, decode
 from ingrain.wire.tls_registry import GREASE, cipher_name, group_name
 
 VERSIONS = {"TLSv1": "TLS 1.0", "TLSv1.1": "TLS 1.1", "TLSv1.2": "TLS 1.2", "TLSv1.3": "TLS 1.3"}
@@ -136,8 +141,8 @@ def _cold() -> Iterator[None]:
 
 def forget() -> None:
     """Empty the caches."""
-    tls_hello._repeated.clear()
-    tls_hello._layouts.clear()
+    for kept in (client_hello_module._hellos, client_hello_module._clients, client_hello_module._layouts):
+        kept.clear()
 
 
 def told(seen: Handshake) -> tuple[ClientHello, ServerHello]:
@@ -271,7 +276,8 @@ def outcome(payload: bytes) -> Hello | type[ValueError]:
 
 
 def assert_safe(hello: Hello) -> None:
-    texts = [one for field in hello for one in (field if isinstance(field, tuple) else [field]) if isinstance(one, str)]
+    said = (hello.sni, *hello.client) if isinstance(hello, ClientHello) else hello
+    texts = [one for field in said for one in (field if isinstance(field, tuple) else [field]) if isinstance(one, str)]
     assert len(texts) >= 3
     for text in texts:
         assert harmless(text) == text
@@ -450,14 +456,52 @@ def test_a_broken_hello_is_malformed(payload: bytes) -> None:
         decode(payload)
 
 
-def test_offers_that_repeat_are_one_object_and_others_are_not() -> None:
+def test_offers_that_repeat_are_one_object_from_the_second_on_and_others_are_not() -> None:
     said = (server_name(b"a.test"), alpn(b"h2"))
-    first = decode(client_hello(client_body(*said, key_share(b"1" * 32), random=b"1" * 32, session_id=b"1" * 32)))
-    again = decode(client_hello(client_body(*said, key_share(b"2" * 32), random=b"2" * 32, session_id=b"2" * 32)))
+    hellos = [
+        decode(client_hello(client_body(*said, key_share(fresh * 32), random=fresh * 32, session_id=fresh * 32)))
+        for fresh in (b"1", b"2", b"3", b"4")
+    ]
     other = decode(client_hello(client_body(server_name(b"b.test"), said[1], key_share(b"2" * 32))))
-    assert again is first
+    assert hellos[0] == hellos[1]
+    assert hellos[1] is hellos[2] is hellos[3]
     assert isinstance(other, ClientHello)
     assert other.sni == "b.test"
+
+
+def test_hellos_that_differ_in_the_host_alone_share_what_was_made_of_the_rest() -> None:
+    offer = (alpn(b"h2"), supported_versions(0x0304), numbers(10, 29), key_share(bytes(32)))
+    hosts = [b"a.test", b"b.test", b"c.test", b"d.test"] * 2
+    told = [decode(client_hello(client_body(server_name(host), *offer))) for host in hosts]
+    assert [hello.sni for hello in told] == [host.decode() for host in hosts]  # type: ignore[union-attr] # ClientHellos
+    assert len({id(hello.client) for hello in told[4:]}) == 1  # type: ignore[union-attr]
+    without = decode(client_hello(client_body(*offer)))
+    assert isinstance(without, ClientHello)
+    assert (without.sni, without.client == told[4].client) == (None, False)  # type: ignore[union-attr] # JA4 differs
+
+
+def test_hellos_whose_extensions_are_shuffled_are_not_kept() -> None:
+    chance = random.Random(4)
+    parts = [server_name(b"a.test"), alpn(b"h2"), supported_versions(0x0304), key_share(bytes(32)), numbers(10, 29)]
+    parts += [extension(kind, bytes(kind)) for kind in (5, 18, 23, 27, 35, 45)]
+    orders = [chance.sample(parts, len(parts)) for _ in range(200)]
+    told = [decode(client_hello(client_body(*order))) for order in orders]
+    assert all(isinstance(hello, ClientHello) and hello.sni == "a.test" for hello in told)
+    assert client_hello_module._hellos.count < len(told) // 10
+
+
+def test_what_is_kept_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_hellos", "_clients"):
+        monkeypatch.setattr(client_hello_module, name, Kept(1 << 20, attrgetter("size")))
+    monkeypatch.setattr(client_hello_module, "_layouts", Kept(1 << 17, lambda _layout: 1000))
+    tracemalloc.start()
+    for number in range(1000):
+        offer = client_body(server_name(b"%0200d" % number), key_share(bytes(32)), suites=range(number, number + 100))
+        assert [decode(client_hello(offer)).sni for _ in range(3)] == [f"{number:0200}"] * 3  # type: ignore[union-attr] # ClientHellos
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0 < client_hello_module._hellos.count < 500
+    assert held < 4 << 20
 
 
 def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
@@ -469,7 +513,12 @@ def test_a_hello_made_to_look_like_a_known_one_is_told_as_itself() -> None:
     fill = bytes(len(share) - 4 - 11 - 4)
     posing = known[:at] + server_name(b"c.test")[4:] + extension(5, fill + behind)[:4] + fill + behind
     assert len(posing) == len(known) == len(elsewhere)
-    assert [decode(client_hello(body)).sni for body in (known, elsewhere, posing)] == ["a.test", "b.test", "c.test"]  # type: ignore[union-attr] # ClientHellos
+    assert [decode(client_hello(known)).sni for _ in range(3)] == ["a.test"] * 3  # type: ignore[union-attr] # ClientHellos
+    assert client_hello_module._hellos.count == 1
+    assert [decode(client_hello(body)).sni for body in (elsewhere, posing)] == ["b.test", "c.test"]  # type: ignore[union-attr]
+    for known_now in (elsewhere, posing):
+        assert len({decode(client_hello(known_now)).sni for _ in range(3)}) == 1  # type: ignore[union-attr]
+        assert [decode(client_hello(body)).sni for body in (known, elsewhere, posing)] == ["a.test", "b.test", "c.test"]  # type: ignore[union-attr]
 
 
 @given(offers(), offers(), st.data())
@@ -482,9 +531,10 @@ def test_what_was_seen_before_never_changes_what_a_hello_says(
     spliced = bytes(damaged)
     at = data.draw(st.integers(0, min(len(spliced), len(other[0]))))
     payloads = [client_hello(body) for body in (one[0], other[0], spliced, spliced[:at] + other[0][at:])]
-    warm = [outcome(payload) for payload in payloads + payloads]
+    payloads = [payload for payload in payloads for _ in range(3)] + payloads
+    warm = [outcome(payload) for payload in payloads]
     cold = []
-    for payload in payloads + payloads:
+    for payload in payloads:
         forget()
         cold.append(outcome(payload))
     assert warm == cold

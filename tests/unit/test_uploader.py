@@ -12,8 +12,12 @@ from typing import BinaryIO
 import pytest
 from spooling import KEY, names, put, spool
 
-from ingrain.backends import backoff
+from ingrain.account import Station
+from ingrain.backends import backlog, backoff
+from ingrain.backends import uploader as uploader_module
+from ingrain.backends.backlog import Total
 from ingrain.backends.backoff import Backoff
+from ingrain.backends.http import HTTP, HTTPSettings
 from ingrain.backends.spool import Spool
 from ingrain.backends.uploader import LaterError, Result, Uploader
 
@@ -50,6 +54,13 @@ class Server:
             with self._lock:
                 self.at_once -= 1
 
+    def begins_anew(self) -> bool:
+        """Whether nobody sends now; then what was `most_at_once` so far is forgotten."""
+        with self._lock:
+            if self.at_once == 0:
+                self.most_at_once = 0
+            return self.at_once == 0
+
 
 @contextmanager
 def uploader(made: Spool, server: Server, threads: int = 1) -> Iterator[Uploader]:
@@ -84,7 +95,7 @@ def test_what_is_sent_is_removed_and_told(tmp_path: Path) -> None:
         for number in range(3):
             put(made, number, content=b"%d" % number)
         with uploader(made, server) as it:
-            assert it.found == (3, 3, 3)
+            assert it.found == Total(3, 3, 3)
             it.add(put(made, 3, content=b"3"))
             results = until(it, 4)
             assert [(one.one.key, one.error, one.kept) for one in results] == [
@@ -120,8 +131,10 @@ def test_a_server_that_fails_is_tried_by_one_at_a_time_and_gets_all_when_it_is_b
             while len(server.tried) < 30:
                 time.sleep(0.005)
             assert len(names(tmp_path)) == 20
-            server.most_at_once = 0
-            while len(server.tried) < 40:
+            while not server.begins_anew():
+                time.sleep(0.001)
+            enough = len(server.tried) + 10
+            while len(server.tried) < enough:
                 time.sleep(0.005)
             assert server.most_at_once == 1
             server.down = None
@@ -151,6 +164,55 @@ def test_an_object_that_is_refused_alone_holds_up_no_other(tmp_path: Path, quick
             it.hurry(time.monotonic() + LONG)
             results += until(it, 2)
     assert len(server.got) == 51
+
+
+def test_however_many_objects_are_refused_alone_all_others_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    monkeypatch.setattr(backoff, "LEAST_S", 0.001)
+    monkeypatch.setattr(backoff, "MOST_S", 0.002)
+    server = Server()
+    server.refused = {KEY.format(number) for number in range(12)}
+    with spool(tmp_path) as made:
+        for number in range(40):
+            put(made, number)
+        with uploader(made, server, threads=2) as it:
+            until(it, 28)
+            for number in range(40, 60):
+                it.add(put(made, number))
+            until(it, 20)
+            assert set(server.got) == {KEY.format(number) for number in range(12, 60)}
+            server.refused = set()
+            until(it, 12)
+    assert len(server.got) == 60
+
+
+def test_what_somebody_else_removes_is_told_and_nobody_turns_round_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 4)
+    server = Server()
+    server.gate.clear()
+    with spool(tmp_path) as made:
+        ones = [put(made, number, rows=10) for number in range(20)]
+        with uploader(made, server) as it:
+            while not server.at_once:
+                time.sleep(0.005)
+            for one in ones[6:]:
+                (tmp_path / one.name).unlink()
+            server.gate.set()
+            results = until(it, 4)
+            removed = it.removed()
+            while removed.objects + len([one for one in results if not one.kept]) < 20:
+                results += it.results()
+                removed = removed.plus(it.removed())
+                time.sleep(0.005)
+            assert len(server.got) == 6
+            assert removed.rows + 10 * len([one for one in results if one.error]) == 140
+            assert it._pause() is None, "there is nothing to do until something is added"
+            it.add(put(made, 20))
+            until(it, 1)
 
 
 def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
@@ -189,6 +251,33 @@ def test_what_is_under_way_at_the_end_stays_in_the_spool_and_is_not_told(tmp_pat
     assert names(tmp_path) == [one.name]
 
 
+@pytest.mark.parametrize("fault", ["Thread.start", "Backlog"])
+def test_a_spool_whose_upload_cannot_begin_is_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun:
+            fail()
+        begun.append(thread)
+        start(thread)
+
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    if fault == "Backlog":
+        monkeypatch.setattr(uploader_module, "Backlog", fail)
+    with pytest.raises(RuntimeError):
+        HTTP(HTTPSettings(uri="http://127.0.0.1:9/", spool=str(tmp_path)), Station("http"))
+    for thread in begun:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    with spool(tmp_path):
+        """It is not locked."""
+
+
 def test_what_is_damaged_or_gone_is_given_up_and_the_others_are_sent(tmp_path: Path) -> None:
     server = Server()
     with spool(tmp_path) as made:
@@ -197,7 +286,7 @@ def test_what_is_damaged_or_gone_is_given_up_and_the_others_are_sent(tmp_path: P
         (tmp_path / ones[2].name).write_bytes(b"cut")
         put(made, 5)
         late = Uploader(made, server.put, 1, lambda: None)
-        assert late.found[0] == 4
+        assert late.found.objects == 4
         results = until(late, 4)
         late.close()
     assert [one.one for one in results if one.error] == [ones[2]]

@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from packets import address, layout
+from dns_messages import answer
+from hellos import alpn, client_body, client_hello, numbers, server_name
+from packets import OUT, address, drained, layout
 
 from ingrain import config
 from ingrain.batch import Batch
 from ingrain.grains import GRAINS
+from ingrain.grains.dns import DNS
+from ingrain.grains.lookups import Lookups
 from ingrain.grains.network import Network
+from ingrain.grains.tls import TLS
 from ingrain.kernel.records import Drained
 from ingrain.pipeline import build, finish, wanted
 from ingrain.probe import _wanted
+from ingrain.wire import tls_hello
+from ingrain.wire.client_hello import ClientHello
 
 WHITELIST = 'type = "Whitelist"\nallow = ["process", "destination_port_i", "container"]\n'
 NARROW = 'type = "Whitelist"\nallow = ["process", "uid"]\n'
@@ -36,7 +44,7 @@ def wants(tmp_path: Path, *pipelines: tuple[str, ...]) -> tuple[frozenset[str] |
     try:
         return wanted(made.values()), _wanted([*made.values()])
     finally:
-        finish(made, 10)
+        finish(made.values(), 10)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,58 @@ def test_timestamp_and_values_are_always_made() -> None:
     (bare,) = batches(frozenset())
     assert bare.records.schema.names == ["timestamp", "value"]
     assert len(bare) == 3
+
+
+HELLO = client_hello(client_body(server_name(b"a.test"), alpn(b"h2"), numbers(10, 29)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "wanted"),
+    [
+        (DNS, answer("a.test", "A", "192.0.2.1"), {"q_name", "rcode", "d_port"}),
+        (DNS, answer("a.test", "A", "192.0.2.1"), {"answers"}),
+        (TLS, HELLO, {"sni", "ja4", "process"}),
+        (TLS, HELLO, {"ciphersuites", "sni_matches_dns"}),
+    ],
+)
+def test_the_tags_of_a_message_that_are_made_are_those_of_a_whole_record(
+    kind: type[DNS | TLS], payload: bytes, wanted: set[str]
+) -> None:
+    whole, some = kind(), kind()
+    some.want(frozenset(wanted))
+    program = kind.program
+    (one,), (other,) = (list(grain.decode(drained(program, [payload], {"s_port": 7}))) for grain in (whole, some))
+    names = [name for name in one.records.schema.names if name in wanted]
+    assert sorted(other.tags) == sorted(wanted)
+    assert columns(other, names) == columns(one, names)
+
+
+def test_what_nobody_wants_of_a_hello_is_not_worked_out() -> None:
+    hello = tls_hello.decode(client_hello(client_body(server_name(b"never.seen.test"))))
+    made = TLS().columns([hello], pa.array([0]))
+    made["sni"]()
+    assert isinstance(hello, ClientHello)
+    assert not vars(hello.client), "no fingerprint is there before somebody asks for it"
+    assert made["ja4"]().to_pylist() == [hello.ja4]
+    assert vars(hello.client).keys() == {"ja4"}
+
+
+class Asked(Lookups):
+    """Counts how often it was asked."""
+
+    times = 0
+
+    def has(self, client: bytes, name: str, address: bytes, time: int) -> bool | None:
+        self.times += 1
+        return super().has(client, name, address, time)
+
+
+@pytest.mark.parametrize(("tags", "times"), [(None, 1), (frozenset({"sni"}), 0), (frozenset({"sni_matches_dns"}), 1)])
+def test_where_nobody_wants_to_know_it_is_not_asked_whether_names_were_looked_up(
+    tags: frozenset[str] | None, times: int
+) -> None:
+    grain = TLS()
+    grain.lookups = asked = Asked()
+    grain.want(tags)
+    assert list(grain.decode(drained("tls", [HELLO], {"direction": OUT})))
+    assert asked.times == times

@@ -1,20 +1,20 @@
 """Who asked for a name, and what the answer was."""
 
-from ingrain.query.question import Question, name_like
+from ingrain.query.question import Question, matches, name_like
 
 LOOKED_UP = Question(
     name="looked-up",
     what="NAME",
     about="which processes asked for a name, and what they were told",
     examples=("looked-up example.com", "looked-up '*.example.com' --since 2h"),
-    sql="""
+    sql=f"""
 SELECT * FROM (
     SELECT timestamp, host, 'answer' AS event, process, process_id, container, q_name, q_type, rcode, answers
-    FROM dns_answer WHERE lower(q_name) LIKE $name ESCAPE '!'
+    FROM dns_answer WHERE {matches("lower(q_name)", "name")}
     UNION ALL
     SELECT timestamp, host, 'query', process, process_id, container, q_name, q_type, NULL, NULL
-    FROM dns_query WHERE lower(q_name) LIKE $name ESCAPE '!'
+    FROM dns_query WHERE {matches("lower(q_name)", "name")}
 )
-ORDER BY timestamp, process_id, event DESC, q_name, q_type""",
-    parameters=lambda said: {"name": name_like(said.what)},
+ORDER BY timestamp, process_id, event DESC, q_name, q_type""",  # noqa: S608 - of constants
+    parameters=lambda said: name_like("name", said.what),
 )

@@ -18,12 +18,13 @@ def _windows(said: Said) -> dict[str, Window]:
 
 NEW_NAMES = Question(
     name="new-names",
-    about="names, SNIs, TLS fingerprints and destinations that were not seen in the baseline before",
+    about="names, SNIs, TLS fingerprints and destinations that were not seen in the baseline before, and who was first",
     examples=("new-names --since 1d --baseline 7d",),
     sql="""
-SELECT * FROM (
-    SELECT kind, value, min(timestamp) AS first_seen, count(*) AS times, min(process) AS process,
-        min(container) AS container, min(host) AS host
+SELECT kind, value, first_seen, times, who.process, who.container, who.host
+FROM (
+    SELECT kind, value, min(timestamp) AS first_seen, count(*) AS times,
+        min_by(struct_pack(process, container, host), timestamp) AS who
     FROM (
         SELECT 'name' AS kind, lower(q_name) AS value, timestamp, process, container, host FROM dns_query
         UNION ALL

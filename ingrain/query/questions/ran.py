@@ -1,11 +1,11 @@
 """Who ran a program, from where, and with which arguments."""
 
-from ingrain.query.question import Question, Said, like
+from ingrain.query.question import Question, Said, like, matches
 
 
 def _parameters(said: Said) -> dict[str, str]:
-    pattern = like(said.what)
-    return {"command": pattern, "program": pattern if "/" in said.what else f"%/{pattern}"}
+    program = said.what if "/" in said.what else f"*/{said.what}"
+    return like("command", said.what) | like("program", program)
 
 
 RAN = Question(
@@ -13,10 +13,10 @@ RAN = Question(
     what="COMMAND",
     about="who ran a program, by its name or path, with which arguments, and what started it",
     examples=("ran curl --since 1d", "ran '/tmp/*'"),
-    sql="""
+    sql=f"""
 SELECT timestamp, host, process, process_id, uid, container, parent, parent_id, executable, args, cwd
 FROM process_exec
-WHERE process LIKE $command ESCAPE '!' OR executable LIKE $program ESCAPE '!'
-ORDER BY timestamp, process_id""",
+WHERE {matches("process", "command")} OR {matches("executable", "program")}
+ORDER BY timestamp, process_id""",  # noqa: S608 - of constants
     parameters=_parameters,
 )

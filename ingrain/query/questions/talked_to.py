@@ -1,23 +1,61 @@
-"""Who exchanged data with an address, or with the addresses that a name had."""
+"""Who exchanged data with an address, a network, or the addresses that a name had."""
 
+import ipaddress
 from datetime import timedelta
+from typing import Any
 
-from ingrain.query.question import Question, name_like, peer_like
+from ingrain.query.question import Question, Said, like, matches, name_like
 
 _KNOWN = timedelta(days=1)  # a name that was looked up before the asked time may be in use in it
 
+_FULL = "replace(peer, '::', ':' || repeat('0:', 8 - (length(peer) - length(replace(peer, ':', '')))))"
+"""An IPv6 address with all of its groups: RFC 5952 has one run of zeros as `::`."""
+
+_ORDERED = f"""CASE $family
+        WHEN 4 THEN CASE WHEN peer LIKE '%.%' THEN {
+    " || ".join(f"lpad(split_part(peer, '.', {at}), 3, '0')" for at in range(1, 5))
+} END
+        WHEN 6 THEN CASE WHEN peer LIKE '%:%' THEN {
+    " || ".join(f"lpad(split_part({_FULL}, ':', {at}), 4, '0')" for at in range(1, 9))
+} END
+    END"""
+"""An address of a family as text that is sorted as addresses are; null of the other family."""
+
+
+def _parameters(said: Said) -> dict[str, Any]:
+    try:
+        network = ipaddress.ip_network(said.what, strict=False)
+    except ValueError:
+        return name_like("name", said.what) | like("peer", said.what.lower()) | _between(0, "", "")
+    text = str(network if "/" in said.what else network.network_address)
+    first, last = map(_ordered, (network.network_address, network.broadcast_address))
+    return name_like("name", said.what) | like("peer", text) | _between(network.version, first, last)
+
+
+def _between(family: int, first: str, last: str) -> dict[str, Any]:
+    return {"family": family, "first": first, "last": last}
+
+
+def _ordered(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As `_ORDERED` makes it."""
+    if address.version == 4:  # noqa: PLR2004 - IPv4
+        return "".join(f"{byte:03}" for byte in address.packed)
+    return address.packed.hex()
+
+
 TALKED_TO = Question(
     name="talked-to",
-    what="HOST|IP|NAME",
-    about="which processes had connections with an address, or with those that a name had, and how much went over them",
-    examples=("talked-to 203.0.113.7", "talked-to '*.example.com' --since 6h"),
-    sql="""
+    what="HOST|IP|NETWORK|NAME",
+    about="which processes had connections with an address, a network, or the addresses that a name had, and how much "
+    "went over them",
+    examples=("talked-to 203.0.113.7", "talked-to 203.0.113.0/24", "talked-to '*.example.com' --since 6h"),
+    sql=f"""
 WITH addresses AS (
     SELECT DISTINCT answer.data AS peer
-    FROM (SELECT unnest(answers) AS answer FROM dns_answer WHERE lower(q_name) LIKE $name ESCAPE '!') AS answers
+    FROM (SELECT unnest(answers) AS answer FROM dns_answer WHERE {matches("lower(q_name)", "name")}) AS answers
     WHERE answer.type IN ('A', 'AAAA')
     UNION
-    SELECT d_ip AS peer FROM tls_handshake_clienthello WHERE lower(sni) LIKE $name ESCAPE '!'
+    SELECT d_ip AS peer FROM tls_handshake_clienthello WHERE {matches("lower(sni)", "name")}
 ), talks AS (
     SELECT timestamp, host, process, container, d_ip AS peer, proto, 1 AS opened, 0 AS accepted, 0 AS sent, 0 AS got
     FROM connection_out
@@ -34,9 +72,10 @@ SELECT
     CAST(sum(sent) AS BIGINT) AS bytes_out, CAST(sum(got) AS BIGINT) AS bytes_in,
     min(timestamp) AS first_seen, max(timestamp) AS last_seen
 FROM talks
-WHERE peer LIKE $peer ESCAPE '!' OR peer IN (SELECT peer FROM addresses)
+WHERE {matches("peer", "peer")} OR peer IN (SELECT peer FROM addresses)
+    OR {_ORDERED} BETWEEN $first AND $last
 GROUP BY host, process, container, peer, proto
-ORDER BY bytes_out + bytes_in DESC, first_seen, host, process, container, peer, proto""",
-    parameters=lambda said: {"name": name_like(said.what), "peer": peer_like(said.what)},
+ORDER BY bytes_out + bytes_in DESC, first_seen, host, process, container, peer, proto""",  # noqa: S608 - of constants
+    parameters=_parameters,
     windows=lambda said: dict.fromkeys(("dns.answer", "tls.handshake.clienthello"), said.before(_KNOWN)),
 )

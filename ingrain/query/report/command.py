@@ -39,7 +39,8 @@ def report(options: argparse.Namespace) -> int:
             chosen = sections(archive.measurements())
         except OSError as error:
             raise QueryError(f"the archive {archive.place} cannot be read: {error}") from error
-        answers = ask(engine, chosen, span)
+        with engine.together(sum(len(one.figures) for one in chosen)):
+            answers = ask(engine, chosen, span)
         failed = [one.failed for of in answers.values() for one in of.values()]
         if all(failed) and failed[0]:
             raise failed[0]
@@ -48,8 +49,11 @@ def report(options: argparse.Namespace) -> int:
 
 
 def ask(engine: Engine, chosen: tuple[Section, ...], span: Span) -> dict[str, dict[str, Answered]]:
-    """All figures, by section and name."""
-    return {one.name: {figure.name: answer(engine, figure, span) for figure in one.figures} for one in chosen}
+    """All figures, by section and name; those of a section of which nothing is recorded are not asked."""
+    return {
+        one.name: {figure.name: answer(engine, figure, span) for figure in one.figures if one.recorded}
+        for one in chosen
+    }
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The time of a report, and the buckets that its plots have: whole minutes, hours, days, so their edges are round.
+"""The period of a report, and the buckets that its plots have: whole minutes, hours, days, so their edges are round.
 
 Buckets are numbered from 0; they begin at whole multiples of their length in UTC, so
 the first and last may be part ones.
@@ -7,9 +7,10 @@ the first and last may be part ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from ingrain.query.archive import Window
+from ingrain.query.question import BEGINNING, Said
 
 _BARS = 150  # what can be told apart, and pointed at, in a plot as wide as a page
 _LABELS = 8
@@ -20,13 +21,12 @@ _STEPS_S = (
     *(of * _MINUTE for of in (1, 5, 10, 15, 30, 60, 180, 360, 720)),
     *(of * 1440 * _MINUTE for of in (1, 7, 28, 364)),
 )
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From when (with it) to when (without it), UTC, and how long before that is known already."""
+    """From when (with it) to when (without it), UTC, and how long before that is known already: the baseline."""
 
     since: datetime
     until: datetime
@@ -36,6 +36,17 @@ class Span:
     def window(self) -> Window:
         """As questions have it."""
         return self.since, self.until
+
+    @property
+    def with_baseline(self) -> Window:
+        """Likewise, begun as much earlier as the baseline is long."""
+        return Said("", self.since, self.until).before(self.baseline)
+
+    @property
+    def one_day(self) -> date | None:
+        """The day, in UTC, in which all of it is; None where it is longer."""
+        day = self.since.astimezone(UTC).date()
+        return day if (self.until - _MICROSECOND).astimezone(UTC).date() == day else None
 
     @property
     def step(self) -> timedelta:
@@ -53,7 +64,7 @@ class Span:
     @property
     def first(self) -> datetime:
         """When the first bucket begins, at `since` or before."""
-        return self.since - (self.since - _BEGINNING) % self.step
+        return self.since - (self.since - BEGINNING) % self.step
 
     @property
     def count(self) -> int:
@@ -69,7 +80,7 @@ class Span:
     def labels(self) -> list[datetime]:
         """Times to be written below a plot: round ones, from `since` on, which do not touch."""
         apart = _step(self.until - self.since, _LABELS)
-        first = self.since - (self.since - _BEGINNING) % apart
+        first = self.since - (self.since - BEGINNING) % apart
         every = [first + at * apart for at in range(_LABELS + 2)]
         return [one for one in every if self.since <= one < self.until]
 
@@ -84,7 +95,7 @@ class Span:
 
 def microseconds(when: datetime) -> int:
     """Since 1970."""
-    return (when - _BEGINNING) // _MICROSECOND
+    return (when - BEGINNING) // _MICROSECOND
 
 
 def _step(length: timedelta, most: int) -> timedelta:

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from ingrain.query.report.figures import Figure, Row, bucketed
 from ingrain.query.report.span import Span
-from ingrain.query.report.units import amount, brief, cut, escaped, length, moment, number
+from ingrain.query.report.units import amount, brief, brief_amount, cut, escaped, length, moment, number
 
 WIDTH, HEIGHT = 960, 220
 """Of what is drawn, in its own units; the page scales it."""
 
 LEFT, RIGHT, TOP, BOTTOM = 64, 4, 10, 24
-_TICKS = 4
+_TICKS = 5  # at most
 _ALL_BUT = "others"
 _GAP = 0.15  # of a bucket's width, between two bars
 
@@ -39,17 +39,19 @@ def draw(span: Span, rows: Sequence[Row], title: str, show: Callable[[float], st
     order = sorted(sums, key=lambda one: (one is None, -sums[one], one or ""))
     classes = {one: "other" if one is None else f"c{at}" for at, one in enumerate(order)}
     tallest = max(sum(of.values()) for of in buckets.values())
-    top = ceiling(tallest)
-    parts = [_axis(top, show is amount), time_axis(span, HEIGHT - BOTTOM)]
+    apart = between_ticks(tallest)
+    top = apart * math.ceil(tallest / apart)
+    parts = [_axis(top, apart, show is amount), time_axis(span, HEIGHT - BOTTOM)]
     parts += [_bar(span, at, buckets.get(at, {}), classes, top=top, show=show) for at in range(span.count)]
     key = "".join(
         f'<li><svg class="key" aria-hidden="true"><rect width="10" height="10" class="{classes[one]}"/></svg>'
         f"{escaped(cut(_name(one), 40))} <b>{show(sums[one])}</b></li>"
         for one in order
     )
+    key += f'<li class="per">per {length(span.step)}</li>'
     return (
-        f'<ul class="legend">{key}</ul><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escaped(title)}, by {length(span.step)}">{"".join(parts)}</svg>'
+        f'<ul class="legend">{key}</ul><div class="wide"><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escaped(title)}, per {length(span.step)}">{"".join(parts)}</svg></div>'
     )
 
 
@@ -74,19 +76,19 @@ def _seconds(times: Sequence[datetime]) -> bool:
     return any(one.second for one in times)
 
 
-def ceiling(value: float) -> float:
-    """The next number, at least that, of which all ticks are round: 1, 2, 2.5 or 5 times a power of ten, and whole."""
-    apart = max(1.0, value / _TICKS)
+def between_ticks(tallest: float) -> float:
+    """How far apart the ticks of an axis up to there are: 1, 2, 2.5 or 5 times a power of ten, and whole."""
+    apart = max(1.0, tallest / _TICKS)
     power = 10.0 ** math.floor(math.log10(apart))
     rounds = (power * of for of in (1, 2, 2.5, 5, 10))
-    return _TICKS * next(one for one in rounds if one >= apart and one.is_integer())
+    return next(one for one in rounds if one >= apart and one.is_integer())
 
 
-def _axis(top: float, in_bytes: bool) -> str:  # noqa: FBT001 - of a private function
+def _axis(top: float, apart: float, in_bytes: bool) -> str:  # noqa: FBT001 - of a private function
     lines = []
-    for at in range(_TICKS + 1):
-        value, y = top * at / _TICKS, _height(top, top * at / _TICKS)
-        label = amount(value) if in_bytes else brief(value)
+    for at in range(round(top / apart) + 1):
+        value, y = apart * at, _height(top, apart * at)
+        label = brief_amount(value) if in_bytes else brief(value)
         lines.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="of" x="{LEFT - 6}" y="{y + 3.5:.1f}">{label}</text>'

@@ -11,7 +11,7 @@ from ingrain.query.report.units import cut, escaped, length, moment, number
 
 _TALL, _BETWEEN = 16, 22  # of a strip, and of its host's name above it
 _BOTTOM = 24
-STATES = {"full": "records", "part": "records, with gaps", "lost": "something was lost", "gone": "no record"}
+STATES = {"full": "recorded", "part": "recorded in part", "lost": "losses", "gone": "no record"}
 """What a place of a strip can be, and what the legend says."""
 
 
@@ -22,7 +22,7 @@ def draw(span: Span, rows: Sequence[Row]) -> str:
         hosts.setdefault(row["host"], {})[row["bucket"]] = row
     parts, y = [], 0.0
     for host, of in hosts.items():
-        parts.append(f'<text class="from" x="{LEFT}" y="{y + 15}">{escaped(cut(host or "unknown host"))}</text>')
+        parts.append(f'<text class="from name" x="{LEFT}" y="{y + 15}">{escaped(cut(host or "unknown host"))}</text>')
         y += _BETWEEN
         parts += [_place(span, at, of.get(at), y) for at in range(span.count)]
         y += _TALL
@@ -32,8 +32,8 @@ def draw(span: Span, rows: Sequence[Row]) -> str:
         for state, said in STATES.items()
     )
     return (
-        f'<ul class="legend">{key}</ul><svg class="plot" viewBox="0 0 {WIDTH} {y + _BOTTOM:.0f}" role="img" '
-        f'aria-label="when there are records of each host, by {length(span.step)}">{"".join(parts)}</svg>'
+        f'<ul class="legend">{key}</ul><div class="wide"><svg class="plot" viewBox="0 0 {WIDTH} {y + _BOTTOM:.0f}" '
+        f'role="img" aria-label="when each host has records, per {length(span.step)}">{"".join(parts)}</svg></div>'
     )
 
 
@@ -43,7 +43,7 @@ def _place(span: Span, at: int, row: Row | None, y: float) -> str:
     state = "lost" if lost else "gone" if not heard else "part" if heard < expected else "full"
     x = place(span, at)
     told = [f"{moment(span.begins(at))} UTC, {length(span.step)}"]
-    told.append(f"records in {heard} of {expected} times {length(span.fine)}" if heard else "no record")
+    told.append(f"records in {heard} of {expected} intervals of {length(span.fine)}" if heard else "no record")
     if lost:
         told.append(f"lost  {number(lost)}")
     return (

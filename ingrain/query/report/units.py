@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _LONGEST = 120  # characters of a value that are shown; all of it is in the page's data
 _THOUSAND = 1000
+_MOMENTS = frozenset({"first", "last", "last_record", "since", "until", "first_seen"})
+"""Names of columns that are times."""
 
 
 def escaped(text: str) -> str:
@@ -31,6 +33,11 @@ def amount(value: float) -> str:
     return f"{value / _THOUSAND:,.1f} PB"
 
 
+def brief_amount(value: float) -> str:
+    """Likewise beside an axis, where numbers are round: `80 MB`."""
+    return amount(value).replace(".0 ", " ")
+
+
 def brief(value: float) -> str:
     """A number beside an axis: `1.5M`."""
     for unit in ("", "k", "M", "G"):
@@ -40,9 +47,10 @@ def brief(value: float) -> str:
     return f"{value:g}T"
 
 
-def moment(when: datetime) -> str:
-    """In UTC, to the second."""
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+def moment(when: datetime, day: date | None = None) -> str:
+    """In UTC, to the second; without the date where it is this day."""
+    utc = when.astimezone(UTC)
+    return f"{utc:%H:%M:%S}" if utc.date() == day else f"{utc:%Y-%m-%d %H:%M:%S}"
 
 
 def length(of: timedelta) -> str:
@@ -56,8 +64,8 @@ def length(of: timedelta) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def shown(name: str, value: Any) -> str:  # noqa: PLR0911 - a line a type
-    """A column's value as text: bytes where its name says so, seconds likewise."""
+def shown(name: str, value: Any, day: date | None = None) -> str:  # noqa: PLR0911 - a line a type
+    """A column's value as text: bytes where its name says so, seconds likewise; times without the date of this day."""
     match value:
         case None | "":
             return "-"
@@ -71,8 +79,8 @@ def shown(name: str, value: Any) -> str:  # noqa: PLR0911 - a line a type
             return number(value)
         case list():
             return ", ".join(shown(name, one) for one in value)
-        case _ if name in ("first", "last", "since", "until", "first_seen"):
-            return moment(datetime.fromisoformat(value))
+        case _ if name in _MOMENTS:
+            return moment(datetime.fromisoformat(value), day)
         case _:
             return str(value)
 

@@ -15,5 +15,6 @@ from ingrain.query.report.sections.traffic import TRAFFIC
 
 
 def sections(measurements: Sequence[str]) -> tuple[Section, ...]:
-    """All of them, of an archive that has these measurements."""
-    return (TRAFFIC, TALKS, NAMES, TLS, FILES, CONTAINERS, PROGRAMS, NEW, record(measurements))
+    """All of them, of an archive that has these measurements: what to look at first comes first."""
+    every = (NEW, TRAFFIC, TALKS, NAMES, TLS, FILES, PROGRAMS, CONTAINERS, record(measurements))
+    return tuple(one.of(measurements) for one in every)

@@ -24,19 +24,20 @@ _CONTAINERS = ranked(
 CONTAINERS = Section(
     "containers",
     "Containers",
-    "What containers printed. Rates are over the whole time of the report.",
+    "Lines that containers wrote to stdout and stderr. Rates are averages over the period.",
     (
         over_time(
             "over_time",
-            "Lines over time",
+            "Lines over time, by container",
             f"\n        SELECT timestamp, container AS series, 1 AS value FROM ({_LINES})",  # noqa: S608 - likewise
         ),
         Figure(
             "containers",
-            "Who prints the most",
+            "Most output",
             _CONTAINERS,
-            lambda _span, rows: table(rows, "bytes"),
+            lambda span, rows: table(span, rows, "bytes"),
             lambda span: {"limit": ROWS, "minutes": (span.until - span.since).total_seconds() / 60},
         ),
     ),
+    ("Container",),
 )

@@ -1,6 +1,6 @@
 """Accesses to the paths that are watched."""
 
-from ingrain.query.report.figures import Section, union
+from ingrain.query.report.figures import WHO, Section, several, union
 from ingrain.query.report.stacks import over_time
 from ingrain.query.report.table import top
 
@@ -13,7 +13,7 @@ _OVER_TIME = union(
 )
 _EACH = union(
     [
-        f"SELECT timestamp, path, process, '{action}' AS action, {number} FROM file_{action}"  # noqa: S608 - likewise
+        f"SELECT timestamp, path, process, container, '{action}' AS action, {number} FROM file_{action}"  # noqa: S608 - likewise
         for action, number in [
             *((one, "1 AS times, 0 AS value") for one in ("open", "mmap", *_CHANGES)),
             *((one, "calls, value") for one in _COUNTED),
@@ -23,30 +23,38 @@ _EACH = union(
 
 
 def _sum(column: str, action: str, name: str) -> str:
-    return f"CAST(coalesce(sum({column}) FILTER (action = '{action}'), 0) AS BIGINT) AS {name}"
+    return f"coalesce(sum({column}) FILTER (action = '{action}'), 0) AS {name}"
 
+
+_SUMS = ("opens", "reads", "bytes_read", "writes", "bytes_written", "other_changes")
 
 FILES = Section(
     "files",
     "Files",
-    "What was done to the paths that the Files probe watches. Reads and writes are counted by calls.",
+    "Accesses to the paths that the Files probe watches. Reads and writes are numbers of calls.",
     (
         over_time("over_time", "Accesses over time", f"\n{_OVER_TIME}"),
         top(
             "paths",
-            "Most accessed",
+            "Most accessed paths",
             f"""
-    SELECT path, {_sum("times", "open", "opens")}, {_sum("times", "read", "reads")},
-        {_sum("value", "read", "bytes_read")}, {_sum("times", "write", "writes")},
-        {_sum("value", "write", "bytes_written")},
-        count(*) FILTER (action NOT IN ('open', 'mmap', 'read', 'write')) AS other_changes,
-        count(DISTINCT process) AS processes, min(process) AS a_process, max(timestamp) AS last
-    FROM ({_EACH}
+    SELECT path, {", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _SUMS)},
+        {several("who", "accessed_by")}, max(last) AS last
+    FROM (
+        SELECT path, {WHO} AS who, {_sum("times", "open", "opens")}, {_sum("times", "read", "reads")},
+            {_sum("value", "read", "bytes_read")}, {_sum("times", "write", "writes")},
+            {_sum("value", "write", "bytes_written")},
+            count(*) FILTER (action NOT IN ('open', 'mmap', 'read', 'write')) AS other_changes,
+            count(*) AS times, max(timestamp) AS last
+        FROM ({_EACH}
+        )
+        WHERE path IS NOT NULL
+        GROUP BY ALL
     )
-    WHERE path IS NOT NULL
     GROUP BY path""",  # noqa: S608 - constants
             order="opens + reads + writes + other_changes DESC, path",
             bar="opens",
         ),
     ),
+    ("Files",),
 )

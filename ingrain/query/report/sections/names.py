@@ -1,35 +1,41 @@
-"""Which names were looked up, how that went, and by whom."""
+"""DNS: which names were looked up, how that went, and by whom."""
 
-from ingrain.query.report.figures import Section
+from ingrain.query.report.figures import WHO, Section, several
 from ingrain.query.report.stacks import over_time
 from ingrain.query.report.table import top
 
 NAMES = Section(
     "names",
-    "Names",
-    "Names that were asked for in the DNS, over UDP and TCP, in the clear. A name's case does not matter.",
+    "DNS",
+    "Look-ups over UDP and TCP that were not encrypted. Names are compared without regard to case.",
     (
         over_time(
             "over_time",
-            "Answers over time, by their code",
+            "Answers over time, by response code",
             "\n        SELECT timestamp, coalesce(rcode, 'unknown') AS series, 1 AS value FROM dns_answer",
         ),
         top(
             "names",
-            "Most asked for",
-            """
-    SELECT lower(q_name) AS name, count(*) FILTER (asked) AS queries, count(*) FILTER (NOT asked) AS answers,
-        count(*) FILTER (rcode <> 'NOERROR') AS failed, count(DISTINCT process) AS processes,
-        min(process) AS a_process, min(timestamp) AS first, max(timestamp) AS last
+            "Most queried names",
+            f"""
+    SELECT name, CAST(sum(queries) AS BIGINT) AS queries, CAST(sum(answers) AS BIGINT) AS answers,
+        CAST(sum(failed) AS BIGINT) AS failed, {several("who", "queried_by")}, min(first) AS first, max(last) AS last
     FROM (
-        SELECT timestamp, q_name, process, true AS asked, NULL AS rcode FROM dns_query
-        UNION ALL
-        SELECT timestamp, q_name, process, false, rcode FROM dns_answer
+        SELECT lower(q_name) AS name, {WHO} AS who, count(*) FILTER (asked) AS queries,
+            count(*) FILTER (NOT asked) AS answers, count(*) FILTER (rcode <> 'NOERROR') AS failed,
+            count(*) AS times, min(timestamp) AS first, max(timestamp) AS last
+        FROM (
+            SELECT timestamp, q_name, process, container, true AS asked, NULL AS rcode FROM dns_query
+            UNION ALL
+            SELECT timestamp, q_name, process, container, false, rcode FROM dns_answer
+        )
+        WHERE q_name IS NOT NULL
+        GROUP BY ALL
     )
-    WHERE q_name IS NOT NULL
-    GROUP BY lower(q_name)""",
+    GROUP BY name""",  # noqa: S608 - constants
             order="queries DESC, answers DESC, name",
             bar="queries",
         ),
     ),
+    ("DNS",),
 )

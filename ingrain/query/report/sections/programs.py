@@ -1,24 +1,29 @@
 """Which programs ran."""
 
-from ingrain.query.report.figures import Section
+from ingrain.query.report.figures import WHO, Section, several
 from ingrain.query.report.table import top
 
 PROGRAMS = Section(
     "programs",
     "Programs",
-    "Programs that were started, by what started them.",
+    "Executables that were started, and the processes that started them.",
     (
         top(
             "programs",
-            "",
-            """
-    SELECT executable, count(*) AS runs, count(DISTINCT parent) AS parents, min(parent) AS a_parent,
-        count(DISTINCT container) AS containers, min(timestamp) AS first, max(timestamp) AS last
-    FROM process_exec
-    WHERE executable IS NOT NULL
-    GROUP BY executable""",
+            "Most started",
+            f"""
+    SELECT executable, CAST(sum(times) AS BIGINT) AS runs, {several("who", "started_by")}, min(first) AS first,
+        max(last) AS last
+    FROM (
+        SELECT executable, {WHO} AS who, count(*) AS times, min(timestamp) AS first, max(timestamp) AS last
+        FROM (SELECT executable, parent AS process, container, timestamp FROM process_exec)
+        WHERE executable IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY executable""",  # noqa: S608 - constants
             order="runs DESC, executable",
             bar="runs",
         ),
     ),
+    ("Process",),
 )

@@ -1,55 +1,65 @@
-"""Who talks to whom: processes and containers, and the peers that they had, by the names these were asked for by."""
+"""Who talks to whom: processes, their peers, and the names by which these processes themselves asked for them."""
 
 from ingrain.query.report import ribbons
-from ingrain.query.report.figures import IN_ALL, Figure, Section
+from ingrain.query.report.figures import IN_ALL, Figure, Section, several
 from ingrain.query.report.table import table
 
 _PAIRS = 20  # ribbons that can be told apart
 
+# An address of a CDN has thousands of names. So one that another process used says nothing about this one.
 _SQL = f"""
 WITH talks AS (
-    SELECT container, process, d_ip AS peer, 1 AS opened, 0 AS accepted, 0 AS sent, 0 AS got FROM connection_out
+    SELECT host, container, process, d_ip AS peer, 1 AS opened, 0 AS accepted, 0 AS sent, 0 AS got FROM connection_out
     UNION ALL
-    SELECT container, process, s_ip, 0, 1, 0, 0 FROM connection_in
+    SELECT host, container, process, s_ip, 0, 1, 0, 0 FROM connection_in
     UNION ALL
-    SELECT container, process, d_ip, 0, 0, value, 0 FROM volume_out
+    SELECT host, container, process, d_ip, 0, 0, value, 0 FROM volume_out
     UNION ALL
-    SELECT container, process, s_ip, 0, 0, 0, value FROM volume_in
+    SELECT host, container, process, s_ip, 0, 0, 0, value FROM volume_in
 ), pairs AS (
-    SELECT container, process, peer, CAST(sum(opened) + sum(accepted) AS BIGINT) AS connections,
-        CAST(sum(sent) AS BIGINT) AS bytes_out, CAST(sum(got) AS BIGINT) AS bytes_in, bytes_out + bytes_in AS bytes,
-        count(*) OVER () AS {IN_ALL}
+    SELECT host, container, process, peer, CAST(sum(opened) AS BIGINT) AS opened,
+        CAST(sum(accepted) AS BIGINT) AS accepted, CAST(sum(sent) AS BIGINT) AS bytes_out,
+        CAST(sum(got) AS BIGINT) AS bytes_in, bytes_out + bytes_in AS bytes, count(*) OVER () AS {IN_ALL}
     FROM talks
-    GROUP BY container, process, peer
-    ORDER BY bytes DESC, connections DESC, container, process, peer
+    GROUP BY host, container, process, peer
+    ORDER BY bytes DESC, sum(opened) + sum(accepted) DESC, host, container, process, peer
     LIMIT $limit
 ), asked AS (
-    SELECT d_ip AS peer, min(lower(sni)) AS name FROM tls_handshake_clienthello
-    WHERE d_ip IN (SELECT peer FROM pairs)
-    GROUP BY d_ip
-), looked_up AS (
-    SELECT answer.data AS peer, min(name) AS name
-    FROM (SELECT lower(q_name) AS name, unnest(answers) AS answer FROM dns_answer)
+    SELECT host, container, process, d_ip AS peer, lower(sni) AS name, true AS by_tls
+    FROM tls_handshake_clienthello
+    WHERE sni IS NOT NULL AND direction IS DISTINCT FROM 'in' AND d_ip IN (SELECT peer FROM pairs)
+    UNION ALL
+    SELECT host, container, process, answer.data, name, false
+    FROM (SELECT host, container, process, lower(q_name) AS name, unnest(answers) AS answer FROM dns_answer)
     WHERE answer.type IN ('A', 'AAAA') AND answer.data IN (SELECT peer FROM pairs)
-    GROUP BY answer.data
+), named AS (
+    SELECT host, container, process, peer, {several("name", "names", "by_tls DESC, times DESC")}
+    FROM (
+        SELECT host, container, process, peer, name, bool_or(by_tls) AS by_tls, count(*) AS times FROM asked
+        GROUP BY host, container, process, peer, name
+    )
+    GROUP BY host, container, process, peer
 )
-SELECT container, process, pairs.peer, coalesce(asked.name, looked_up.name) AS name, connections, bytes_out, bytes_in,
-    bytes, {IN_ALL}
-FROM pairs LEFT JOIN asked ON pairs.peer = asked.peer LEFT JOIN looked_up ON pairs.peer = looked_up.peer
-ORDER BY bytes DESC, connections DESC, container, process, pairs.peer"""  # noqa: S608 - constants
+SELECT pairs.host, pairs.container, pairs.process, pairs.peer, names, names_{IN_ALL}, opened, accepted, bytes_out,
+    bytes_in, bytes, {IN_ALL}
+FROM pairs LEFT JOIN named ON pairs.host IS NOT DISTINCT FROM named.host
+    AND pairs.container IS NOT DISTINCT FROM named.container
+    AND pairs.process IS NOT DISTINCT FROM named.process AND pairs.peer IS NOT DISTINCT FROM named.peer
+ORDER BY bytes DESC, opened + accepted DESC, pairs.host, pairs.container, pairs.process, pairs.peer"""  # noqa: S608 - constants
 
 TALKS = Section(
     "talks",
     "Who talks to whom",
-    "The pairs with most bytes between them, of all hosts together. An address has the name by which TLS asked for "
-    "it, or else one that was looked up and led to it.",
+    "The processes and peers that exchanged the most bytes. A peer has the names by which this very process asked for "
+    "it: in TLS hellos (SNI) and, after these, in the DNS.",
     (
         Figure(
             "pairs",
-            "",
+            f"Top {_PAIRS} pairs by bytes",
             _SQL,
-            lambda _span, rows: ribbons.draw(rows) + table(rows, "bytes"),
+            lambda span, rows: ribbons.draw(rows) + table(span, rows, "bytes"),
             lambda _span: {"limit": _PAIRS},
         ),
     ),
+    ("Network",),
 )

@@ -1,24 +1,24 @@
 """TLS: which versions, names and fingerprints."""
 
-from ingrain.query.report.figures import Section
+from ingrain.query.report.figures import WHO, Section, several
 from ingrain.query.report.stacks import over_time
 from ingrain.query.report.table import top
 
 TLS = Section(
     "tls",
     "TLS",
-    "Handshakes over TCP and QUIC. A fingerprint tells the program, or its library, by how it says hello (JA4).",
+    "Handshakes over TCP and QUIC. A JA4 fingerprint identifies the client's TLS library by its hello.",
     (
         over_time(
             "over_time",
-            "Handshakes over time, by the version that the server chose",
+            "Handshakes over time, by negotiated version",
             """
         SELECT timestamp, coalesce(tls_version, 'unknown') AS series, 1 AS value FROM tls_handshake_serverhello
         WHERE retry IS NOT TRUE""",
         ),
         top(
             "versions",
-            "Versions and ciphers that servers chose",
+            "Negotiated versions and cipher suites",
             """
     SELECT tls_version, ciphersuite, count(*) AS handshakes, count(DISTINCT ja3s) AS server_fingerprints
     FROM tls_handshake_serverhello
@@ -29,28 +29,39 @@ TLS = Section(
         ),
         top(
             "fingerprints",
-            "Fingerprints of clients",
-            """
-    SELECT ja4, count(*) AS hellos, max(client_version) AS highest_version, count(DISTINCT process) AS processes,
-        min(process) AS a_process, count(DISTINCT lower(sni)) AS names, min(timestamp) AS first
-    FROM tls_handshake_clienthello
-    WHERE ja4 IS NOT NULL
-    GROUP BY ja4""",
+            "Client fingerprints",
+            f"""
+    SELECT ja4, CAST(sum(times) AS BIGINT) AS hellos, max(highest) AS highest_version, {several("who", "sent_by")},
+        len(list_distinct(flatten(list(names)))) AS server_names, min(first) AS first
+    FROM (
+        SELECT ja4, {WHO} AS who, count(*) AS times, max(client_version) AS highest,
+            list(DISTINCT lower(sni)) AS names, min(timestamp) AS first
+        FROM tls_handshake_clienthello
+        WHERE ja4 IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ja4""",  # noqa: S608 - constants
             order="hellos DESC, ja4",
             bar="hellos",
         ),
         top(
             "names",
-            "Names that were asked for",
-            """
-    SELECT lower(sni) AS name, count(*) AS hellos, count(DISTINCT d_ip) AS addresses,
-        count(DISTINCT process) AS processes, min(process) AS a_process,
-        count(*) FILTER (sni_matches_dns IS FALSE) AS not_by_dns, min(timestamp) AS first
-    FROM tls_handshake_clienthello
-    WHERE sni IS NOT NULL
-    GROUP BY lower(sni)""",
+            "Requested server names (SNI)",
+            f"""
+    SELECT name, CAST(sum(times) AS BIGINT) AS hellos, {several("who", "sent_by")},
+        len(list_distinct(flatten(list(peers)))) AS addresses,
+        CAST(sum(not_looked_up) AS BIGINT) AS not_looked_up, min(first) AS first
+    FROM (
+        SELECT lower(sni) AS name, {WHO} AS who, count(*) AS times, list(DISTINCT d_ip) AS peers,
+            count(*) FILTER (sni_matches_dns IS FALSE) AS not_looked_up, min(timestamp) AS first
+        FROM tls_handshake_clienthello
+        WHERE sni IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY name""",  # noqa: S608 - constants
             order="hellos DESC, name",
             bar="hellos",
         ),
     ),
+    ("TLS",),
 )

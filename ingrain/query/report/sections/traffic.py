@@ -13,7 +13,7 @@ ORDER BY bytes DESC, host, container, process"""  # noqa: S608 - constants
 TRAFFIC = Section(
     "traffic",
     "Traffic",
-    "Payload of TCP and UDP, as programs sent and received it.",
+    "TCP and UDP payload, as processes sent and received it; headers and retransmissions are not counted.",
     (
         over_time(
             "over_time",
@@ -26,10 +26,11 @@ TRAFFIC = Section(
         ),
         Figure(
             "talkers",
-            f"Who sends and receives the most: {ROWS} at most",
+            f"Top {ROWS} processes by bytes",
             _TALKERS,
-            lambda _span, rows: table(rows, "bytes"),
+            lambda span, rows: table(span, rows, "bytes"),
             lambda _span: {"limit": ROWS},
         ),
     ),
+    ("Network",),
 )
