@@ -34,6 +34,7 @@ def main() -> None:
         job = Job.of(archive, folder / "job")
         everybody: dict[str, Watching] = {
             "ingrain": watchers.ingrain,
+            "ingrain_opens": watchers.ingrain_opens,
             "opensnoop": watchers.opensnoop,
             "bpftrace": watchers.bpftrace,
             "auditd": watchers.Auditd(peers),

@@ -31,6 +31,7 @@ pipelines = ["kept"]
 [probe.config]
 type = "Files"
 monitor_dirs = ["{watched}"]
+{more}
 [pipeline.kept.config]
 backend = "Archive"
 path = "{kept}"
@@ -60,10 +61,10 @@ Watching = Callable[[Path, Path], AbstractContextManager[Watcher]]
 
 
 @contextmanager
-def ingrain(watched: Path, folder: Path) -> Iterator[Watcher]:
-    """The agent with Files, to an Archive."""
+def ingrain(watched: Path, folder: Path, more: str = "") -> Iterator[Watcher]:
+    """The agent with Files, to an Archive. more: lines of the probe's configuration."""
     kept = folder / "kept"
-    with agent.running(folder, _INGRAIN.format(watched=watched, kept=kept)) as running:
+    with agent.running(folder, _INGRAIN.format(watched=watched, kept=kept, more=more)) as running:
         watcher = Watcher(running.cpu_s)
         yield watcher
     (probe,) = running.account["probes"]
@@ -72,6 +73,11 @@ def ingrain(watched: Path, folder: Path) -> Iterator[Watcher]:
     files = [str(path) for path in kept.glob("measurement=file.open/**/*.parquet")]
     told = subprocess.run([sys.executable, "-c", _PATHS_CODE, *files], check=True, capture_output=True, text=True)
     watcher.seen = set(told.stdout.splitlines())
+
+
+def ingrain_opens(watched: Path, folder: Path) -> AbstractContextManager[Watcher]:
+    """The same, but for opens alone: all that opensnoop and the script of bpftrace report."""
+    return ingrain(watched, folder, 'measurements = ["file.open"]')
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class ProbeAccount:
     """A probe's events: handed over = received; received + further = told + malformed + ignored + cut + parts + failed.
 
     lost: what the programs could not hand over. missed: runs of theirs that the kernel left out (it preempts programs,
-    and runs none that is under way on that CPU); of each it is not known whether it had anything to tell.
+    and runs none that is under way on that CPU), and calls of which they saw no end, or that found no room among those
+    under way; of each it is not known whether it had anything to tell.
     uncounted: packets whose volume, or calls, the kernel had no room for, of uncounted_bytes.
     malformed: messages that are not what they claim to be, or not wholly; then there may be a record of the rest.
     ignored: those that tell what this agent has no use for. cut: messages of which too little was captured to tell

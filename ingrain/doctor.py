@@ -142,7 +142,7 @@ def _traced(grain: type[Grain], loader: Loader) -> tuple[list[str], str]:
     """The hooks of a tracing probe, in the first way that this kernel can; raises the last way's error."""
     for way in tracing.ways("auto"):
         try:
-            skip = tracing.left_out(grain, way)
+            skip = tracing.left_out(grain(), way)
             with Program(grain.program, {"self": own_id()}, skip=skip, loader=loader) as program:
                 Buffers(program, grain.event, 64, packets=grain.packets).close()
                 hooks = sorted(set(program.hooks.values()))

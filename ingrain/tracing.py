@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ingrain.account import ProbeAccount
 from ingrain.grains.common import TracingSettings
 from ingrain.grains.grain import Grain
 from ingrain.kernel import cgroup, maps
@@ -40,7 +41,15 @@ class TracingProbe(LiveProbe):
         way: str,
         loader: Loader = "core",
     ) -> None:
-        super().__init__(grain, settings, pipelines, {}, {}, skip=left_out(type(grain), way), loader=loader)
+        grain.settings = settings
+        super().__init__(grain, settings, pipelines, {}, {}, skip=left_out(grain, way), loader=loader)
+
+    def account(self) -> ProbeAccount:
+        """The account so far; the calls that the programs could not follow to their end are missed, too."""
+        account = super().account()
+        misses = maps.per_cpu(self.program.maps["misses"], 0, self.program.dtype("misses"))
+        account.missed += int(misses["calls"].sum())
+        return account
 
     def aim(self) -> None:
         """Have the programs see the cgroup's processes; the first time, hang them on their hooks."""
@@ -82,16 +91,17 @@ def ways(hooks: str) -> Collection[str]:
     return WAYS if has_btf() else ("kprobe",)
 
 
-def left_out(grain: type[Grain], way: str) -> Collection[str]:
-    """What of a grain's programs cannot be used: the kinds of other ways, and functions that this kernel has not.
+def left_out(grain: Grain, way: str) -> Collection[str]:
+    """Which of a grain's programs are not loaded: kinds of them, and functions.
 
+    The kinds are those of other ways, the functions those that its settings do not need, or that this kernel has not.
     Of a group of which it has none, all stay: the kernel's refusal names them.
     """
     absent: set[str] = set()
     for group in grain.some_of:
         lacking = {*group} - {*functions(group)}
         absent |= lacking if len(lacking) < len(group) else set()
-    return {*WAYS[way], *absent}
+    return {*WAYS[way], *absent, *grain.unused()}
 
 
 def look_at(program: Program, folder: Path) -> None:

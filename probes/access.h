@@ -11,6 +11,7 @@ enum function {
 	FUNCTION_do_filp_open,
 	FUNCTION_do_file_open,
 	FUNCTION_do_file_open_root,
+	FUNCTION_fd_install,
 	FUNCTION_vm_mmap_pgoff,
 	FUNCTION_vfs_truncate,
 	FUNCTION_do_truncate,
@@ -22,7 +23,7 @@ enum function {
 	FUNCTION_vfs_mkdir,
 	FUNCTION_vfs_mknod,
 	FUNCTION_vfs_unlink,
-	FUNCTION_vfs_rmdir,
+	FUNCTION_d_delete,
 	FUNCTION_vfs_read,
 	FUNCTION_vfs_readv,
 	FUNCTION_vfs_write,
@@ -59,7 +60,7 @@ enum mark {
 /* The first two tell files of one inode apart: a mount, and an entry of a directory. */
 struct file_of {
 	__u64 mnt, dentry, inode;
-	__u64 start; /* of the process */
+	__u64 began; /* the process; in ns since boot */
 	__u32 pid;
 	__u32 device;
 };
@@ -83,8 +84,15 @@ EVENT(access);
 #define WALK_MAX 2048 /* a power of two: the names that have room in PATH_BYTES */
 #define NOWHERE 2     /* enum end: in no directory, as a pipe or a memory file */
 
+#define SHORT_BYTES 24 /* of nearly all names: to look for one costs as much as the key is long */
+
 struct name {
 	__u64 above; /* number of the directory that it is in; the root's is 0 */
+	char name[SHORT_BYTES];
+};
+
+struct long_name {
+	__u64 above;
 	char name[NAME_BYTES];
 };
 
@@ -102,6 +110,7 @@ struct walk {
 	__u32 node;          /* number of the last that was found by its path, */
 	__u32 left;          /* and how many names are below it */
 	struct name key;
+	struct long_name long_key;
 	__u16 begins[WALK_MAX]; /* where in the text each name begins */
 };
 
@@ -141,13 +150,11 @@ static __always_inline struct slot *new_event(__u32 function)
 static __always_inline void identify(struct file_of *file, struct vfsmount *mnt, struct dentry *dentry,
 				     struct inode *inode, int typed)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-
 	file->mnt = (__u64)mnt;
 	file->dentry = (__u64)dentry;
 	file->inode = FIELD(typed, inode, i_ino);
 	file->device = typed ? inode->i_sb->s_dev : BPF_CORE_READ(inode, i_sb, s_dev);
-	file->start = start_of(BPF_CORE_READ(task, group_leader));
+	file->began = own_began();
 	file->pid = bpf_get_current_pid_tgid() >> 32;
 }
 
@@ -168,8 +175,9 @@ static __always_inline long tell(void *ctx, struct slot *s, enum kind kind)
 	__u64 size = s->walk.size;
 	long error;
 
+	barrier_var(size);
 	if (size > TWO_PATHS) /* the verifier does not know that it cannot be */
-		size = TWO_PATHS;
+		return 0;
 	read_process(&a->process);
 	a->kind = kind;
 	a->captured = size;

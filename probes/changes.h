@@ -3,8 +3,8 @@
  * Changes of directories: entries that are renamed, linked, made and deleted.
  *
  * The functions that change them know no mount, so no path; the security hooks before them do, but not how it ends. So
- * a hook notes what its thread is about to change, and the function tells it when it has. File systems that lie on
- * others (overlayfs) call the same functions again, for what is below: these calls are within the first.
+ * a hook notes what its thread is about to change, and it is reported when the function has done that. File systems that
+ * lie on others (overlayfs) call the same functions again, for entries below: theirs is another dentry.
  */
 #pragma once
 
@@ -13,21 +13,22 @@
 
 struct change {
 	__u32 function; /* the one that is to come */
-	__u32 depth;    /* calls of it within each other */
+	__u32 depth;    /* kprobes: calls of it within each other, from that with the dentry on */
 	__u64 mnt;
 	__u64 dentry;   /* of the file */
 	__u64 other;    /* RENAMED: what was there before. LINKED: the new entry */
 	__u64 folder;   /* RENAMED: where it was before, */
-	char name[NAME_BYTES]; /* and its name there */
-	__u64 inode;
+	char name[NAME_BYTES]; /* and its name there, */
+	__u32 size;     /* of so many bytes */
 	__u32 device;
-	__u32 flags;    /* RENAMED: of renameat2(2) */
+	__u64 inode;
+	__u64 flags;    /* RENAMED: of renameat2(2) */
 };
 
-/* By thread. A function need not follow on its hook. */
+/* By thread. A function need not follow on its hook: then the next note of the thread takes its place. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
 	__type(key, __u32);
 	__type(value, struct change);
 } changes SEC(".maps");
@@ -37,16 +38,27 @@ static __always_inline struct change *changing(__u32 function)
 	__u32 thread = bpf_get_current_pid_tgid();
 	struct change *c = bpf_map_lookup_elem(&changes, &thread);
 
-	return c && c->function == function ? c : 0;
+	return c && (function == ANY || c->function == function) ? c : 0;
+}
+
+static __always_inline void changes_no_more(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct call call;
+
+	bpf_map_delete_elem(&changes, &thread);
+	ends(DIRECTORY, ANY, 0, &call); /* only kprobes begin it */
 }
 
 static __always_inline void note(__u32 function, struct path *folder, struct dentry *dentry, struct dentry *other,
 				 __u32 flags)
 {
 	__u32 thread = bpf_get_current_pid_tgid();
-	struct change c = {};
+	struct change c = {}, *last = changing(ANY);
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 
+	if (last && last->depth)
+		count_missed();
 	c.function = function;
 	c.mnt = (__u64)BPF_CORE_READ(folder, mnt);
 	c.folder = (__u64)BPF_CORE_READ(folder, dentry);
@@ -55,12 +67,15 @@ static __always_inline void note(__u32 function, struct path *folder, struct den
 	c.flags = flags;
 	c.inode = BPF_CORE_READ(inode, i_ino);
 	c.device = BPF_CORE_READ(inode, i_sb, s_dev);
-	if (function == FUNCTION_vfs_rename)
-		bpf_probe_read_kernel_str(c.name, sizeof(c.name), BPF_CORE_READ(dentry, d_name.name));
-	bpf_map_update_elem(&changes, &thread, &c, BPF_ANY);
+	if (function == FUNCTION_vfs_rename) {
+		c.size = BPF_CORE_READ(dentry, d_name.len);
+		bpf_probe_read_kernel(c.name, c.size & (NAME_BYTES - 1), BPF_CORE_READ(dentry, d_name.name));
+	}
+	if (bpf_map_update_elem(&changes, &thread, &c, BPF_ANY))
+		count_missed();
 }
 
-/* An event about a change, its first path being that of this entry; `seen`: whether it is to be seen. */
+/* An event about a change, its first path that of this entry, or of `name` in it; `seen`: whether it is to be seen. */
 static __always_inline struct slot *first_path(__u32 function, const struct change *c, __u64 dentry, const char *name,
 					       int *seen)
 {
@@ -70,7 +85,7 @@ static __always_inline struct slot *first_path(__u32 function, const struct chan
 		return 0;
 	walk_from(s, c->mnt, dentry);
 	if (name)
-		append_name(s, name);
+		append_name(s, name, c->size);
 	*seen = walk(function);
 	s->access.path = s->walk.bytes;
 	s->access.marks = s->walk.end == CUT ? IS_CUT : 0;
@@ -99,12 +114,12 @@ static __always_inline void tell_change(void *ctx, struct slot *s, const struct 
 	tell(ctx, s, kind);
 }
 
-static __always_inline void tell_entry(void *ctx, __u32 function, const struct change *c, enum kind kind)
+static __always_inline void tell_entry(void *ctx, __u32 slot, const struct change *c, enum kind kind)
 {
 	struct slot *s;
 	int seen;
 
-	s = first_path(function, c, c->dentry, 0, &seen);
+	s = first_path(slot, c, c->dentry, 0, &seen);
 	if (s && seen)
 		tell_change(ctx, s, c, c->dentry, kind);
 }
@@ -145,11 +160,43 @@ static __always_inline void tell_renamed(void *ctx, __u32 function, const struct
 		tell_change(ctx, s, c, c->other, RENAMED);
 }
 
-static __always_inline int change_begins(__u32 function)
+/* `slot`: of the program that reports it. */
+static __always_inline void tell_changed(void *ctx, __u32 slot, __u32 function, const struct change *c)
+{
+	switch (function) {
+	case FUNCTION_vfs_rename:
+		tell_renamed(ctx, slot, c);
+		break;
+	case FUNCTION_vfs_link:
+		tell_linked(ctx, slot, c);
+		break;
+	case FUNCTION_vfs_unlink:
+	case FUNCTION_d_delete:
+		tell_entry(ctx, slot, c, DELETED);
+		break;
+	default:
+		tell_entry(ctx, slot, c, CREATED);
+	}
+}
+
+/* The function did what was noted, with this dentry, or failed. */
+static __always_inline int changed(void *ctx, __u32 function, __u64 dentry, __s64 result)
 {
 	struct change *c = changing(function);
 
-	if (c)
+	if (!c || c->dentry != dentry)
+		return 0;
+	if (!is_error(result))
+		tell_changed(ctx, function, function, c);
+	changes_no_more();
+	return 0;
+}
+
+static __always_inline int change_begins(__u32 function, __u64 dentry)
+{
+	struct change *c = changing(function);
+
+	if (c && (c->depth || c->dentry == dentry))
 		c->depth++;
 	return 0;
 }
@@ -157,41 +204,22 @@ static __always_inline int change_begins(__u32 function)
 static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
 {
 	struct change *c = changing(function);
-	__u32 thread = bpf_get_current_pid_tgid();
 
-	if (!c || --c->depth)
-		return 0;
-	if (!is_error(result)) {
-		switch (function) {
-		case FUNCTION_vfs_rename:
-			tell_renamed(ctx, function, c);
-			break;
-		case FUNCTION_vfs_link:
-			tell_linked(ctx, function, c);
-			break;
-		case FUNCTION_vfs_unlink:
-		case FUNCTION_vfs_rmdir:
-			tell_entry(ctx, function, c, DELETED);
-			break;
-		default:
-			tell_entry(ctx, function, c, CREATED);
-		}
-	}
-	bpf_map_delete_elem(&changes, &thread);
-	return 0;
+	return c && c->depth && !--c->depth ? changed(ctx, function, c->dentry, result) : 0;
 }
 
-/* Where the compiler put vfs_rmdir() into its callers (Linux 5.10): the last that it does, if it succeeds. */
-static __always_inline int entry_goes(void *ctx, __u64 dentry)
+/* At the end of a system call: what is left was not allowed, or no kretprobe saw its end. */
+static __always_inline void change_is_left(void *ctx, __s64 result, int one_thing)
 {
-	struct change *c = changing(FUNCTION_vfs_rmdir);
-	__u32 thread = bpf_get_current_pid_tgid();
+	struct change *c = changing(ANY);
 
-	if (!c || c->depth || c->dentry != dentry)
-		return 0;
-	tell_entry(ctx, FUNCTION_vfs_rmdir, c, DELETED);
-	bpf_map_delete_elem(&changes, &thread);
-	return 0;
+	if (!c)
+		return;
+	if (c->depth && !one_thing)
+		count_missed();
+	else if (c->depth && !is_error(result))
+		tell_changed(ctx, FUNCTION_system_call, c->function, c);
+	changes_no_more();
 }
 
 /*
@@ -202,7 +230,7 @@ static __always_inline int entry_goes(void *ctx, __u64 dentry)
 	SEC("fexit/" #hook)                                                                                    \
 	int hook##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
-		if (in_scope() && !(__s32)returned(ctx, count, count))                                                \
+		if (in_scope() && !(__s32)returned(ctx, count, count))                                         \
 			note(FUNCTION_##function, (void *)TRACED_##folder(ctx), (void *)TRACED_##dentry(ctx),  \
 			     (void *)TRACED_##other(ctx), TRACED_##flags(ctx));                                \
 		return 0;                                                                                      \
@@ -210,27 +238,50 @@ static __always_inline int entry_goes(void *ctx, __u64 dentry)
 	SEC("kprobe/" #hook)                                                                                   \
 	int hook##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
-		if (in_scope())                                                                                \
-			note(FUNCTION_##function, (void *)PROBED_##folder(ctx), (void *)PROBED_##dentry(ctx),  \
-			     (void *)PROBED_##other(ctx), PROBED_##flags(ctx));                                \
-		return 0;                                                                                      \
+		if (!in_scope())                                                                               \
+			return 0;                                                                              \
+		note(FUNCTION_##function, (void *)PROBED_##folder(ctx), (void *)PROBED_##dentry(ctx),          \
+		     (void *)PROBED_##other(ctx), PROBED_##flags(ctx));                                        \
+		return begins(DIRECTORY, FUNCTION_##function, 0, 0, 0, 0);                                     \
 	}
 
-#define ON_CHANGE(function, count, count_mapped)                                                               \
-	SEC("fentry/" #function)                                                                               \
-	int function##_fentry(__u64 *ctx __attribute__((unused)))                                             \
-	{                                                                                                      \
-		return change_begins(FUNCTION_##function);                                                     \
-	}                                                                                                      \
+/* An argument of a traced function as a plain number: of some the verifier knows no type, and lets none be loaded. */
+static __always_inline __u64 argument(__u64 *ctx, int index)
+{
+	__u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + index);
+	return value;
+}
+
+static __always_inline __u64 behind_ids_traced(__u64 *ctx)
+{
+	return maps_ids() ? argument(ctx, 2) : argument(ctx, 1);
+}
+
+static __always_inline __u64 renamed(__u64 first, __u64 second)
+{
+	return renames_by_struct() ? (__u64)BPF_CORE_READ((struct renamedata *)first, old_dentry) : second;
+}
+
+/* Which argument is the entry that is changed: the first, the second (where mounts map ids, these stand before it) ... */
+#define FIRST_TRACED(ctx) argument(ctx, 0)
+#define FIRST_PROBED(ctx) PROBED_1(ctx)
+#define SECOND_TRACED(ctx) behind_ids_traced(ctx)
+#define SECOND_PROBED(ctx) behind_ids(PROBED_2(ctx), PROBED_3(ctx))
+#define OF_RENAME_TRACED(ctx) renamed(argument(ctx, 0), argument(ctx, 1))
+#define OF_RENAME_PROBED(ctx) renamed(PROBED_1(ctx), PROBED_2(ctx))
+
+#define ON_CHANGE(function, count, count_mapped, entry)                                                        \
 	SEC("fexit/" #function)                                                                                \
 	int function##_fexit(__u64 *ctx)                                                                       \
 	{                                                                                                      \
-		return change_ends(ctx, FUNCTION_##function, returned(ctx, count, count_mapped));              \
+		return changed(ctx, FUNCTION_##function, entry##_TRACED(ctx), returned(ctx, count, count_mapped)); \
 	}                                                                                                      \
 	SEC("kprobe/" #function)                                                                               \
-	int function##_kprobe(struct pt_regs *ctx __attribute__((unused)))                                     \
+	int function##_kprobe(struct pt_regs *ctx)                                                             \
 	{                                                                                                      \
-		return change_begins(FUNCTION_##function);                                                     \
+		return change_begins(FUNCTION_##function, entry##_PROBED(ctx));                                 \
 	}                                                                                                      \
 	SEC("kretprobe/" #function)                                                                            \
 	int function##_kretprobe(struct pt_regs *ctx)                                                          \

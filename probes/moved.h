@@ -17,6 +17,9 @@ enum moved_direction {
 	WRITTEN,
 };
 
+/* Bit (direction) is set for those that are counted. */
+const volatile __u32 counted_directions = 1 << READ | 1 << WRITTEN;
+
 struct moved {
 	__u64 bytes[2];
 	__u64 calls[2];
@@ -142,7 +145,7 @@ static __always_inline void count_moved(void *ctx, __u32 function, struct file *
 	__u32 zero = 0;
 	void *active;
 
-	if (bytes < 0 || !file || !is_counted(file, typed))
+	if (!(counted_directions & 1 << direction) || bytes < 0 || !file || !is_counted(file, typed))
 		return;
 	active = bpf_map_lookup_elem(&moved, &zero);
 	if (!active)
@@ -166,13 +169,10 @@ static __always_inline void has_moved(void *ctx, __u32 function, struct file *fr
 	count_moved(ctx, function, to, WRITTEN, bytes, typed);
 }
 
-/* Calls of these functions that are under way have one key: of those within each other, the outermost counts. */
-#define MOVING FUNCTION_system_call
-
 static __always_inline int is_moving(struct file *from, struct file *to)
 {
-	if ((from && is_counted(from, 0)) || (to && is_counted(to, 0)))
-		begins(MOVING, (__u64)from, (__u64)to, 0, 0);
+	if (in_scope() && ((from && is_counted(from, 0)) || (to && is_counted(to, 0))))
+		begins(MOVING, ANY, (__u64)from, (__u64)to, 0, 0);
 	return 0;
 }
 
@@ -180,17 +180,15 @@ static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 {
 	struct call call;
 
-	if (ends(MOVING, bytes, &call))
+	if (ends(MOVING, ANY, bytes, &call))
 		has_moved(ctx, function, (void *)call.args[0], (void *)call.args[1], bytes, 0);
 	return 0;
 }
 
 /*
  * A call moves bytes from a file, or to one, or both: `from` and `to` are numbers of the function's arguments, 0: none.
- *
- * Such calls may wait for long, and the kernel can follow only some of a function's returns at a time (the maxactive of
- * its kretprobes), however many wait. So a kprobe notes the files, and what was moved is what the system call returns,
- * which is the same; the function may be part of another that was noted, with the same files.
+ * Of kprobes none waits for its end: what was moved is what the system call returns, which is the same. The function
+ * may be part of another that was noted, with the same files.
  */
 #define ON_MOVE(name, count, from, to, if_only)                                                                \
 	SEC("fexit/" #name)                                                                                    \
@@ -212,7 +210,7 @@ static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 	SEC("fentry/" #name)                                                                                   \
 	int name##_fentry(__u64 *ctx)                                                                          \
 	{                                                                                                      \
-		return begins(MOVING, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0);                             \
+		return in_scope() ? begins(MOVING, ANY, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0) : 0;       \
 	}                                                                                                      \
 	SEC("fexit/" #name)                                                                                    \
 	int name##_fexit(__u64 *ctx)                                                                           \

@@ -23,6 +23,7 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 struct entry {
 	struct dentry *parent;
 	const unsigned char *name;
+	__u32 size; /* of the name */
 	struct inode *inode;
 };
 
@@ -33,16 +34,18 @@ static __always_inline void read_entry(struct entry *entry, struct dentry *dentr
 {
 	__u32 begin = bpf_core_field_offset(struct dentry, d_parent);
 	__u32 name = bpf_core_field_offset(struct dentry, d_name.name) - begin;
+	__u32 size = bpf_core_field_offset(struct dentry, d_name.len) - begin;
 	__u32 inode = bpf_core_field_offset(struct dentry, d_inode) - begin;
 	char raw[ENTRY_BYTES];
 
-	if (name > ENTRY_BYTES - sizeof(__u64) || inode > ENTRY_BYTES - sizeof(__u64) ||
+	if (name > ENTRY_BYTES - sizeof(__u64) || size > ENTRY_BYTES - sizeof(__u32) || inode > ENTRY_BYTES - sizeof(__u64) ||
 	    bpf_probe_read_kernel(raw, sizeof(raw), (void *)dentry + begin)) {
 		__builtin_memset(entry, 0, sizeof(*entry));
 		return;
 	}
 	entry->parent = *(struct dentry **)raw;
 	entry->name = *(const unsigned char **)(raw + name);
+	entry->size = *(__u32 *)(raw + size);
 	entry->inode = *(struct inode **)(raw + inode);
 }
 

@@ -7,7 +7,7 @@
 enum kind {
 	EXEC = 0,
 	EXIT = 1,
-	OOM = 2, /* told when the process ends: only then it can be read whole, on every kernel */
+	OOM = 2,
 };
 
 struct task {
@@ -44,44 +44,35 @@ struct scratch {
 	char text[TEXT_BYTES + PATH_BYTES];
 };
 
-/*
- * An event may be larger than the stack. Each program has its own: on some kernels one task's may be interrupted by
- * another's on the same CPU, but never by itself (such runs are left out, and counted as recursion_misses).
- */
+/* It is larger than the stack. The program may be preempted, but never by itself: see recursion_misses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-/* Processes that were chosen to be killed. */
+/* Threads that were chosen to be killed, and when. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
 	__type(key, __u32);
 	__type(value, __u64);
 } victims SEC(".maps");
 
 struct once {
-	__u64 start;
+	__u64 began;
 	__u32 pid;
-	__u32 unused;
+	__u32 kind;
 };
 
-/* Processes whose end was told: of threads that end at the same time, several may find that none goes on. */
+/* What was told of processes of which several threads may find it: that it ended, as none goes on, or was a victim. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
 	__type(key, struct once);
 	__type(value, __u8);
-} ended SEC(".maps");
-
-static __always_inline void hand_over_task(void *ctx, struct scratch *s)
-{
-	count_output(bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, s,
-					   sizeof(s->task) + (s->task.captured & (TEXT_BYTES - 1))));
-}
+} told SEC(".maps");
 
 /* They stand first in the text. */
 static __always_inline __u32 read_args(struct scratch *s, struct mm_struct *mm)
@@ -96,48 +87,41 @@ static __always_inline __u32 read_args(struct scratch *s, struct mm_struct *mm)
 	return size;
 }
 
-/* Whether it is the first process of its process namespace: a container's, as a rule. */
-static __always_inline int is_first(struct task_struct *task)
+/*
+ * Whether it is the first process of its process namespace: a container's, as a rule. `typed`: the verifier knows what
+ * the pointer points to, so it can be loaded from, which is cheaper than a call.
+ */
+static __always_inline int is_first(struct task_struct *task, int typed)
 {
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	__u32 level = BPF_CORE_READ(pid, level);
+	struct pid *pid = FIELD(typed, task, thread_pid);
+	__u32 level = FIELD(typed, pid, level);
 	struct upid *number = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 			      level * bpf_core_type_size(struct upid);
 
-	return BPF_CORE_READ(number, nr) == 1;
+	return level ? BPF_CORE_READ(number, nr) == 1 : FIELD(typed, task, tgid) == 1;
 }
 
-static __always_inline void read_ancestors(struct scratch *s, struct task_struct *task)
+static __always_inline void read_ancestors(struct scratch *s, struct task_struct *task, int typed)
 {
 	for (int i = 0; i < ANCESTORS_MAX; i++) {
 		__u32 at = s->task.captured & (TEXT_BYTES - 1);
 		struct ancestor a = {};
 
-		if (i && is_first(task))
+		if (i && is_first(task, typed))
 			break;
-		task = BPF_CORE_READ(task, real_parent, group_leader);
-		a.pid = BPF_CORE_READ(task, tgid);
+		task = FIELD(typed, task, real_parent);
+		task = FIELD(typed, task, group_leader);
+		a.pid = FIELD(typed, task, tgid);
 		if (!a.pid)
 			break;
-		a.start = start_of(task);
-		BPF_CORE_READ_INTO(&a.comm, task, comm);
+		a.start = FIELD(typed, task, start_boottime) / TICK;
+		if (typed)
+			__builtin_memcpy(a.comm, task->comm, sizeof(a.comm));
+		else
+			BPF_CORE_READ_INTO(&a.comm, task, comm);
 		bpf_probe_read_kernel(s->text + at, sizeof(a), &a); /* not aligned: some machines cannot store it so */
 		s->task.captured = at + sizeof(a);
 	}
-}
-
-/* An event without text; 0 where the current process is not to be seen. */
-static __always_inline struct scratch *begin(enum kind kind)
-{
-	__u32 number = kind;
-	struct scratch *s = in_scope() ? bpf_map_lookup_elem(&scratch, &number) : 0;
-
-	if (s) {
-		__builtin_memset(&s->task, 0, sizeof(s->task));
-		s->task.kind = kind;
-		read_process(&s->task.process);
-	}
-	return s;
 }
 
 SEC("raw_tp/sched_process_exec")
@@ -147,21 +131,59 @@ int BPF_PROG(process_exec)
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct file *exe = BPF_CORE_READ(mm, exe_file);
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
-	struct scratch *s = begin(EXEC);
+	__u32 zero = 0;
+	struct scratch *s = in_scope() ? bpf_map_lookup_elem(&scratch, &zero) : 0;
 
 	if (!s)
 		return 0;
+	__builtin_memset(&s->task, 0, sizeof(s->task));
+	read_process(&s->task.process);
 	s->task.args = read_args(s, mm);
 	s->task.exe = read_path(BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry), s->text,
 				&s->task.captured, &s->task.exe_end);
 	s->task.cwd = read_path(BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry), s->text, &s->task.captured,
 				&s->task.cwd_end);
-	read_ancestors(s, BPF_CORE_READ(task, group_leader));
-	hand_over_task(ctx, s);
+	if (has_task_btf())
+		read_ancestors(s, bpf_get_current_task_btf()->group_leader, 1);
+	else
+		read_ancestors(s, BPF_CORE_READ(task, group_leader), 0);
+	count_output(bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, s,
+					   sizeof(s->task) + (s->task.captured & (TEXT_BYTES - 1))));
 	return 0;
 }
 
 #define GROUP_EXIT 4 /* SIGNAL_GROUP_EXIT of linux/sched/signal.h */
+#define EEXIST 17 /* asm-generic/errno-base.h */
+
+/* Whether it is the first thread of its process to tell that. Where there is no room for it, twice is better than never. */
+static __always_inline int is_first_to_tell(struct task_struct *leader, enum kind kind)
+{
+	struct once once = { .began = began(leader), .pid = BPF_CORE_READ(leader, tgid), .kind = kind };
+	__u8 yes = 1;
+
+	return bpf_map_update_elem(&told, &once, &yes, BPF_NOEXIST) != -EEXIST;
+}
+
+/* The process as it is now, at a time that was before. */
+static __always_inline void tell_victim(void *ctx, __u64 chosen)
+{
+	struct task victim = { .kind = OOM };
+
+	read_process(&victim.process);
+	victim.process.time = chosen;
+	hand_over(ctx, &victim);
+}
+
+static __always_inline void tell_end(void *ctx, struct task_struct *leader, struct signal_struct *signal)
+{
+	struct task ended = { .kind = EXIT };
+
+	read_process(&ended.process);
+	ended.ran = bpf_ktime_get_boot_ns() - began(leader);
+	ended.code = BPF_CORE_READ(signal, flags) & GROUP_EXIT ? BPF_CORE_READ(signal, group_exit_code) :
+								 BPF_CORE_READ(leader, exit_code);
+	hand_over(ctx, &ended);
+}
 
 SEC("raw_tp/sched_process_exit")
 int BPF_PROG(process_exit)
@@ -169,34 +191,33 @@ int BPF_PROG(process_exit)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct signal_struct *signal = BPF_CORE_READ(task, signal);
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct once once = { .start = start_of(leader), .pid = pid };
-	struct scratch *s;
-	__u8 told = 1;
-	__u64 *killed;
+	__u32 thread = bpf_get_current_pid_tgid();
+	__u64 *chosen = bpf_map_lookup_elem(&victims, &thread);
 
-	if (BPF_CORE_READ(signal, live.counter) || !in_scope()) /* threads of it go on */
-		return 0;
-	if (bpf_map_update_elem(&ended, &once, &told, BPF_NOEXIST))
-		return 0;
-	s = begin(EXIT);
-	if (!s)
-		return 0;
-	s->task.ran = bpf_ktime_get_boot_ns() - BPF_CORE_READ(leader, start_boottime);
-	s->task.code = BPF_CORE_READ(signal, flags) & GROUP_EXIT ? BPF_CORE_READ(signal, group_exit_code) :
-								   BPF_CORE_READ(leader, exit_code);
-	killed = bpf_map_lookup_elem(&victims, &pid);
-	if (killed) {
-		__u64 exited = s->task.process.time;
+	if (chosen) {
+		__u64 when = *chosen;
 
-		s->task.kind = OOM;
-		s->task.process.time = *killed;
-		hand_over_task(ctx, s);
-		s->task.process.time = exited;
-		s->task.kind = EXIT;
-		bpf_map_delete_elem(&victims, &pid);
+		bpf_map_delete_elem(&victims, &thread);
+		if (in_scope() && is_first_to_tell(leader, OOM))
+			tell_victim(ctx, when);
 	}
-	hand_over_task(ctx, s);
+	if (!BPF_CORE_READ(signal, live.counter) && in_scope() && is_first_to_tell(leader, EXIT)) /* none goes on */
+		tell_end(ctx, leader, signal);
+	return 0;
+}
+
+/* Nobody asks for it any more: of a process that is the leader's, the last of its threads to go. */
+SEC("raw_tp/sched_process_free")
+int process_free(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+	struct once once = { .began = began(task), .pid = BPF_CORE_READ(task, tgid), .kind = EXIT };
+
+	if (BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+		return 0;
+	bpf_map_delete_elem(&told, &once);
+	once.kind = OOM;
+	bpf_map_delete_elem(&told, &once);
 	return 0;
 }
 
@@ -205,12 +226,14 @@ struct mark_victim { /* /sys/kernel/tracing/events/oom/mark_victim/format; newer
 	int pid;
 };
 
+/* The process is told when it, or rather the thread that was chosen, ends: only then, on every kernel, it can be read. */
 SEC("tracepoint/oom/mark_victim")
 int process_oom(struct mark_victim *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
-	__u32 pid = ctx->pid;
+	__u32 thread = ctx->pid;
 
-	bpf_map_update_elem(&victims, &pid, &now, BPF_ANY);
+	if (bpf_map_update_elem(&victims, &thread, &now, BPF_ANY))
+		count_missed();
 	return 0;
 }

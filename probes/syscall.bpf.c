@@ -24,7 +24,7 @@ const volatile __u64 monitored[ABIS * NUMBERS / 64] = {};
 
 /* What has called: a process, as long as it runs one program. */
 struct caller {
-	__u64 start;  /* of the process */
+	__u64 began;  /* the process; in ns since boot */
 	__u64 execs;  /* rises when it begins another program: self_exec_id of linux/sched.h */
 	__u32 pid;
 	__u32 number; /* abi * NUMBERS + the call's own */
@@ -80,7 +80,7 @@ static __always_inline void count(struct task_struct *task, __u32 number)
 	if (!active)
 		return;
 	caller.pid = bpf_get_current_pid_tgid() >> 32;
-	caller.start = start_of(BPF_CORE_READ(task, group_leader));
+	caller.began = own_began();
 	caller.execs = BPF_CORE_READ(task, self_exec_id);
 	calls = bpf_map_lookup_elem(active, &caller) ?: first_call(active, &caller);
 	if (calls)

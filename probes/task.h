@@ -59,20 +59,74 @@ static __always_inline int in_scope(void)
 	return s && (!s->cgroup_id || ancestor_cgroup_id(s->level) == s->cgroup_id);
 }
 
+/*
+ * When a process began, in ns since boot. What is handed over has ticks, as /proc has; what is only a key need not be
+ * divided.
+ */
+static __always_inline __u64 began(struct task_struct *leader)
+{
+	return BPF_CORE_READ(leader, start_boottime);
+}
+
 static __always_inline __u64 start_of(struct task_struct *leader)
 {
-	return BPF_CORE_READ(leader, start_boottime) / TICK;
+	return began(leader) / TICK;
+}
+
+static __always_inline __u64 own_began(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (has_task_btf())
+		return bpf_get_current_task_btf()->group_leader->start_boottime;
+	return began(BPF_CORE_READ(task, group_leader));
 }
 
 static __always_inline void read_process(struct process *p)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *task = (void *)bpf_get_current_task(), *leader;
 
 	p->time = bpf_ktime_get_ns();
 	p->cgroup_id = bpf_get_current_cgroup_id();
-	p->start = start_of(leader);
 	p->pid = bpf_get_current_pid_tgid() >> 32;
 	p->uid = bpf_get_current_uid_gid();
-	BPF_CORE_READ_INTO(&p->comm, leader, comm);
+	if (has_task_btf()) {
+		leader = bpf_get_current_task_btf()->group_leader;
+		p->start = leader->start_boottime / TICK;
+		__builtin_memcpy(p->comm, leader->comm, sizeof(p->comm));
+	} else {
+		leader = BPF_CORE_READ(task, group_leader);
+		p->start = start_of(leader);
+		BPF_CORE_READ_INTO(&p->comm, leader, comm);
+	}
+}
+
+#define IO_URING_ENTER 426 /* asm-generic/unistd.h, and all other tables */
+
+/* Whether the system call that returns with these registers does one thing, and returns what became of that. */
+static __always_inline int does_one_thing(void *registers)
+{
+	return syscall_of(registers) != IO_URING_ENTER;
+}
+
+struct misses {
+	__u64 calls; /* of which no end was seen, or that found no room */
+};
+
+EVENT(misses);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct misses);
+} misses SEC(".maps");
+
+static __always_inline void count_missed(void)
+{
+	__u32 zero = 0;
+	struct misses *m = bpf_map_lookup_elem(&misses, &zero);
+
+	if (m)
+		__sync_fetch_and_add(&m->calls, 1);
 }

@@ -1,69 +1,95 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Functions of the kernel that are traced when they return, with up to four of their arguments and what they gave; each
- * in both ways. fexit has all of that at hand. A kretprobe has not the arguments: a kprobe keeps them until then.
+ * Functions of the kernel that are traced when they return, with up to four of their arguments and their result; each in
+ * both ways. fexit has all of that at hand. A kretprobe has not the arguments: a kprobe keeps them until then.
+ *
+ * A kretprobe follows only some calls at a time (its maxactive), whoever makes them: a few that wait for ever, as that of
+ * who opens a FIFO, would hide all others. So what a kretprobe did not end is ended when the system call returns, by what
+ * that returns. Where this cannot be told from it (io_uring_enter(2) does many things), it is counted as missed.
  */
 #pragma once
 
 #include "task.h"
 
-/* One call of a function. Structs that arguments point to are the caller's, and are there until it has returned. */
+/* A thread is within one call of each of these kinds at the most. */
+enum under_way {
+	MOVING,    /* bytes: of functions within each other, the outermost counts */
+	OPENING,
+	CHANGING,  /* a file, or mapping it */
+	DIRECTORY, /* changing one: what is in `changes` */
+	KINDS,
+};
+
+/* One call of a function. */
 struct call {
 	__u64 args[4];
 	__s64 result;
 	__u32 function; /* enum function of whoever includes this */
-	__u32 unused;
+	__u32 begun;
 };
 
-struct call_of {
-	__u32 thread;
-	__u32 function;
+struct calls {
+	struct call of[KINDS];
 };
 
-/* Calls that have not returned. A kretprobe can be missed, so what it would have taken out must be able to fall out. */
+/* By thread: calls that have not returned. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, struct call_of);
-	__type(value, struct call);
+	__type(key, __u32);
+	__type(value, struct calls);
 } calls SEC(".maps");
 
-static __always_inline struct call_of call_of(__u32 function)
+static __always_inline struct calls *own_calls(void)
 {
-	struct call_of key = { .thread = bpf_get_current_pid_tgid(), .function = function };
+	__u32 thread = bpf_get_current_pid_tgid();
 
-	return key;
+	return bpf_map_lookup_elem(&calls, &thread);
 }
 
-static __always_inline int begins(__u32 function, __u64 a, __u64 b, __u64 c, __u64 d)
+static __always_inline int begins(enum under_way kind, __u32 function, __u64 a, __u64 b, __u64 c, __u64 d)
 {
-	struct call_of key = call_of(function);
-	struct call call = { .args = { a, b, c, d } };
+	struct call call = { .args = { a, b, c, d }, .function = function, .begun = 1 };
+	struct calls *known = own_calls(), fresh = {};
+	__u32 thread = bpf_get_current_pid_tgid();
 
-	if (in_scope())
-		bpf_map_update_elem(&calls, &key, &call, BPF_ANY);
+	if (known) {
+		if (known->of[kind].begun && (kind == OPENING || kind == CHANGING))
+			count_missed();
+		known->of[kind] = call;
+	} else {
+		fresh.of[kind] = call;
+		if (bpf_map_update_elem(&calls, &thread, &fresh, BPF_ANY))
+			count_missed();
+	}
 	return 0;
 }
 
-/* Whether this thread is within the function, where begins() was told of it. */
-static __always_inline int is_within(__u32 function)
+static __always_inline int is_within(enum under_way kind)
 {
-	struct call_of key = call_of(function);
+	struct calls *known = own_calls();
 
-	return bpf_map_lookup_elem(&calls, &key) != 0;
+	return known && known->of[kind].begun;
 }
 
-static __always_inline int ends(__u32 function, __s64 result, struct call *call)
-{
-	struct call_of key = call_of(function);
-	struct call *begun = bpf_map_lookup_elem(&calls, &key);
+#define ANY (~0U)
 
-	if (!begun)
+/* Takes out the call of this kind, if this thread is within one, of this function or of ANY. */
+static __always_inline int ends(enum under_way kind, __u32 function, __s64 result, struct call *call)
+{
+	struct calls *known = own_calls();
+	__u32 thread = bpf_get_current_pid_tgid();
+	int others = 0;
+
+	if (!known || !known->of[kind].begun || (function != ANY && known->of[kind].function != function))
 		return 0;
-	*call = *begun;
+	*call = known->of[kind];
 	call->result = result;
-	call->function = function;
-	bpf_map_delete_elem(&calls, &key);
+	known->of[kind].begun = 0;
+	for (int i = 0; i < KINDS; i++)
+		others |= known->of[i].begun;
+	if (!others)
+		bpf_map_delete_elem(&calls, &thread);
 	return 1;
 }
 
@@ -82,6 +108,14 @@ static __always_inline __s64 returned(__u64 *ctx, int count, int count_mapped)
 	else
 		bpf_probe_read_kernel(&value, sizeof(value), ctx + count);
 	return value;
+}
+
+/* Of two arguments the second, where mounts map ids: these stand before it. */
+static __always_inline __u64 behind_ids(__u64 one, __u64 next)
+{
+	barrier_var(one); /* or the compiler makes one load of both, from an address that the verifier does not follow */
+	barrier_var(next);
+	return maps_ids() ? next : one;
 }
 
 /* Whether it is an error, of a function that gives an int, a long or a pointer: what is above an int is not written. */
@@ -108,9 +142,10 @@ static __always_inline int is_error(__s64 result)
 
 /*
  * `does(ctx, &call)` when a function returned that has `count` arguments (`count_mapped`: see returned()); `a` to `d`
- * are the numbers, from 1, of those that the call tells.
+ * are the numbers, from 1, of those that the call has. `kept(a, b, c, d)` says whether it is of interest, and turns
+ * arguments that lie on the caller's stack into what they point to.
  */
-#define ON_RETURN(name, count, count_mapped, a, b, c, d, does)                                                 \
+#define ON_RETURN(name, kind, count, count_mapped, a, b, c, d, kept, does)                                     \
 	SEC("fexit/" #name)                                                                                    \
 	int name##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
@@ -123,18 +158,23 @@ static __always_inline int is_error(__s64 result)
 		call.args[2] = TRACED_##c(ctx);                                                                \
 		call.args[3] = TRACED_##d(ctx);                                                                \
 		call.result = returned(ctx, count, count_mapped);                                              \
-		return does(ctx, &call);                                                                       \
+		return !is_error(call.result) && kept(call.args) ? does(ctx, &call) : 0;                       \
 	}                                                                                                      \
 	SEC("kprobe/" #name)                                                                                   \
-	int name##_kprobe(struct pt_regs *ctx)                                                                 \
+	int name##_kprobe(struct pt_regs *ctx __attribute__((unused)))                                         \
 	{                                                                                                      \
-		return begins(FUNCTION_##name, PROBED_##a(ctx), PROBED_##b(ctx), PROBED_##c(ctx),              \
-			      PROBED_##d(ctx));                                                                \
+		__u64 args[4] = { PROBED_##a(ctx), PROBED_##b(ctx), PROBED_##c(ctx), PROBED_##d(ctx) };        \
+													       \
+		return in_scope() && kept(args) ?                                                              \
+			       begins(kind, FUNCTION_##name, args[0], args[1], args[2], args[3]) :             \
+			       0;                                                                              \
 	}                                                                                                      \
 	SEC("kretprobe/" #name)                                                                                \
 	int name##_kretprobe(struct pt_regs *ctx)                                                              \
 	{                                                                                                      \
 		struct call call;                                                                              \
 													       \
-		return ends(FUNCTION_##name, PT_REGS_RC(ctx), &call) ? does(ctx, &call) : 0;                   \
+		return ends(kind, FUNCTION_##name, PT_REGS_RC(ctx), &call) && !is_error(call.result) ?         \
+			       does(ctx, &call) :                                                              \
+			       0;                                                                              \
 	}

@@ -54,6 +54,14 @@ struct {
 	__type(value, struct rule);
 } names SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct long_name);
+	__type(value, struct rule);
+} long_names SEC(".maps");
+
 struct place {
 	__u64 inode;
 	__u32 device;
@@ -83,22 +91,23 @@ static __always_inline void look_at_place(struct walk *w, struct rules *r, struc
 	}
 }
 
-/* Appends a name to the text; false where it has no more room. */
-static __always_inline int append_name(struct slot *s, const void *from)
+/* Appends a name of so many bytes to the text; false where it has no more room. */
+static __always_inline int append_name(struct slot *s, const void *from, __u32 size)
 {
 	struct walk *w = &s->walk;
 	__u32 at = w->size & (TWO_PATHS - 1);
-	long name;
 
-	if (w->bytes >= PATH_BYTES || w->count >= WALK_MAX)
+	if (!size || size >= NAME_BYTES || w->bytes + size >= PATH_BYTES || w->count >= WALK_MAX)
 		return 0;
-	name = bpf_probe_read_kernel_str(s->text + at, NAME_BYTES, from);
-	if (name <= 0 || w->bytes + name > PATH_BYTES)
+	barrier_var(size); /* or the compiler leaves out what it knows, and the verifier does not */
+	size &= NAME_BYTES - 1;
+	if (bpf_probe_read_kernel(s->text + at, size, from))
 		return 0;
+	s->text[at + size] = 0;
 	w->begins[w->count & (WALK_MAX - 1)] = at;
 	w->count++;
-	w->size += name;
-	w->bytes += name;
+	w->size += size + 1;
+	w->bytes += size + 1;
 	return 1;
 }
 
@@ -133,7 +142,7 @@ __noinline int go_up(__u32 which)
 			mount = above;
 			root = BPF_CORE_READ(mount, mnt.mnt_root);
 		} else {
-			if (!append_name(s, entry.name))
+			if (!append_name(s, entry.name, entry.size))
 				return 0;
 			if (entry.parent == dentry) {
 				w->end = NOWHERE;
@@ -148,6 +157,23 @@ __noinline int go_up(__u32 which)
 	return 1;
 }
 
+/* What is said of the name of so many bytes in the directory that was found last. */
+static __always_inline struct rule *rule_of(struct walk *w, const char *name, __u32 size)
+{
+	if (size <= SHORT_BYTES) {
+		barrier_var(size); /* or the compiler leaves out what it knows, and the verifier does not */
+		__builtin_memset(&w->key, 0, sizeof(w->key));
+		w->key.above = w->node;
+		bpf_probe_read_kernel(w->key.name, size & 31, name);
+		return bpf_map_lookup_elem(&names, &w->key);
+	}
+	barrier_var(size);
+	__builtin_memset(&w->long_key, 0, sizeof(w->long_key));
+	w->long_key.above = w->node;
+	bpf_probe_read_kernel(w->long_key.name, size & (NAME_BYTES - 1), name);
+	return bpf_map_lookup_elem(&long_names, &w->long_key);
+}
+
 /* A part of the way from the root down, as far as rules go; gives whether there is more. */
 __noinline int go_down(__u32 which)
 {
@@ -158,17 +184,15 @@ __noinline int go_down(__u32 which)
 		return 0;
 	w = &s->walk;
 	for (int i = 0; i < TURNS; i++) {
-		__u32 at = w->left - 1;
+		__u32 at = w->left - 1, begin, end;
 		struct rule *rule;
 
 		if (at >= WALK_MAX) /* none is left */
 			return 0;
 		barrier_var(at); /* or the compiler leaves out what it knows, and the verifier does not */
-		w->key.above = w->node;
-		__builtin_memset(w->key.name, 0, NAME_BYTES);
-		bpf_probe_read_kernel_str(w->key.name, NAME_BYTES,
-					  s->text + (w->begins[at & (WALK_MAX - 1)] & (TWO_PATHS - 1)));
-		rule = bpf_map_lookup_elem(&names, &w->key);
+		begin = w->begins[at & (WALK_MAX - 1)];
+		end = w->left == w->count ? w->size : w->begins[(at + 1) & (WALK_MAX - 1)];
+		rule = rule_of(w, s->text + (begin & (TWO_PATHS - 1)), end - begin - 1);
 		if (!rule)
 			return 0;
 		w->node = rule->number;

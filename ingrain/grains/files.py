@@ -6,8 +6,8 @@ In: `struct access` for each, with its paths behind it, and the bytes that are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -15,23 +15,28 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingrain.batch import TEXT, TIMESTAMP, Batch, Column, Measurement
-from ingrain.grains import watched
+from ingrain.grains import accesses, watched
+from ingrain.grains.accesses import (
+    CREATED,
+    DELETED,
+    LINKED,
+    MAPPED,
+    MODE,
+    NAMED,
+    OF_KIND,
+    OPENED,
+    OWNER,
+    READ,
+    RENAMED,
+    TRUNCATED,
+    WRITTEN,
+)
 from ingrain.grains.common import PROCESS, TracingSettings, ones, processes, timestamps
 from ingrain.grains.grain import Grain, Made
 from ingrain.grains.moved import Counted, Known, Moved, Whose, rows_of
-from ingrain.grains.opening import device_name, kind_of, open_flags, permissions, protection
-from ingrain.grains.paths import path_of
-from ingrain.grains.text_columns import texts
 from ingrain.grains.watched import Watched
 from ingrain.kernel.program import Program
-from ingrain.kernel.records import Drained, Events, select
-
-_OPENED, _MAPPED, _RENAMED, _LINKED, _CREATED, _DELETED, _MODE, _OWNER, _TRUNCATED, _NAMED = range(10)
-_IS_CUT, _IS_DELETED, _IS_NEW, _NEW_IS_CUT = 1, 2, 4, 8
-_READ, _WRITTEN = range(2)
-# all of these: enums of probes/access.h and probes/moved.h
-_SHARED = 1  # MAP_SHARED of mmap(2), and a bit of MAP_SHARED_VALIDATE
-_UNCHANGED = 0xFFFFFFFF  # an owner of chown(2)
+from ingrain.kernel.records import Drained, select
 
 _FILE = (
     Column("path", TEXT, "path in the mount namespace of the process"),
@@ -49,7 +54,7 @@ _VALUES = (
 )
 
 MEASUREMENTS = {
-    _OPENED: Measurement(
+    OPENED: Measurement(
         "file.open",
         "a process opened a file or directory",
         (
@@ -62,7 +67,7 @@ MEASUREMENTS = {
             Column("created", pa.bool_(), "the open created the file"),
         ),
     ),
-    _MAPPED: Measurement(
+    MAPPED: Measurement(
         "file.mmap",
         "a process mapped a file into memory, where it can read or write it without a system call",
         (
@@ -73,9 +78,9 @@ MEASUREMENTS = {
             Column("shared", pa.bool_(), "MAP_SHARED: writes go to the file"),
         ),
     ),
-    _RENAMED: Measurement("file.rename", "a process renamed a file or directory", (*PROCESS, *_FILE, _NEW_PATH)),
-    _LINKED: Measurement("file.link", "a process created a hard link to a file", (*PROCESS, *_FILE, _NEW_PATH)),
-    _CREATED: Measurement(
+    RENAMED: Measurement("file.rename", "a process renamed a file or directory", (*PROCESS, *_FILE, _NEW_PATH)),
+    LINKED: Measurement("file.link", "a process created a hard link to a file", (*PROCESS, *_FILE, _NEW_PATH)),
+    CREATED: Measurement(
         "file.create",
         "a process created a directory, symbolic link, named pipe, socket or device",
         (
@@ -84,13 +89,13 @@ MEASUREMENTS = {
             Column("kind", TEXT, "what was created: directory, symbolic link, pipe, socket, character or block device"),
         ),
     ),
-    _DELETED: Measurement("file.delete", "a process deleted a file's path (unlink) or a directory", (*PROCESS, *_FILE)),
-    _MODE: Measurement(
+    DELETED: Measurement("file.delete", "a process deleted a file's path (unlink) or a directory", (*PROCESS, *_FILE)),
+    MODE: Measurement(
         "file.chmod",
         "a process set the mode of a file",
         (*PROCESS, *_FILE, _DELETED_TAG, Column("mode", TEXT, "new mode in octal, e.g. 0644")),
     ),
-    _OWNER: Measurement(
+    OWNER: Measurement(
         "file.chown",
         "a process set the owner or group of a file",
         (
@@ -101,21 +106,21 @@ MEASUREMENTS = {
             Column("group", pa.uint32(), "new group id, likewise"),
         ),
     ),
-    _TRUNCATED: Measurement(
+    TRUNCATED: Measurement(
         "file.truncate",
         "a process set the size of a file, also by opening it with O_TRUNC",
         (*PROCESS, *_FILE, _DELETED_TAG, Column("size", pa.uint64(), "new size in bytes")),
     ),
 }
 MOVED = {
-    _READ: Measurement(
+    READ: Measurement(
         "file.read",
         "bytes a process read from a file in the interval; the timestamp is that of the first call",
         (*PROCESS, *_FILE, _DELETED_TAG),
         unit="bytes",
         values=_VALUES,
     ),
-    _WRITTEN: Measurement(
+    WRITTEN: Measurement(
         "file.write",
         "bytes a process wrote to a file in the interval; the timestamp is that of the first call",
         (*PROCESS, *_FILE, _DELETED_TAG),
@@ -124,19 +129,52 @@ MOVED = {
     ),
 }
 
+Name = Literal[
+    "file.open",
+    "file.mmap",
+    "file.rename",
+    "file.link",
+    "file.create",
+    "file.delete",
+    "file.chmod",
+    "file.chown",
+    "file.truncate",
+    "file.read",
+    "file.write",
+]
+_MOVING = ("do_splice", "do_splice_direct", "splice_file_to_pipe", "vfs_copy_file_range", "io_uring_complete")
+_FUNCTIONS: Mapping[Name, Collection[str]] = {
+    "file.open": ("do_filp_open", "do_file_open", "do_file_open_root", "fd_install"),
+    "file.mmap": ("vm_mmap_pgoff",),
+    "file.rename": ("security_path_rename", "vfs_rename"),
+    "file.link": ("security_path_link", "vfs_link"),
+    "file.create": tuple(
+        f"{begin}_{what}" for begin in ("security_path", "vfs") for what in ("symlink", "mkdir", "mknod")
+    ),
+    "file.delete": ("security_path_unlink", "vfs_unlink", "security_path_rmdir", "d_delete"),
+    "file.chmod": ("chmod_common",),
+    "file.chown": ("chown_common",),
+    "file.truncate": ("vfs_truncate", "do_truncate"),
+    "file.read": ("vfs_read", "vfs_readv", *_MOVING),
+    "file.write": ("vfs_write", "vfs_writev", *_MOVING),
+}
+"""Measurement -> the functions that are traced for it."""
+
 Directories = Annotated[list[str], msgspec.Meta(extra={"check": watched.check})]
 
 
 class FilesSettings(TracingSettings, frozen=True):
-    """Which directories are watched, and how often counts are read.
+    """Which directories are watched, what is reported, and how often counts are read.
 
     monitor_dirs: directories to watch, with everything below them
     ignore_dirs: directories to ignore; of all listed directories above a file the nearest decides
+    measurements: what to report, everything by default; hooks that only the others need are not attached
     interval_ms: how often the bytes read and written are read from the kernel
     """
 
     monitor_dirs: Directories = msgspec.field(default_factory=lambda: ["/"])
     ignore_dirs: Directories = msgspec.field(default_factory=list)
+    measurements: Annotated[list[Name], msgspec.Meta(min_length=1)] | None = None
     interval_ms: Annotated[int, msgspec.Meta(ge=10, le=3_600_000)] = 1000
 
     def __post_init__(self) -> None:
@@ -164,34 +202,49 @@ class Files(Grain):
     def __init__(self) -> None:
         super().__init__()
         self._whose = Whose()
+        self._moved: Moved | None = None
+
+    def unused(self) -> Collection[str]:
+        """What only measurements need that are not asked for."""
+        used = {function for name in self._asked() for function in _FUNCTIONS[name]}
+        return {function for functions in _FUNCTIONS.values() for function in functions} - used
+
+    def constants(self) -> Mapping[str, int]:
+        """Which directions are counted, as bits."""
+        asked = self._asked()
+        return {"counted_directions": sum(1 << way for way, measurement in MOVED.items() if measurement.name in asked)}
 
     def open(self, program: Program) -> None:
         """Tell the programs which directories to watch."""
         self._watched = Watched(program, self.settings.monitor_dirs, self.settings.ignore_dirs)
-        self._moved = Moved(program)
         self._access, self._counts = program.dtype("access"), program.dtype("moved")
+        if self.constants()["counted_directions"]:
+            self._moved = Moved(program)
 
     def decode(self, drained: Drained) -> Iterator[Batch]:
         """A batch a measurement."""
         kinds = drained.events["kind"]
-        self.malformed += int(np.count_nonzero(kinds > _NAMED))
-        self.parts += int(np.count_nonzero(kinds == _NAMED))
-        self._learn(drained, np.flatnonzero((kinds == _NAMED) | (kinds == _OPENED)))
+        self.malformed += int(np.count_nonzero(kinds > NAMED))
+        self.parts += int(np.count_nonzero(kinds == NAMED))
+        if self._moved:
+            self._learn(drained, np.flatnonzero((kinds == NAMED) | (kinds == OPENED)))
         for kind, measurement in MEASUREMENTS.items():
             rows = np.flatnonzero(kinds == kind)
             if not len(rows):
                 continue
             events = select(drained.events, kinds == kind)
             behind = [drained.payloads[row] for row in rows.tolist()]
-            columns = processes(events["process"], self.containers) | _files(events, _paths(events, behind))
-            columns |= _TOLD[kind](events, behind)
+            columns = processes(events["process"], self.containers) | accesses.files(events, behind)
+            columns |= OF_KIND[kind](events, behind)
             columns |= {"timestamp": timestamps(events["process"], self.clock), "value": ones(len(events))}
             yield self.batch(measurement, columns)
 
     def poll(self) -> Iterator[Batch]:
         """What was read and written since the last call."""
-        counted = self._whose.join(self._moved.take())
         self._watched.refresh()
+        if not self._moved:
+            return
+        counted = self._whose.join(self._moved.take())
         moved = np.frombuffer(b"".join(one.moved for one in counted), self._counts)
         for direction, measurement in MOVED.items():
             rows = np.flatnonzero(moved["calls"][:, direction])
@@ -205,11 +258,15 @@ class Files(Grain):
         """Counts need not wait for their event any more."""
         self._whose.finish()
 
+    def _asked(self) -> Collection[Name]:
+        return self.settings.measurements or get_args(Name)
+
     def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""
-        events, behind = drained.events[rows], [drained.payloads[row] for row in rows.tolist()]
-        for key, event, path in zip(rows_of(events["file"]), rows_of(events), _paths(events, behind), strict=True):
-            self._whose.learn(key, Known(event, path))
+        events = drained.events[rows]
+        each = zip(rows_of(events["file"]), rows_of(events), rows.tolist(), events["path"].tolist(), strict=True)
+        for key, event, row, size in each:
+            self._whose.learn(key, Known(event, drained.payloads[row][:size]))
 
     def _columns(self, counted: Sequence[Counted]) -> dict[str, Made]:
         """Timestamp and tags."""
@@ -218,82 +275,6 @@ class Files(Grain):
         events = np.frombuffer(raw, self._access).copy()
         events["file"] = np.frombuffer(b"".join(one.key for one in counted), events.dtype["file"])
         firsts = np.frombuffer(b"".join(one.moved for one in counted), self._counts)["first"]
-        paths = [one.known.path if one.known else None for one in counted]
-        tags = processes(events["process"], self.containers) | _files(events, paths) | _deleted(events)
-        return tags | {"timestamp": pa.array(self.clock(firsts), TIMESTAMP)}
-
-
-def _paths(events: Events, behind: Sequence[bytes]) -> list[str]:
-    cut = (events["marks"] & _IS_CUT).tolist()
-    return [path_of(text[:size], end) for text, size, end in zip(behind, events["path"].tolist(), cut, strict=True)]
-
-
-def _files(events: Events, paths: Sequence[str | None]) -> dict[str, pa.Array]:
-    """The columns of `_FILE`."""
-    inodes = events["file"]["inode"]
-    return {
-        "path": texts(paths),
-        "inode": pa.array(np.ascontiguousarray(inodes), mask=inodes == 0),
-        "device": texts([device_name(one) if one else None for one in events["file"]["device"].tolist()]),
-        "path_cut": pa.array((events["marks"] & (_IS_CUT | _NEW_IS_CUT)) != 0),
-    }
-
-
-def _deleted(events: Events) -> dict[str, pa.Array]:
-    return {"deleted": pa.array((events["marks"] & _IS_DELETED) != 0)}
-
-
-def _opened(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return _deleted(events) | {
-        "flags": texts([open_flags(flags) for flags in events["detail"][:, 0].tolist()]),
-        "created": pa.array((events["marks"] & _IS_NEW) != 0),
-    }
-
-
-def _mapped(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return _deleted(events) | {
-        "protection": texts([protection(bits) for bits in events["detail"][:, 0].tolist()]),
-        "shared": pa.array((events["detail"][:, 1] & _SHARED) != 0),
-    }
-
-
-def _two(events: Events, behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    cut = ((events["marks"] & _NEW_IS_CUT) != 0).tolist()
-    firsts = events["path"].tolist()
-    return {"new_path": texts([path_of(text[size:], end) for text, size, end in zip(behind, firsts, cut, strict=True)])}
-
-
-def _created(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return {"kind": texts([kind_of(mode) for mode in events["detail"][:, 0].tolist()])}
-
-
-def _mode(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return _deleted(events) | {"mode": texts([permissions(mode) for mode in events["detail"][:, 0].tolist()])}
-
-
-def _owner(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    ids = [np.ascontiguousarray(events["detail"][:, which]) for which in range(2)]
-    owner, group = (pa.array(one, mask=one == _UNCHANGED) for one in ids)
-    return _deleted(events) | {"owner": owner, "group": group}
-
-
-def _truncated(events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return _deleted(events) | {"size": pa.array(np.ascontiguousarray(events["size"]))}
-
-
-def _nothing_more(_events: Events, _behind: Sequence[bytes]) -> dict[str, pa.Array]:
-    return {}
-
-
-_TOLD: dict[int, Callable[[Events, Sequence[bytes]], dict[str, pa.Array]]] = {
-    _OPENED: _opened,
-    _MAPPED: _mapped,
-    _RENAMED: _two,
-    _LINKED: _two,
-    _CREATED: _created,
-    _DELETED: _nothing_more,
-    _MODE: _mode,
-    _OWNER: _owner,
-    _TRUNCATED: _truncated,
-}
-"""Kind -> the columns that it has beside those of all."""
+        names = [one.known.names if one.known else None for one in counted]
+        tags = processes(events["process"], self.containers) | accesses.files(events, names)
+        return tags | accesses.deleted(events, names) | {"timestamp": pa.array(self.clock(firsts), TIMESTAMP)}

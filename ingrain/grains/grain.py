@@ -8,7 +8,7 @@ reads the counts at the interval that the settings give.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -91,6 +91,10 @@ class Grain(ABC):
         Raises KernelError where this machine has not what the settings say.
         """
         return {}
+
+    def unused(self) -> Collection[str]:
+        """Functions that its programs trace, and that nothing of what the settings ask for needs: not attached to."""
+        return ()
 
     def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it
         """The programs hang on their hooks: what happens from now on is seen."""

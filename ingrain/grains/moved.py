@@ -21,10 +21,10 @@ _INTERVALS = 2
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One process's access to one file: its event (the bytes of the struct) and the path."""
+    """One process's access to one file: its event (the bytes of the struct) and the names of the path."""
 
     event: bytes
-    path: str
+    names: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Whose:
         self._forget(key)
         if self._bytes < _BYTES_MAX:
             self._known[key] = known, self._interval
-            self._bytes += len(known.event) + len(known.path)
+            self._bytes += len(known.event) + len(known.names)
 
     def join(self, counted: Iterable[tuple[bytes, bytes, bool]]) -> list[Counted]:
         """What can be told now, of these and of earlier counts.
@@ -80,7 +80,7 @@ class Whose:
     def _forget(self, key: bytes) -> None:
         known, _since = self._known.pop(key, (None, 0))
         if known:
-            self._bytes -= len(known.event) + len(known.path)
+            self._bytes -= len(known.event) + len(known.names)
 
 
 class Moved:

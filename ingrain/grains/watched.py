@@ -20,7 +20,8 @@ DEPTH_MAX = 128  # of probes/watched.h
 DIRECTORIES_MAX = 1024
 """In each list: their names fit into the kernel half's maps (16,384 names, 4,096 places) as long as they are usual."""
 
-_NAMES_MAX, _PLACES_MAX = 16384, 4096  # max_entries of `names` and `places` of probes/watched.h
+_NAMES_MAX, _PLACES_MAX = 16384, 4096  # max_entries of `names`, `long_names` and `places` of probes/watched.h
+_SHORT_BYTES = 24  # SHORT_BYTES of probes/access.h
 _WATCH, _IGNORE = 1, 2  # enum verdict of probes/watched.h
 
 Verdicts = dict[tuple[bytes, ...], int]
@@ -82,13 +83,15 @@ class Watched:
         tree = tree_of(verdicts)
         if len(tree) > _NAMES_MAX:
             raise ValueError(f"the directories have {len(tree)} names; there is room for {_NAMES_MAX}")
-        name, rule = np.zeros((), self._program.dtype("name")), np.zeros((), self._program.dtype("rule"))
+        rule = np.zeros((), self._program.dtype("rule"))
         for (above, text), (number, verdict) in tree.items():
+            kind = "name" if len(text) <= _SHORT_BYTES else "long_name"
+            name = np.zeros((), self._program.dtype(kind))
             name["above"], name["name"] = above, text
             rule["number"], rule["verdict"] = number, verdict
             entry = (name.tobytes() + rule.tobytes(), verdict)
             if entry not in self._names_put:
-                maps.put(self._program.maps["names"], name.tobytes(), rule.tobytes())
+                maps.put(self._program.maps[f"{kind}s"], name.tobytes(), rule.tobytes())
                 self._names_put.add(entry)
         return bool(tree)
 

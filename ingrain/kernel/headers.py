@@ -22,6 +22,7 @@ _ASKED = {
     "ITER_UBUF": "linux/uio.h",
     "__iov": "linux/uio.h",
     "cqe": "linux/io_uring_types.h",
+    "old_dentry": "linux/fs.h",
     "proto_accept_arg": "net/sock.h",
 }
 

@@ -7,5 +7,4 @@
 #include "structs.h"
 
 #include <linux/net.h>
-#include <linux/nsproxy.h>
 #include <net/sock.h>

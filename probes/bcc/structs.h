@@ -15,6 +15,7 @@
 #include <linux/fs_struct.h>
 #include <linux/kernfs.h>
 #include <linux/mount.h>
+#include <linux/nsproxy.h>
 #include <linux/pid.h>
 #include <linux/pipe_fs_i.h>
 #include <linux/ptrace.h>
@@ -73,6 +74,13 @@ static __always_inline __u64 *ancestor_ids_of(struct cgroup *cgroup)
 #endif
 }
 
+static __always_inline struct cgroup *parent_of(struct cgroup *cgroup)
+{
+	void *above = BPF_CORE_READ(cgroup, self.parent);
+
+	return above ? above - offsetof(struct cgroup, self) : 0;
+}
+
 static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 {
 #if HAS_ancestor_ids
@@ -85,6 +93,34 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 static __always_inline int maps_ids(void)
 {
 	return HAS_mnt_userns || HAS_mnt_idmap;
+}
+
+/* Where BCC compiles there may be no BTF to know it by. */
+#define bpf_get_current_task_btf() ((struct task_struct *)bpf_get_current_task())
+
+static __always_inline int has_task_btf(void)
+{
+	return 0;
+}
+
+#if !HAS_old_dentry
+struct renamedata {
+	struct dentry *old_dentry;
+};
+#endif
+
+static __always_inline int renames_by_struct(void)
+{
+	return HAS_old_dentry;
+}
+
+static __always_inline __u32 syscall_of(struct pt_regs *regs)
+{
+#if defined(CONFIG_ARM64)
+	return BPF_CORE_READ(regs, syscallno);
+#else
+	return BPF_CORE_READ(regs, orig_ax);
+#endif
 }
 
 static __always_inline int has_func_ret(void)

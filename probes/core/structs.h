@@ -43,6 +43,7 @@ struct inode {
 };
 
 struct qstr {
+	__u32 len;
 	const unsigned char *name;
 };
 
@@ -102,10 +103,16 @@ struct mm_struct {
 };
 
 struct kernfs_node {
+	const char *name;
 	__u64 id;
 };
 
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
 	__u64 ancestor_ids[1];	     /* before 6.1 */
@@ -130,6 +137,7 @@ struct cred {
 };
 
 struct nsproxy {
+	void *mnt_ns;
 	void *net_ns;
 };
 
@@ -150,9 +158,9 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct fs_struct *fs;
 	struct files_struct *files;
+	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
 	const struct cred *cred;
-	struct nsproxy *nsproxy;
 };
 
 struct tty_struct {
@@ -189,6 +197,7 @@ struct iov_iter {
 	const struct iovec *__iov; /* before 6.4: `iov` */
 	const struct bio_vec *bvec;
 	void *ubuf; /* from 6.0 on */
+	unsigned long nr_segs;
 };
 
 struct iov_iter___old {
@@ -225,6 +234,18 @@ struct io_kiocb {
 	struct io_cqe cqe; /* since 5.19 */
 };
 
+struct renamedata {
+	struct dentry *old_dentry;
+};
+
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	__s32 syscallno;
+};
+
 struct vfsmount___userns {
 	void *mnt_userns;
 };
@@ -252,6 +273,14 @@ static __always_inline __u64 *ancestor_ids_of(struct cgroup *cgroup)
 	return (void *)cgroup + bpf_core_field_offset(cgroup->ancestor_ids);
 }
 
+/* The cgroup above; 0 above the root. */
+static __always_inline struct cgroup *parent_of(struct cgroup *cgroup)
+{
+	void *above = BPF_CORE_READ(cgroup, self.parent);
+
+	return above ? above - bpf_core_field_offset(cgroup->self) : 0;
+}
+
 /* The id of the cgroup that is so far below the root, and has this one below it. */
 static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 {
@@ -274,6 +303,29 @@ static __always_inline int maps_ids(void)
 	struct vfsmount___idmap *idmap = 0;
 
 	return bpf_core_field_exists(userns->mnt_userns) || bpf_core_field_exists(idmap->mnt_idmap);
+}
+
+/* Whether there is a helper that gives the current task so that the verifier knows what it is, and lets it be loaded from. */
+static __always_inline int has_task_btf(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf);
+}
+
+/* Whether what vfs_rename() is to do stands in a struct. */
+static __always_inline int renames_by_struct(void)
+{
+	return bpf_core_type_exists(struct renamedata);
+}
+
+/* The system call that returns with these registers. */
+static __always_inline __u32 syscall_of(void *regs)
+{
+	struct pt_regs___x86 *x86 = regs;
+	struct pt_regs___arm64 *arm64 = regs;
+
+	if (bpf_core_field_exists(x86->orig_ax))
+		return BPF_CORE_READ(x86, orig_ax);
+	return BPF_CORE_READ(arm64, syscallno);
 }
 
 /* Whether there is a helper that gives what a function returned. */

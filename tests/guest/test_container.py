@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from conftest import Start, Watch, read
 
 from guest.acting import Act, Acts, Played, Scene, Told
 from guest.containers import Container, Podman
+from guest.kept import kept, nothing_kept, until_asleep
+from ingrain import tracing
 from ingrain.account import ProbeAccount
 from ingrain.kernel import cgroup
 from ingrain.text import bytes_of
@@ -150,10 +153,14 @@ def from_pipe_to_pipe(scene: Scene) -> bytes:
     return printed(
         scene.start,
         """
+        import ctypes
         read, write = os.pipe()
         os.write(1, b"before\\n")
         os.write(write, b"one\\ntwo\\n")
         assert os.splice(read, 1, 100) == 8
+        os.write(1, b"between\\n")
+        os.write(write, b"three\\n")
+        assert ctypes.CDLL(None).tee(read, 1, 100, 0) == 6
         os.write(1, b"after\\n")
         """,
     )
@@ -161,10 +168,10 @@ def from_pipe_to_pipe(scene: Scene) -> bytes:
 
 def test_what_a_pipe_gives_to_a_pipe_is_told_by_its_size(told: Played) -> None:
     """splice(2) between pipes, and tee(2): the kernel moves pages, and says how many bytes they hold."""
-    assert told[from_pipe_to_pipe].result == b"before\none\ntwo\nafter\n"
+    assert told[from_pipe_to_pipe].result == b"before\none\ntwo\nbetween\nthree\nafter\n"
     rows = told[from_pipe_to_pipe].rows("container.stdout")
-    assert lines(rows) == [(b"before", False), (b"", True), (b"after", False)]
-    assert [row["bytes"] for row in rows] == [6, 8, 5]
+    assert lines(rows) == [(b"before", False), (b"", True), (b"between", False), (b"", True), (b"after", False)]
+    assert [row["bytes"] for row in rows] == [6, 8, 7, 6, 5]
 
 
 @acts
@@ -260,6 +267,102 @@ def test_nothing_of_all_that_was_lost(told: Played) -> None:
     whole(told.probe)
 
 
+@pytest.mark.matrix
+def test_writes_that_wait_for_long_hide_no_other(start: Start, watch: Making) -> None:
+    """A kretprobe follows only a few calls of a function at a time, whoever makes them; these are in no container."""
+    full = """
+        import os, threading
+        def fill():
+            while True:
+                os.write(ends[1], bytes(4096))
+        for _ in range(100):
+            ends = os.pipe()
+            threading.Thread(target=fill).start()
+        print("full", flush=True)
+        """
+    waiting = start(sys.executable, "-ISc", textwrap.dedent(full))
+    assert waiting.stdout
+    assert waiting.stdout.readline() == "full\n"
+    seen = watch("Container", extra='hooks = "kprobe"')
+    with seen():
+        again = start(sys.executable, "-ISc", textwrap.dedent(full))
+        assert again.stdout
+        assert again.stdout.readline() == "full\n"
+        until_asleep(again.pid, 101)
+        out = printed(
+            start,
+            """
+            for number in range(50):
+                os.write(1, b"written %d\\n" % number)
+                os.writev(1, [b"of ", b"", b"several ", b"parts\\n"])
+            """,
+        )
+        again.kill()
+    whole(seen.account.probes[0])
+    assert text(seen.rows("container.stdout")) == out
+
+
+@pytest.mark.matrix
+def test_what_no_kretprobe_sees_the_end_of_is_told_when_the_system_call_returns(
+    start: Start, watch: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, if it lies in the writer's memory; by its size, if the kernel moved it, or it has many parts."""
+    monkeypatch.setitem(tracing.WAYS, "kprobe", (*tracing.WAYS["kprobe"], "kretprobe"))
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 5000)
+    seen = watch("Container", extra='hooks = "kprobe"')
+    with seen():
+        out = printed(
+            start,
+            f"""
+            os.write(1, b"written\\n")
+            os.writev(1, [b"of ", b"several ", b"parts\\n"])
+            os.write(1, b"y" * 20000 + b"\\n")
+            with open({str(file)!r}, "rb") as file:
+                os.sendfile(1, file.fileno(), 0, 3000)
+            os.writev(1, [b"of ", b"many ", b"parts "] * 10)
+            os.write(1, b"\\nend\\n")
+            """,
+        )
+    rows = seen.rows("container.stdout")
+    assert lines(rows)[:2] == [(b"written", False), (b"of several parts", False)]
+    assert b"y" * 20000 in text(rows)
+    assert lines(rows)[-1] == (b"end", False)
+    assert sum(row["bytes"] + (not row["partial"]) for row in rows) == len(out)
+    (probe,) = seen.account.probes
+    assert (probe.lost, probe.missed) == (0, 0)
+
+
+def test_no_pipe_and_no_container_is_remembered_longer_than_it_is_there(start: Start, watch: Making) -> None:
+    """Also where the last two files that are open for a pipe are closed at the same time, by two processes."""
+    seen = watch("Container")
+    with seen() as agent:
+        (probe,) = agent.probes
+        closing = """
+            import os, subprocess
+            for number in range(200):
+                read, write = os.pipe()
+                child = subprocess.Popen(["unshare", "--pid", "--fork", "true"], stdout=write)
+                child.wait()
+                kids = [os.fork() for _ in range(2)]
+                if 0 in kids:
+                    os._exit(0)
+                os.close(read), os.close(write)
+                [os.waitpid(kid, 0) for kid in kids]
+            """
+        assert kept(probe, "streams", "u8", "stream") == 0
+        with contain(start, "sh", "-c", "echo printed; read go") as container:
+            assert container.stdout
+            assert container.stdout.readline() == "printed\n"
+            assert kept(probe, "streams", "u8", "stream") == 1
+            assert kept(probe, "begun", "container", "u1") == 1
+        done = start(sys.executable, "-ISc", textwrap.dedent(closing))
+        assert done.wait() == 0
+        assert nothing_kept(probe, "streams", "u8", "stream")
+        assert nothing_kept(probe, "begun", "container", "u1")
+        assert nothing_kept(probe, "writes", "u8", "write")
+
+
 def test_what_no_buffer_held_is_counted_and_no_line_is_glued_together(start: Start, watch: Making) -> None:
     seen = watch("Container", extra="buffer_kb = 8")
     with seen() as agent:
@@ -351,6 +454,46 @@ def test_every_line_of_the_engine_s_log_is_told(podman: Podman, tmp_path: Path) 
         chosen = read(tmp_path / "some", measurement)
         early = [row for row in seen.rows(measurement) if row["cgroup_id"] != cgroups["meanwhile"]]
         assert lines(chosen) == lines(early)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
+def test_containers_that_share_a_process_namespace_are_seen(
+    podman: Podman, tmp_path: Path, hooks: str, when: str
+) -> None:
+    """The host's, or another container's; begun before the agent is, or while it runs."""
+    go = {name: podman.root / "tmp" / f"go-{name}" for name in ("host", "joined")}
+    for fifo in go.values():
+        os.mkfifo(fifo)
+    seen = Watch(
+        f'[[probe]]\npipelines = ["archive"]\n[probe.config]\ntype = "Container"\nhooks = "{hooks}"\n'
+        f'[pipeline.archive.config]\nbackend = "Archive"\npath = "{tmp_path / "archive"}"\n',
+        tmp_path,
+    )
+    script = (
+        "read go < /tmp/go-{0}; echo {0}; echo trouble >&2; /bin/echo by another program; echo other | cat > /tmp/{0}"
+    )
+    with podman.run("first", "sleep 1000") as first, ExitStack() as stack:
+        sharing = {"host": ("--pid", "host"), "joined": ("--pid", f"container:{first.id}")}
+
+        def run_all() -> dict[str, Container]:
+            return {
+                name: stack.enter_context(podman.run(name, script.format(name), *how)) for name, how in sharing.items()
+            }
+
+        made = run_all() if when == "before" else {}
+        with seen():
+            made = made or run_all()
+            subprocess.run(["podman", "exec", made["host"].id, "echo", "not the container's"], check=True)
+            for name, container in made.items():
+                go[name].write_text("go\n")
+                assert podman.wait(container) == 0
+        for container in made.values():
+            for stream in ("stdout", "stderr"):
+                rows = [row for row in seen.rows(f"container.{stream}") if row["container_id"] == container.id]
+                assert text(rows).splitlines() == engine(podman, container, stream)
+                assert {row["container"] for row in rows} == {container.name}
+    assert {row["container"] for row in seen.rows("container.stdout")} == {"host", "joined"}
 
 
 def test_a_terminal_s_lines_are_told_by_whatever_name_it_is_opened(podman: Podman, tmp_path: Path) -> None:

@@ -18,8 +18,11 @@ from conftest import Start, Watch
 from guest import straced
 from guest.acting import Act, Acts, Played, Scene, Told
 from guest.containers import Podman
+from guest.kept import nothing_kept, until_asleep
+from ingrain import tracing
 from ingrain.account import ProbeAccount
-from ingrain.kernel import cgroup
+from ingrain.grains.files import Files
+from ingrain.kernel import cgroup, maps
 
 pytestmark = pytest.mark.timeout(900)  # an agent loads 40 programs, and an emulated processor verifies them slowly
 
@@ -56,15 +59,23 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Played:
     return play(tmp_path_factory.mktemp("files"), "fentry")
 
 
-@pytest.fixture(params=["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
-def told_by(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Act], Told]:
-    """What was told of an act by either kind of hooks."""
+@pytest.fixture(
+    params=[
+        "fentry",
+        pytest.param("kprobe", marks=pytest.mark.matrix),
+        pytest.param("no kretprobe", marks=pytest.mark.matrix),
+    ]
+)
+def told_by(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], Told]:
+    """What was reported of an act by either kind of hooks; by kprobes, also if no kretprobe sees a call return."""
     if request.param == "fentry":
         shared: Played = request.getfixturevalue("told")
         return shared.__getitem__
+    if request.param == "no kretprobe":
+        monkeypatch.setitem(tracing.WAYS, "kprobe", (*tracing.WAYS["kprobe"], "kretprobe"))
 
     def alone(act: Act) -> Told:
-        played = play(tmp_path, request.param, act)
+        played = play(tmp_path, "kprobe", act)
         whole(played.probe)
         return played[act]
 
@@ -145,6 +156,29 @@ def test_what_is_told_is_what_strace_saw_of_the_same_script(told_by: Callable[[A
     assert hidden["deleted"]
     created = {Path(row["path"]).name for row in mine(told, "file.open") if row["created"]}
     assert created - {Path(hidden["path"]).name} == {"one", "two", "appended", "third", "file"}
+
+
+@acts
+def overlay(scene: Scene) -> Path:
+    """An overlay, made and mounted below the act's folder, in which things are created and deleted; where it is."""
+    lower, upper, work, merged = (scene.folder / name for name in ("lower", "upper", "work", "merged"))
+    for folder in (lower / "old", upper, work, merged):
+        folder.mkdir(parents=True)
+    (lower / "old" / "file").touch()
+    scene.done(
+        "unshare", "--mount", "sh", "-euc",
+        f"mount -t overlay none -o lowerdir={lower},upperdir={upper},workdir={work} {merged}\n"
+        f"cd {merged}; mkdir new; touch new/file; ! rmdir new; rm new/file old/file; mv new newer; rmdir newer old",
+    )  # fmt: skip
+    return merged
+
+
+def test_a_deletion_in_an_overlay_is_reported_once_by_the_path_that_was_deleted(told: Played) -> None:
+    """overlayfs has the file system below delete its own entry, by the functions that are traced."""
+    merged = told[overlay].result
+    gone = [row["path"] for row in mine(told[overlay], "file.delete")]
+    assert gone == [f"{merged}/{one}" for one in ("new/file", "old/file", "newer", "old")]
+    assert [row["path"] for row in mine(told[overlay], "file.create")] == [f"{merged}/new"]
 
 
 @acts
@@ -359,6 +393,69 @@ def test_io_uring_and_file_handles_are_no_way_around(told: Played) -> None:
     assert sums(written, "value") == ({(pid, file): 1000} if names_requests else {})
     assert sums(read, "value") == ({(pid, file): 709} if names_requests else {})
     assert sums(read, "calls") == ({(pid, file): 2} if names_requests else {})
+
+
+def shell(start: Start, script: str) -> None:
+    """A script in the test's cgroup, to its end."""
+    assert start("sh", "-euc", script).wait() == 0
+
+
+def test_only_what_is_asked_for_is_reported(watch: Making, start: Start, tmp_path: Path) -> None:
+    asked = ["file.open", "file.write", "file.delete"]
+    watching = watch("Files", extra=settings(monitor=[tmp_path], more=f"measurements = {asked}"))
+    with watching() as agent:
+        (probe,) = agent.probes
+        hooks = {hook.partition("/")[2] for hook in probe.program.hooks.values()}
+        shell(start, f"cd {tmp_path}; echo text > a; cat a; mv a b; mkdir c; rmdir c; chmod 600 b; ln b d; rm b d")
+    assert {"do_filp_open", "do_file_open"} & hooks
+    assert {"vfs_write", "vfs_unlink"} < hooks
+    assert not {"vfs_read", "vfs_rename", "vfs_mkdir", "chmod_common", "vm_mmap_pgoff", "do_truncate"} & hooks
+    told = {name: len(watching.rows(name)) for name in (one.name for one in Files.measurements)}
+    assert {name for name, count in told.items() if count} == {*asked}
+    assert sum(row["value"] for row in watching.rows("file.write")) == len("text\n")
+    assert [Path(row["path"]).name for row in watching.rows("file.delete")] == ["c", "b", "d"]
+    whole(watching.account.probes[0])
+
+
+@pytest.mark.matrix
+def test_opens_that_wait_for_ever_hide_no_other(watch: Making, start: Start, tmp_path: Path) -> None:
+    """A kretprobe follows only a few calls of a function at a time."""
+    watched, fifo = tmp_path / "watched", tmp_path / "fifo"
+    watched.mkdir()
+    os.mkfifo(fifo)
+    watching = watch("Files", extra=settings(monitor=[watched], more='hooks = "kprobe"'))
+    with watching():
+        wait = f"threading.Thread(target=os.open, args=({str(fifo)!r}, 0)).start()"
+        waiting = start(sys.executable, "-ISc", f"import os, threading\nfor _ in range(100): {wait}")
+        until_asleep(waiting.pid, 101)
+        shell(start, f"echo text > {watched}/file; read line < {watched}/file; echo more >> {watched}/file")
+        waiting.kill()
+    opened = [row["flags"] for row in watching.rows("file.open")]
+    assert opened == ["O_WRONLY|O_CREAT|O_TRUNC", "O_RDONLY", "O_WRONLY|O_CREAT|O_APPEND"]
+    assert sum(row["value"] for row in watching.rows("file.write")) == len("text\nmore\n")
+    (probe,) = watching.account.probes
+    assert probe.missed > 0, "opens for execution have no descriptor by which to follow them: they are counted"
+
+
+@pytest.mark.parametrize("hooks", ["fentry", pytest.param("kprobe", marks=pytest.mark.matrix)])
+def test_nothing_is_kept_of_threads_that_have_ended_and_what_finds_no_room_is_counted(
+    hooks: str, watch: Making, start: Start, tmp_path: Path
+) -> None:
+    watching = watch("Files", extra=settings(monitor=[tmp_path], more=f'hooks = "{hooks}"'))
+    with watching() as agent:
+        (probe,) = agent.probes
+        assert start(sys.executable, "-I", "-S", HERE / "accesses.py", tmp_path).wait() == 0
+        assert nothing_kept(probe, "changes", "u4", "change")
+        assert nothing_kept(probe, "calls", "u4", "calls")
+        missed = probe.account().missed
+        for number in range(8192):
+            maps.put(
+                probe.program.maps["changes"], (number | 1 << 31).to_bytes(4, "little"),
+                bytes(probe.program.dtype("change").itemsize),
+            )  # fmt: skip
+        shell(start, f"mkdir {tmp_path}/missed")
+        assert probe.account().missed > missed
+    assert [row for row in watching.rows("file.create") if row["path"].endswith("missed")] == []
 
 
 def test_paths_are_whole_up_to_4096_bytes_and_marked_beyond(watch: Making, start: Start, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from conftest import Start, Watch
 
 from guest.acting import Acts, Played, Scene
+from guest.kept import nothing_kept
 
 pytestmark = pytest.mark.timeout(600)  # an emulated processor
 
@@ -259,7 +260,16 @@ def test_nothing_of_all_that_was_lost(told: Played) -> None:
     assert (probe.lost, probe.corrupt, probe.malformed, probe.failed, probe.failed_polls) == (0, 0, 0, 0, 0)
 
 
-def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group: Path) -> None:
+EATER = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+WITHOUT_ITS_FIRST_THREAD = f"""
+import ctypes, threading
+threading.Thread(target=lambda: exec({EATER!r})).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit(2): only this thread ends
+"""
+
+
+@pytest.mark.parametrize("program", [EATER, WITHOUT_ITS_FIRST_THREAD], ids=["a process", "whose first thread ended"])
+def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group: Path, program: str) -> None:
     control = group.parent / "cgroup.subtree_control"
     if "memory" not in (group.parent / "cgroup.controllers").read_text():
         pytest.skip("the memory controller is not on cgroup v2 here")
@@ -267,12 +277,15 @@ def test_what_the_kernel_kills_for_want_of_memory_is_told(watch: Watcher, group:
     (group / "memory.max").write_text(str(64 << 20))
     (group / "memory.swap.max").write_text("0") if (group / "memory.swap.max").exists() else None
     watched = watch("Process")
-    with watched():
+    with watched() as agent:
         eater = subprocess.Popen(
-            [sys.executable, "-c", "x = []\nwhile True: x.append(bytearray(1 << 20))"],
+            [sys.executable, "-c", program],
             preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),  # noqa: PLW1509 it only writes a file
         )
         assert eater.wait() == -signal.SIGKILL
+        (probe,) = agent.probes
+        assert nothing_kept(probe, "victims", "u4", "u8")
+        assert nothing_kept(probe, "told", "once", "u1")
     killed = dict(line.split() for line in (group / "memory.events").read_text().splitlines())["oom_kill"]
     (row,) = watched.rows("process.oom")
     assert (row["process_id"], killed) == (eater.pid, "1")

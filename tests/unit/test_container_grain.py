@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from engines import Host
 from hypothesis import given
 from hypothesis import strategies as st
 from packets import layout
 
 from ingrain.batch import Batch
+from ingrain.containers import Containers
+from ingrain.containers.identity import Identity
 from ingrain.grains.container import Container, ContainerSettings
-from ingrain.grains.selection import Selection, container_of
-from ingrain.kernel import cgroup, maps
+from ingrain.grains.selection import Selection
+from ingrain.kernel import maps
 from ingrain.kernel.records import Drained
 from ingrain.text import bytes_of, safe
 
@@ -24,9 +29,9 @@ OTHER = "f" * 64
 
 
 class Told:
-    """Stands for a loaded program: what its grain asks of one is layouts, and where streams are."""
+    """Stands for a loaded program: what its grain asks of one is layouts, and where it says what is muted."""
 
-    maps = {"streams": 9}  # noqa: RUF012 it is only read
+    maps = {"muted": 9}  # noqa: RUF012 it is only read
 
     @staticmethod
     def dtype(name: str) -> np.dtype[np.void]:
@@ -125,69 +130,147 @@ def test_more_lines_than_go_into_a_batch_come_in_several(monkeypatch: pytest.Mon
 
 
 def test_containers_are_chosen_by_id_the_beginning_of_it_and_name() -> None:
-    names = {1: (ID, "web-1"), 2: (OTHER, "db"), 3: None}
+    called = {1: Identity(ID, "web-1"), 2: Identity(OTHER, "db"), 3: None, 4: Identity("f" * 63, "short")}
     for patterns, wanted in (
         ([ID], {1}),
         ([ID[:12]], {1}),
         (["web-*"], {1}),
         (["web-?", "db"], {1, 2}),
-        (["*"], {1, 2}),
+        (["*"], {1, 2, 4}),
         (["we"], set()),
+        (["ff"], {2}),
     ):
-        selection = Selection(patterns, names.__getitem__)
-        assert {number for number in names if selection.watches(number)} == wanted
-    assert all(map(Selection(None, names.__getitem__).watches, names))
+        selection = Selection(patterns)
+        assert {number for number, identity in called.items() if selection.watches(identity)} == wanted
 
 
-def test_a_container_is_looked_for_once() -> None:
-    asked: list[int] = []
+class Engine:
+    """Cgroups and records of Docker's in a folder; and what of containers the kernel half was told to mute."""
 
-    def resolve(cgroup_id: int) -> tuple[str, ...]:
-        asked.append(cgroup_id)
-        return (ID,)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cgroups, self.host = folder / "cgroups", Host(folder / "host")
+        self.cgroups.mkdir()
+        self.muted: set[int] = set()
+        monkeypatch.setattr(maps, "put", lambda _fd, key, _value: self.muted.add(int.from_bytes(key, "little")))
+        monkeypatch.setattr(maps, "remove", lambda _fd, key: self.muted.remove(int.from_bytes(key, "little")))
+        self.containers = Containers(self.cgroups, self.host.root)
 
-    selection = Selection([ID], resolve)
-    assert [selection.watches(1) for _ in range(3)] == [True] * 3
-    assert asked == [1]
+    def cgroup(self, number: int) -> int:
+        folder = self.cgroups / f"docker-{number:064x}.scope"
+        folder.mkdir()
+        return folder.stat().st_ino
 
+    def name(self, number: int, name: str) -> None:
+        self.host.docker(f"{number:064x}", name)
 
-def test_others_are_left_out_and_the_kernel_half_is_told_to_forget_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = grain(ContainerSettings(containers=["web"]))
-    made._selection = Selection(["web"], {5: ("web",), 6: ("db",)}.__getitem__)
-    forgotten: list[bytes] = []
-
-    def find(_fd: int, key: bytes, dtype: np.dtype[np.void]) -> Any:
-        stream = np.zeros((), dtype)
-        stream["id"] = 2 if key == (11).to_bytes(8, "little") else 77
-        return stream
-
-    monkeypatch.setattr(maps, "find", find)
-    monkeypatch.setattr(maps, "remove", lambda _fd, key: forgotten.append(key))
-    found = rows(
-        made.decode(
-            drained(
-                [
-                    event(b"seen\n", container=5, key=10),
-                    event(b"not\n", number=2, container=6, key=11),
-                    event(b"nor this\n", number=3, container=6, key=12),  # whose place is another stream's by now
-                ]
-            )
-        )
-    )
-    assert [row["line"] for row in found["container.stdout"]] == ["seen"]
-    assert forgotten == [(11).to_bytes(8, "little")]
+    def grain(self, *patterns: str) -> Container:
+        made = Container()
+        made.containers = self.containers
+        made.settings = ContainerSettings(containers=list(patterns))
+        made.open(Told())  # type: ignore[arg-type] # all that it asks for
+        return made
 
 
-@pytest.mark.parametrize("name", [f"libpod-{ID}", f"docker-{ID}.scope", f"cri-containerd-{ID}.scope"])
-def test_a_container_s_id_stands_in_its_cgroup_s_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(cgroup, "mount", lambda: tmp_path)
-    inner = tmp_path / "machine.slice" / name / "container"
-    inner.mkdir(parents=True)
-    (tmp_path / "user.slice").mkdir()
-    assert container_of(inner.stat().st_ino) == (ID,)
-    assert container_of(inner.parent.stat().st_ino) == (ID,)
-    assert container_of((tmp_path / "user.slice").stat().st_ino) is None
-    inner.rmdir()
-    assert container_of(1) is None
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        made = Engine(Path(folder), monkeypatch)
+        yield made
+        if made.containers._thread.is_alive():
+            made.containers.stop()
+
+
+def lines(batches: Iterator[Batch]) -> list[str]:
+    return [row["line"] for told in rows(batches).values() for row in told]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_others_are_left_out_and_the_kernel_half_is_told_to_mute_them(engine: Engine) -> None:
+    engine.name(1, "web")
+    engine.name(2, "db")
+    web, db = engine.cgroup(1), engine.cgroup(2)
+    engine.containers.start()
+    made = engine.grain("web")
+    events = [event(b"seen\n", container=web), event(b"not\n", number=2, container=db)]
+    assert lines(made.decode(drained(events))) == ["seen"]
+    assert engine.muted == {db}
+
+
+def test_events_of_a_container_that_is_not_known_yet_wait_and_hold_up_no_others(engine: Engine) -> None:
+    engine.name(1, "web")
+    web = engine.cgroup(1)
+    engine.containers.start()
+    late = engine.cgroup(2)  # which has no record yet
+    made = engine.grain("web", "late")
+    mixed = [event(b"now\n", container=web), event(b"later\n", number=2, container=late)]
+    assert lines(made.decode(drained(mixed))) == ["now"]
+    assert not engine.muted
+    engine.name(2, "late")
+    told: list[str] = []
+
+    def come() -> list[str]:
+        told.extend(lines(made.poll()))
+        return told
+
+    until(come)
+    assert told == ["later"]
+
+
+def test_events_wait_for_a_name_no_longer_than_records_do(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingrain.grains.selection.HOLD_S", 0.0)
+    nobody = engine.cgroup(1)
+    made = engine.grain("*")  # the thread that finds containers is not at work
+    assert not lines(made.decode(drained([event(b"one\n", container=nobody)])))
+    assert not lines(made.poll())
+    assert not made._chosen._held  # type: ignore[union-attr]
+    assert not engine.muted, "its name may still come"
+
+
+def test_what_waits_for_a_name_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingrain.grains.selection.HOLD_BYTES", 2000)
+    nobody = engine.cgroup(1)
+    made = engine.grain("*")
+    for number in range(50):
+        assert not lines(made.decode(drained([event(b"x" * 100 + b"\n", position=101 * number, container=nobody)])))
+        held = [events.nbytes for _since, events, _texts in made._chosen._held]  # type: ignore[union-attr]
+        assert sum(held) < 2000
+
+
+def test_what_waits_at_the_end_is_decided_by_what_is_known(engine: Engine) -> None:
+    nobody = engine.cgroup(1)
+    made = engine.grain("*")
+    assert not lines(made.decode(drained([event(b"one\n", container=nobody)])))
+    made.finish()
+    assert not lines(made.poll())
+    assert not made._chosen._held  # type: ignore[union-attr]
+
+
+def test_a_container_that_gets_another_name_is_watched_from_then_on(engine: Engine) -> None:
+    engine.name(1, "db")
+    renamed = engine.cgroup(1)
+    engine.containers.start()
+    made = engine.grain("web*")
+    assert not lines(made.decode(drained([event(b"not seen\n", container=renamed)])))
+    assert engine.muted == {renamed}
+    engine.name(1, "web1")
+    until(lambda: list(made.poll()) or not engine.muted)
+    made.seen_until = 1 << 62  # or it would wait for what stands before it in the stream
+    assert lines(made.decode(drained([event(b"seen\n", position=9, container=renamed)]))) == ["seen"]
+
+
+def test_the_outermost_container_is_the_one_that_is_chosen_by(engine: Engine) -> None:
+    engine.name(1, "outer")
+    engine.name(2, "inner")
+    engine.cgroup(1)
+    inner = engine.cgroups / f"docker-{1:064x}.scope" / f"docker-{2:064x}.scope"
+    inner.mkdir()
+    engine.containers.start()
+    for pattern, told in (("outer", ["line"]), ("inner", [])):
+        events = drained([event(b"line\n", container=inner.stat().st_ino)])
+        assert lines(engine.grain(pattern).decode(events)) == told

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packets import layout, rows
 
-from ingrain.grains.files import MEASUREMENTS, Files
+from ingrain.grains import paths
+from ingrain.grains.files import _FUNCTIONS, _MOVING, MEASUREMENTS, Files, FilesSettings
 from ingrain.grains.moved import Counted, Known, Whose
 from ingrain.grains.opening import device_name, kind_of, open_flags, permissions, protection
 from ingrain.grains.paths import path_of
+from ingrain.kernel.program import OBJECTS
 from ingrain.kernel.records import Drained
 
 OPENED, MAPPED, RENAMED, LINKED, CREATED, DELETED, MODE, OWNER, TRUNCATED, NAMED = range(10)
@@ -78,6 +82,58 @@ def test_each_kind_of_access_is_a_record_with_what_was_done(
     assert always | told == {name: row[name] for name in always | told}
 
 
+def test_columns_that_no_pipeline_lets_through_are_not_made() -> None:
+    """A path that is made is remembered: these are not."""
+    events = [access(OPENED, "/never/made"), access(RENAMED, "/never/made/either", "/nor/this")]
+    drained = Drained(np.concatenate([event for event, _ in events]), [behind for _, behind in events])
+    grain = Files()
+    grain.want(frozenset({"process", "inode", "created"}))
+    before = paths._short.cache_info()
+    made = list(grain.decode(drained))
+    assert [batch.tags for batch in made] == [["process", "inode", "created"], ["process", "inode"]]
+    assert paths._short.cache_info() == before
+    grain.want(None)
+    assert [row["path"] for row in rows(*grain.decode(drained))] == ["/never/made", "/never/made/either"]
+    assert paths._short.cache_info().misses == before.misses + 3
+
+
+def functions(*measurements: str) -> set[str]:
+    """What is traced for these."""
+    grain = Files()
+    grain.settings = FilesSettings(measurements=list(measurements) or None)  # type: ignore[arg-type] # names
+    return {function for functions in _FUNCTIONS.values() for function in functions} - {*grain.unused()}
+
+
+def test_only_what_is_asked_for_is_traced() -> None:
+    assert functions("file.open") == {"do_filp_open", "do_file_open", "do_file_open_root", "fd_install"}
+    assert functions("file.read") == {"vfs_read", "vfs_readv", *_MOVING}
+    assert functions("file.read", "file.chmod") == {"vfs_read", "vfs_readv", "chmod_common", *_MOVING}
+    assert functions() == {function for functions in _FUNCTIONS.values() for function in functions}
+    assert {*_FUNCTIONS} == {measurement.name for measurement in Files.measurements}
+
+
+def test_every_program_of_the_kernel_half_is_of_a_measurement_or_sees_to_the_others() -> None:
+    sections = subprocess.run(
+        ["llvm-objdump", "-h", OBJECTS / "files.bpf.o"], check=True, capture_output=True, text=True
+    )
+    hooks = {
+        word.rpartition("/")[2]
+        for word in re.findall(r" ((?:fentry|fexit|kprobe|kretprobe|raw_\w+)/\w+)", sections.stdout)
+    }
+    assert hooks - functions() == {"sys_exit", "sched_process_exit"}
+    assert functions() - hooks == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "directions"),
+    [(["file.read"], 1), (["file.write"], 2), (["file.open"], 0), (["file.write", "file.read"], 3), (None, 3)],
+)
+def test_only_directions_that_are_asked_for_are_counted(asked: list[Any] | None, directions: int) -> None:
+    grain = Files()
+    grain.settings = FilesSettings(measurements=asked)
+    assert grain.constants() == {"counted_directions": directions}
+
+
 raw_names = st.lists(st.binary(min_size=1, max_size=30).filter(lambda name: not {0, 47} & set(name)), max_size=6)
 
 
@@ -113,14 +169,14 @@ def test_counts_are_told_once_whenever_their_event_comes_and_never_with_anothers
         counted = []
         for what, key, amount in interval:
             if what == "named":
-                whose.learn(bytes([key]), Known(b"event", f"/{key}"))
+                whose.learn(bytes([key]), Known(b"event", b"%d\0" % key))
             else:
                 counted.append((bytes([key]), bytes([amount]), what == "counted"))
                 put.append((bytes([key]), amount))
         told += whose.join(counted)
     told += [one for _ in range(2) for one in whose.join([])]
     assert sorted((one.key, one.moved[0]) for one in told) == sorted(put)
-    assert all(one.known is None or one.known.path == f"/{one.key[0]}" for one in told)
+    assert all(one.known is None or one.known.names == b"%d\0" % one.key[0] for one in told)
 
 
 def joined(whose: Whose, *counted: tuple[bytes, bytes, bool]) -> Sequence[Counted]:
@@ -130,8 +186,8 @@ def joined(whose: Whose, *counted: tuple[bytes, bytes, bool]) -> Sequence[Counte
 def test_an_event_that_comes_after_its_counts_were_read_is_waited_for() -> None:
     whose = Whose()
     assert joined(whose, (b"key", b"1", True)) == []
-    whose.learn(b"key", Known(b"event", "/etc/passwd"))
-    assert joined(whose) == [Counted(b"key", b"1", Known(b"event", "/etc/passwd"))]
+    whose.learn(b"key", Known(b"event", b"passwd\0etc\0"))
+    assert joined(whose) == [Counted(b"key", b"1", Known(b"event", b"passwd\0etc\0"))]
 
 
 def test_counts_whose_event_was_lost_are_told_at_once_without_it() -> None:
@@ -148,7 +204,7 @@ def test_counts_that_wait_at_the_end_are_told() -> None:
 def test_what_is_remembered_of_files_is_bounded() -> None:
     whose = Whose()
     for number in range(20_000):
-        whose.learn(number.to_bytes(4, "big"), Known(bytes(200), "/" + "x" * 4095))
+        whose.learn(number.to_bytes(4, "big"), Known(bytes(200), b"x" * 4096))
     assert whose._bytes <= 33 << 20
     for _ in range(4):
         whose.join([])

@@ -65,6 +65,8 @@ def test_a_directory_is_the_same_however_it_is_written(path: str, parts: tuple[b
         ('monitor_dirs = ["/a\\u0000b"]', "holds a zero byte"),
         ('monitor_dirs = "/etc"', "expected a list"),
         ("interval_ms = 1", "expected a whole number from 10"),
+        ("measurements = []", "expected a list that is not empty"),
+        ('measurements = ["file.opne"]', "Did you mean file.open?"),
         ('hooks = "magic"', 'expected one of "auto", "fentry", "kprobe"'),
     ],
 )
@@ -78,4 +80,4 @@ def test_what_cannot_be_watched_is_refused_with_the_reason(lines: str, said: str
 
 def test_everything_is_watched_and_nothing_ignored_by_default() -> None:
     made = msgspec.convert({}, FilesSettings)
-    assert (made.monitor_dirs, made.ignore_dirs) == (["/"], [])
+    assert (made.monitor_dirs, made.ignore_dirs, made.measurements) == (["/"], [], None)
