@@ -42,6 +42,8 @@ ATTEMPTS = 2
 
 Row = tuple[str, str]
 
+_WAYS = {"out": "sent", "in": "received"}
+
 
 def main() -> int:
     """Measure; 0 also where a figure disappoints, 1 where an account is wrong."""
@@ -69,8 +71,8 @@ def _measure(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, float]]
     _say("the start, and an agent at rest")
     startup = statistics.median(rest.first_event(folder) for _ in range(1 if quick else 5))
     idle = rest.idle(folder, 0.5 if quick else 10.0)
-    rows += [*decoding, *packets, *piped, ("from the start to the first event", f"{startup:.2f} s")]
-    rows += [("CPU with nothing to do", f"{idle:.2f} % of a core")]
+    rows += [*decoding, *packets, *piped, ("from start to first event", f"{startup:.2f} s")]
+    rows += [("CPU when idle", f"{idle:.2f} % of a core")]
     return rows, told | decoded | costs | figures | {"startup_s": round(startup, 3), "idle_cpu_percent": round(idle, 3)}
 
 
@@ -88,7 +90,7 @@ def _drained(folder: Path, rounds: int, seconds: float) -> tuple[list[Row], dict
     return [
         ("taking an event out of the kernel's buffer", f"{ours:.0f} ns"),
         ("libbpf's reader in C, with its defaults", f"{in_c:.0f} ns: {in_c / ours:.0f} times as much"),
-        ("a Python function an event, with BCC", f"{called:.0f} ns: {called / ours:.0f} times as much"),
+        ("a Python function per event, with BCC", f"{called:.0f} ns: {called / ours:.0f} times as much"),
     ], told
 
 
@@ -99,12 +101,15 @@ def _decoded(dns: Kind, tls: Kind, seconds: float, *, quick: bool) -> tuple[list
     hellos = decode.hellos(tls, seconds)
     shuffled = decode.hellos(messages.shuffled_kind(tls), seconds)
     rows = [
-        (f"{what} into records, on one core", f"{one.ours:,.0f}/s: {one.ours / one.peer:.0f} times {peer}'s rate")
+        (
+            f"decoding {what} into records, on one core",
+            f"{one.ours:,.0f}/s: {one.ours / one.peer:.1f} times {peer}'s rate",
+        )
         for what, peer, one in (
             ("DNS answers", "dnspython", answers),
-            ("DNS answers of which none repeats,", "dnspython", distinct),
+            ("DNS answers, none of which repeats,", "dnspython", distinct),
             ("ClientHellos", "dpkt", hellos),
-            ("ClientHellos in which nothing repeats,", "dpkt", shuffled),
+            ("ClientHellos, none of which repeats,", "dpkt", shuffled),
         )
     ]
     return rows, {
@@ -123,7 +128,7 @@ def _packets(folder: Path, seconds: float) -> tuple[list[Row], dict[str, float]]
             total, of_measuring = per_packet.total(costs, way), per_packet.of_measuring(costs, way)
             most = max(most, total)
             figure = f"{total:.0f} ns, {of_measuring:.0f} of them for the measurement"
-            rows.append((f"a {per_packet.KINDS[kind]} going {way}, in the kernel, all three probes", figure))
+            rows.append((f"a {per_packet.KINDS[kind]} {_WAYS[way]}, in the kernel, all three network probes", figure))
     return rows, {"packet_ns": round(most, 1)}
 
 
@@ -147,7 +152,7 @@ def _pipelines(
     ]
     for place, name in ((targets.s3, "S3 and Parquet"), (targets.statsd, "StatsD alone")):
         quiet, much = at_rest[place].memory_mb, busy[place].memory_mb
-        rows.append((f"resident memory with {name}", f"{quiet:.0f} MB; at {rate:,} events/s {much:.0f} MB at most"))
+        rows.append((f"resident memory with {name}", f"{quiet:.0f} MB; at {rate:,} events/s at most {much:.0f} MB"))
     runs = (parquet, statsd, dns, tls, *at_rest.values(), *busy.values())
     return rows, {
         "pipeline_events_per_s": round(min(parquet.rate, statsd.rate)),
@@ -192,7 +197,7 @@ def _run(folder: Path, kind: Kind, place: targets.Place, rate: int, seconds: flo
 
 
 def _told(run: Load) -> str:
-    return f"{run.rate:,.0f}/s, {run.cpu_s_per_million:.2f} CPU s a million, {run.all_lost:,} lost"
+    return f"{run.rate:,.0f}/s, {run.cpu_s_per_million:.2f} CPU s per million, {run.all_lost:,} lost"
 
 
 def _machine() -> str:
