@@ -222,7 +222,7 @@ class LiveProbe(Probe, ABC):
 
         It waits for all programs that run anywhere then, which the thread that reads must not.
         """
-        if not self.program.swapped:
+        if not self.program.swaps:
             super().poll()
         elif self._swap is None:
             self._swap = _swaps.submit(self._swap_all)
@@ -258,8 +258,8 @@ class LiveProbe(Probe, ABC):
         super()._collect()
 
     def _swap_all(self) -> None:
-        for one in self.program.swapped:
-            one.swap()
+        for swap in self.program.swaps:
+            swap()
 
     def _look(self) -> None:
         """See the cgroup again, where another one has taken its place."""

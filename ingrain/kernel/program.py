@@ -10,10 +10,10 @@ import ctypes
 import logging
 import mmap
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from ingrain.kernel import libbpf, symbols
 from ingrain.kernel.btf import Btf
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.loaders import Loader
-
-if TYPE_CHECKING:
-    from ingrain.kernel.swapped import Swapped
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +54,8 @@ class Program:
         loader: Loader = "core",
     ) -> None:
         self.name, self.loader = name, loader
-        self.swapped: list[Swapped] = []
-        """Pairs of its maps in which it counts."""
+        self.swaps: list[Callable[[], None]] = []
+        """Each has the programs count in the other one of two maps (`Swapped`)."""
         self._links: dict[int, dict[str, int]] = {}  # by the cgroup's id, or _EVERYWHERE; program name -> link
         self._object = libbpf.open_memory(Path(name).name, _compiled(name) if loader == "bcc" else _shipped(name))
         try:

@@ -14,7 +14,7 @@ class Swapped:
         self._maps = [program.maps[f"{name}_{one}"] for one in "ab"]
         self._active = 0
         self._left: int | None = None
-        program.swapped.append(self)
+        program.swaps.append(self.swap)
 
     def swap(self) -> None:
         """Have the programs write to the other map, unless the one that they left was not read yet.
