@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -225,16 +226,15 @@ def asked(folder: Path, *words: str) -> Took:
 
 def timed(command: list[str]) -> Took:
     """Any command that prints lines."""
-    code = (
-        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, check=True); "
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
-        "print(used.ru_utime + used.ru_stime, used.ru_maxrss, done.stdout.count(b'\\n'))"
-    )
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, check=True, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        said = process.stdout.read() if process.stdout else b""
+        _pid, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
-    cpu_s, memory, rows = done.stdout.split()
-    return Took(seconds, float(cpu_s), int(memory), int(rows))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Took(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss, said.count(b"\n"))
 
 
 def peers(folder: Path) -> dict[str, Callable[[], Took]]:
@@ -265,6 +265,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20_250_301)
     parser.add_argument("--tries", type=int, default=3, help="of which the best is told")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled, too
     made = {"events": options.events, "objects": options.objects_an_hour, "seed": options.seed}
     note = options.folder / "made.json"
     if not note.exists() or json.loads(note.read_text()) != made:

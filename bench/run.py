@@ -50,6 +50,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help="short runs")
     quick = arguments.parse_args().quick
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled, too
     with tempfile.TemporaryDirectory(prefix="ingrain-bench-") as name:
         folder = Path(name)
         native.compile_all(folder)
