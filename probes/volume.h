@@ -81,7 +81,10 @@ static __always_inline struct volume *volume_at(void *active, __u32 place, __u64
 {
 	struct volume *volume = active && place ? bpf_map_lookup_elem(active, &place) : 0;
 
-	return volume && volume->cookie == cookie ? volume : 0;
+	if (!volume || volume->cookie != cookie)
+		return 0;
+	barrier_var(volume); /* or it is chosen without a branch, and the verifier does not follow what it is then */
+	return volume;
 }
 
 /* A volume at the next empty place; 0 where there is none. */

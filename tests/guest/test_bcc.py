@@ -47,10 +47,16 @@ def doctor(*words: str, before: list[str] | None = None, **environment: str) -> 
     return probes
 
 
+def refused(probes: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Those that do not run: why, and the verifier's last words."""
+    return {probe["probe"]: (probe["reason"], probe["log"][-2000:]) for probe in probes if not probe["runs"]}
+
+
 @pytest.mark.matrix
 def test_every_probe_runs_as_bcc_made_it() -> None:
     probes = doctor("--loader", "bcc")
-    assert {probe["probe"]: probe["reason"] for probe in probes if not probe["runs"]} == {}
+    failed = refused(probes)
+    assert not failed, failed
     assert {(probe["loader"], probe["loader_why"]) for probe in probes} == {("bcc", "as asked for")}
     assert {probe["probe"] for probe in probes} == set(GRAINS)
 
@@ -58,7 +64,8 @@ def test_every_probe_runs_as_bcc_made_it() -> None:
 @pytest.mark.matrix
 def test_where_there_is_no_btf_bcc_is_chosen_and_every_probe_runs() -> None:
     probes = doctor(before=WITHOUT_BTF)
-    assert {probe["probe"]: probe["reason"] for probe in probes if not probe["runs"]} == {}
+    failed = refused(probes)
+    assert not failed, failed
     assert {(probe["loader"], probe["loader_why"]) for probe in probes} == {("bcc", "this kernel has no BTF")}
     kinds = {hook.partition("/")[0] for probe in probes for hook in probe["hooks"]}
     assert kinds.isdisjoint({"fentry", "fexit", "tp_btf", "iter"})
