@@ -39,8 +39,23 @@ ingrain ({version}) unstable; urgency=medium
 
   * Built from the sources of this version by `make dist`.
 
- -- The ingrain developers <ingrain@packages.invalid>  Thu, 01 Jan 1970 00:00:00 +0000
+ -- The ingrain developers <ingrain@packages.invalid>  Wed, 01 Jan 2025 00:00:00 +0000
 """
+_DATE = "1735689600"
+"""Of every file, so that the same inputs give the same bytes: the changelog's, in seconds since 1970."""
+
+_OVERRIDES = """\
+# The tree is the package's own, for hosts without Python: an interpreter, its
+# libraries and packages as their authors publish them, and compiled Python.
+ingrain: embedded-library
+ingrain: library-not-linked-against-libc
+ingrain: package-installs-python-bytecode
+ingrain: unstripped-binary-or-object
+# Programs for the kernel's virtual machine.
+ingrain: binary-from-other-architecture [usr/lib/ingrain/*.bpf.o]
+"""
+"""What Debian's checker, lintian, would take for errors."""
+
 _COPYRIGHT = """\
 ingrain is free software: GPL-2.0-or-later. On Debian systems that licence is in
 /usr/share/common-licenses/GPL-2.
@@ -85,6 +100,7 @@ def build(program: Path, files: Path, name: str, folder: Path, out: Path) -> Pat
     documents = folder / "usr" / "share" / "doc" / "ingrain"
     _place(documents / "changelog.gz", gzip.compress(_CHANGELOG.format(version=__version__).encode(), 9, mtime=0))
     _place(documents / "copyright", _COPYRIGHT.format(name=name).encode())
+    _place(folder / "usr" / "share" / "lintian" / "overrides" / "ingrain", _OVERRIDES.encode())
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     (folder / "usr" / "bin" / "ingrain").chmod(0o755)
@@ -98,7 +114,7 @@ def build(program: Path, files: Path, name: str, folder: Path, out: Path) -> Pat
         (folder / "DEBIAN" / script).chmod(0o755)
     package = out / f"ingrain_{__version__}_amd64.deb"
     command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(folder), str(package)]
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}  # the same inputs give the same bytes
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": _DATE}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)  # noqa: S603 no shell
     return package
 
