@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from dns_messages import answer, query, stream
@@ -33,7 +33,9 @@ _DRAINED = 1  # bit: what came before this event is one drain
 
 
 class _Told:
-    """Stands for a loaded program: what a grain asks of one is layouts."""
+    """Stands for a loaded program: what a grain asks of one is layouts. Its maps are not written to here."""
+
+    maps: ClassVar[dict[str, int]] = {"muted": -1}
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -169,7 +171,7 @@ def _output() -> Iterable[bytes]:
     texts = [b"one\ntw", b"o\n", b"\x1b[2Jlast", b"later\n"]
     places = [0, 6, 8, 100]
     events = [
-        _event("container", "output", stream=3, key=1, number=1, position=at, captured=len(text), covers=len(text))
+        _event("container", "output", stream=3, number=1, position=at, captured=len(text), covers=len(text))
         for at, text in zip(places, texts, strict=True)
     ]
     yield _written(Drained(np.array(events[:2]), texts[:2]), Drained(np.array(events[2:]), texts[2:]))

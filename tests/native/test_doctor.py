@@ -68,4 +68,4 @@ def test_without_capabilities_it_says_which_are_missing_and_what_for() -> None:
     assert found["host"]["missing"] == list(host.CAPABILITIES)
     for probe in found["probes"]:
         assert not probe["runs"]
-        assert "CAP_BPF" in probe["mend"]
+        assert "CAP_BPF" in probe["fix"]
