@@ -134,8 +134,11 @@ class Containers:
 
     def _ask(self, cgroup_ids: list[int]) -> None:
         """Have those found that are not known, each once."""
-        if self._unanswered:
-            self._unanswered = {one for one in self._unanswered if one not in self._known}
+        for one in [*self._unanswered]:
+            if one in self._known:  # so late that it is not waited for again, for its name
+                self._unanswered.discard(one)
+                if (container := self._known.get(one)) is not None:
+                    container.waited = True
         for one in cgroup_ids:
             if one not in self.lacking and self._lacks(one) and not self._was_waited_for(one):
                 self.lacking.add(one)

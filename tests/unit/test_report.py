@@ -174,7 +174,8 @@ def test_what_is_left_out_is_said_rows_series_and_damaged_objects(
     ]
     place = day.write(tmp_path / "many", many)
     sound = next(one for one in objects(place) if "dns.query" in str(one))
-    sound.with_name(re.sub(r"\d\.parquet", "9.parquet", sound.name)).write_bytes(b"PAR1 no more PAR1")
+    other = re.sub(r"(\d)\.parquet", lambda last: f"{(int(last[1]) + 1) % 10}.parquet", sound.name)
+    sound.with_name(other).write_bytes(b"PAR1 no more PAR1")
     file = tmp_path / "report.html"
     assert cli.main(["report", "--archive", str(place), *day.WHEN, "-o", str(file)]) == 0
     page = Page(file)
