@@ -12,7 +12,6 @@
 #include "task.h"
 
 #define STREAMS_MAX 16384
-#define EEXIST 17 /* asm-generic/errno-base.h */
 
 /* Whether some containers are muted. */
 const volatile __u32 selective = 0;
@@ -196,7 +195,7 @@ static __always_inline int note_first(struct task_struct *process)
 	}
 	error = bpf_map_update_elem(&begun, &container, &known, BPF_NOEXIST);
 	if (error) {
-		if (error != -EEXIST)
+		if (!has_already(error))
 			count_missed();
 		return 0;
 	}

@@ -49,6 +49,15 @@ static __always_inline struct counts *counted(void)
 	return bpf_map_lookup_elem(&counts, &zero);
 }
 
+/*
+ * Whether a map's helper says that it has the key already (EEXIST). Before Linux 6.4 a program gets the map's own int as
+ * it is: what is above it is not written, and a negative one is no negative long.
+ */
+static __always_inline int has_already(long error)
+{
+	return (int)error == -17;
+}
+
 #define NO_BUFFER(error) ((error) == -2 || (error) == -95) /* ENOENT, EOPNOTSUPP: bpf_event_output() */
 
 /* Atomic although per CPU: a softirq's program may interrupt a sender's between load and store. */

@@ -153,7 +153,6 @@ int BPF_PROG(process_exec)
 }
 
 #define GROUP_EXIT 4 /* SIGNAL_GROUP_EXIT of linux/sched/signal.h */
-#define EEXIST 17 /* asm-generic/errno-base.h */
 
 /* Whether it is the first thread of its process to tell that. Where there is no room for it, twice is better than never. */
 static __always_inline int is_first_to_tell(struct task_struct *leader, enum kind kind)
@@ -161,7 +160,7 @@ static __always_inline int is_first_to_tell(struct task_struct *leader, enum kin
 	struct once once = { .began = began(leader), .pid = BPF_CORE_READ(leader, tgid), .kind = kind };
 	__u8 yes = 1;
 
-	return bpf_map_update_elem(&told, &once, &yes, BPF_NOEXIST) != -EEXIST;
+	return !has_already(bpf_map_update_elem(&told, &once, &yes, BPF_NOEXIST));
 }
 
 /* The process as it is now, at a time that was before. */

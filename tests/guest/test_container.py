@@ -333,6 +333,16 @@ def test_what_no_kretprobe_sees_the_end_of_is_told_when_the_system_call_returns(
     assert (probe.lost, probe.missed) == (0, 0)
 
 
+def test_a_first_process_that_executes_another_program_is_nothing_missed(start: Start, watch: Making) -> None:
+    seen = watch("Container")
+    with seen(), contain(start, "sh", "-c", "exec sh -c 'exec echo printed'") as container:
+        assert container.stdout
+        assert container.stdout.read() == "printed\n"
+    assert lines(seen.rows("container.stdout")) == [(b"printed", False)]
+    (probe,) = seen.account.probes
+    assert (probe.lost, probe.missed) == (0, 0)
+
+
 def test_no_pipe_and_no_container_is_remembered_longer_than_it_is_there(start: Start, watch: Making) -> None:
     """Also where the last two files that are open for a pipe are closed at the same time, by two processes."""
     seen = watch("Container")
