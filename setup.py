@@ -15,9 +15,13 @@ LIBRARIES = ("libbpf.so.1", "libelf.so.1")
 
 
 def compile_probes() -> None:
-    """Compile every probe to ingrain/kernel/objects; what BCC compiles is copied to ingrain/kernel/sources."""
+    """Compile every probe to ingrain/kernel/objects; what BCC compiles is copied to ingrain/kernel/sources.
+
+    Exits where that fails: of an editable installation, setuptools takes an exception for a mere warning.
+    """
     make = ["make", "--no-print-directory", "-C", str(ROOT / "probes"), f"OUT={KERNEL / 'objects'}"]
-    subprocess.run(make, check=True)
+    if subprocess.run(make, check=False).returncode:
+        raise SystemExit("the probes could not be compiled: see what the compiler says above")
 
 
 def carry_libraries() -> None:

@@ -210,10 +210,11 @@ SEC("raw_tp/sched_process_free")
 int process_free(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
-	struct once once = { .began = began(task), .pid = BPF_CORE_READ(task, tgid), .kind = EXIT };
+	struct once once = { .pid = BPF_CORE_READ(task, tgid), .kind = EXIT };
 
-	if (BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
+	if ((__u32)BPF_CORE_READ(task, pid) != once.pid)
 		return 0;
+	once.began = began(task);
 	bpf_map_delete_elem(&told, &once);
 	once.kind = OOM;
 	bpf_map_delete_elem(&told, &once);

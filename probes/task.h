@@ -36,12 +36,14 @@ struct {
 /* Tracing programs have the helper since 5.16; until 6.1 the ids stand in the cgroup itself. */
 static __always_inline __u64 ancestor_cgroup_id(__u32 level)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	struct task_struct *task;
+	struct cgroup *cgroup;
 	__u64 id = 0;
 
 	if (!has_ancestor_ids())
 		return bpf_get_current_ancestor_cgroup_id(level);
+	task = (void *)bpf_get_current_task();
+	cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 	if (level <= (__u32)BPF_CORE_READ(cgroup, level))
 		bpf_probe_read_kernel(&id, sizeof(id), ancestor_ids_of(cgroup) + level);
 	return id;
@@ -75,16 +77,17 @@ static __always_inline __u64 start_of(struct task_struct *leader)
 
 static __always_inline __u64 own_began(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task;
 
 	if (has_task_btf())
 		return bpf_get_current_task_btf()->group_leader->start_boottime;
+	task = (void *)bpf_get_current_task();
 	return began(BPF_CORE_READ(task, group_leader));
 }
 
 static __always_inline void read_process(struct process *p)
 {
-	struct task_struct *task = (void *)bpf_get_current_task(), *leader;
+	struct task_struct *task, *leader;
 
 	p->time = bpf_ktime_get_ns();
 	p->cgroup_id = bpf_get_current_cgroup_id();
@@ -95,6 +98,7 @@ static __always_inline void read_process(struct process *p)
 		p->start = leader->start_boottime / TICK;
 		__builtin_memcpy(p->comm, leader->comm, sizeof(p->comm));
 	} else {
+		task = (void *)bpf_get_current_task();
 		leader = BPF_CORE_READ(task, group_leader);
 		p->start = start_of(leader);
 		BPF_CORE_READ_INTO(&p->comm, leader, comm);
