@@ -51,12 +51,12 @@ test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the 
 
 test-image: $(BIN)/ingrain ## build docker/Dockerfile, on a Debian made for it, and run the agent in it: some minutes
 	.ci/packages $(PACKAGES) $(IMAGE_PACKAGES)
-	$(BIN)/pytest -m image
+	$(BIN)/pytest --whole -m image
 
 test-engines: $(BIN)/ingrain ## have Spark and ClickHouse read an archive, and compare their rows with DuckDB's
 	.ci/packages $(PACKAGES) default-jre-headless
 	PYTHON=$(PYTHON) tests/engines/install.sh
-	$(BIN)/pytest -m engines
+	$(BIN)/pytest --whole -m engines
 
 test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	.ci/packages $(TEST_PACKAGES)
@@ -99,7 +99,7 @@ dist: $(BIN)/ingrain ## build dist/ingrain, one file for every Linux with glibc 
 test-dist: dist ## run it on bare systems, from Debian 11 and Ubuntu 20.04 on
 	.ci/packages $(DIST_TEST_PACKAGES)
 	tests/servers/install.sh
-	$(BIN)/pytest -m dist
+	$(BIN)/pytest --whole -m dist
 
 docs: $(BIN)/ingrain ## write the parts of README.md and docs/ that are made from the code
 	PYTHONPATH=docs $(BIN)/python -m reference
