@@ -22,6 +22,7 @@ from ingrain.registry import find_class
 from ingrain.room import Room
 from ingrain.stage import Flush, Relieve, Stage, Step, Stop
 from ingrain.steps import STEPS
+from ingrain.tags import aside
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ class Pipeline:
 
 def _step(kind: type[Any], settings: Any, carried: frozenset[str], station: Station, onward: Post) -> Step:
     made: Step = kind(settings, station, onward)
-    made.carried = carried
+    made.carried = frozenset(map(aside, carried))
     return made
 
 

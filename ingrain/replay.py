@@ -87,6 +87,7 @@ class Replay:
         if not self._probes:
             finish(self._pipelines.values(), 1.0)
             raise AgentError(f"the configuration has no probe that can be replayed; {' and '.join(REPLAYED)} can")
+        self._failures: set[str] = set()
         self._not_taken = 0
         self._ended = ""
 
@@ -186,7 +187,8 @@ class Replay:
             try:
                 probe.drained(drained)
             except Exception:  # its account has what could not be decoded
-                if probe.account().failed == len(drained.events):
+                if probe.name not in self._failures:
+                    self._failures.add(probe.name)
                     log.exception("probe %s could not decode events; its further errors are not shown", probe.name)
 
 

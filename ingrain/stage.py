@@ -78,7 +78,7 @@ class Stage(pykka.ThreadingActor):
     def _create_actor_inbox() -> Inbox:
         return Inbox()
 
-    def begin(self, inbox: Inbox) -> pykka.ActorRef[Any]:
+    def begin(self, inbox: Inbox) -> None:
         """Start on an inbox that is there already, with what waits in it."""
         own, self.actor_inbox = self.actor_inbox, inbox
         self.actor_ref.actor_inbox = inbox
@@ -87,7 +87,6 @@ class Stage(pykka.ThreadingActor):
             inbox.put(own.get())
         pykka.ActorRegistry.register(self.actor_ref)
         self._start_actor_loop()
-        return self.actor_ref
 
     def _actor_loop(self) -> None:
         try:
@@ -178,7 +177,8 @@ class Step(Stage):
     """
 
     carried: frozenset[str] = frozenset()
-    """Tags that steps behind it need, also where it does not let them through; set by its pipeline."""
+    """Tags that steps behind it need, also where it does not let them through, by their names `aside`; set by its
+    pipeline."""
 
     def __init__(self, station: Station, downstream: Downstream) -> None:
         super().__init__(station)

@@ -59,8 +59,7 @@ class PipelineConfig:
         for where, settings in parts:
             fields = {one.encode_name for one in msgspec.structs.fields(type(settings))}
             for lack in settings.lacking():
-                name, _, rest = lack.partition(": ")
-                problems.mistake((*where, name), rest) if name in fields else problems.mistake(where, lack)
+                problems.mistake_of(where, fields, lack)
         return problems.mistakes
 
 

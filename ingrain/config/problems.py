@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -54,6 +54,11 @@ class Problems:
     def mistake(self, path: Path, message: str) -> None:
         """Something that has to be mended before the agent can run."""
         self.mistakes.append(self._problem(path, message))
+
+    def mistake_of(self, path: Path, fields: Container[str], message: str) -> None:
+        """What a table's own check says: `FIELD: message` is about that field of it."""
+        name, _, rest = message.partition(": ")
+        self.mistake(*(((*path, name), rest) if name in fields else (path, message)))
 
     def warn(self, path: Path, message: str) -> None:
         """Something that is allowed and probably not meant."""

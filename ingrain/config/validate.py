@@ -43,9 +43,7 @@ def settings(model: type[S], table: dict[str, Any], path: Path, problems: Proble
     try:
         made = msgspec.convert({name: table[name] for name in fields if name in table}, model)
     except msgspec.ValidationError as error:
-        said = str(error.__cause__ or error)
-        name, _, rest = said.partition(": ")  # a model's check may name the field that it is about
-        problems.mistake((*path, name), rest) if name in fields else problems.mistake(path, said)
+        problems.mistake_of(path, fields, str(error.__cause__ or error))
         return None
     return None if unknown else made
 

@@ -6,19 +6,17 @@ That finds containers in a store that was moved elsewhere (`podman --root`, `gra
 from __future__ import annotations
 
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ingrain.containers import paths
 from ingrain.containers.documents import listing
-from ingrain.containers.record import text
+from ingrain.containers.record import ID, text
 
 _PROCESSES = 1 << 16  # looked at
 _OF_A_USER = 1 << 10  # kept
 _LIMIT = 1 << 16  # bytes of a command line
-_ID = re.compile("[0-9a-f]{64}")
 
 _PAUSE_S, _SHARE = 0.1, 10
 """All processes are looked at again after so long at the earliest, and after so many times as long as it takes."""
@@ -66,7 +64,7 @@ class Monitors:
             words = [os.fsdecode(word) for word in file.read(_LIMIT).split(b"\0")]
         container_id = _option(words, "-c")
         found = self._found.setdefault(user, {})
-        if container_id is not None and _ID.fullmatch(container_id) and len(found) < _OF_A_USER:
+        if container_id is not None and ID.fullmatch(container_id) and len(found) < _OF_A_USER:
             store = None if user else _store(self._host, _option(words, "-b"))
             found[container_id] = Conmon(text(_option(words, "-n")), store)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -10,6 +11,9 @@ from ingrain.text import safe
 
 TEXT_LIMIT = 1024
 """Characters that are kept of a name: none of Docker's, OCI's or Kubernetes' own is as long."""
+
+ID = re.compile("[0-9a-f]{64}")
+"""A container's id, as all engines that are known here make it."""
 
 SANDBOX = "POD"
 """Name of the container that does nothing but hold a pod's namespaces, as the kubelet calls it."""

@@ -6,18 +6,16 @@ container's OCI bundle, in which CRI-O names pod and container.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import msgspec
 
 from ingrain.containers.bundle import CONFIG, bundles
 from ingrain.containers.documents import Documents, decode_json
-from ingrain.containers.record import Record, text
+from ingrain.containers.record import ID, Record, text
 
 _LIMIT = 16 << 20  # some 1 KB a container
 _USERS_LIMIT, _USERS_KEPT = 1 << 20, 8  # of users' lists, which hold whatever they like
-_ID = re.compile("[0-9a-f]{64}")
 _DRIVERS = ("overlay", "vfs", "btrfs", "zfs")
 _LISTS = ("containers.json", "volatile-containers.json")
 
@@ -73,7 +71,7 @@ class Storage:
 
 
 def _records(data: bytes) -> dict[str, Record]:
-    return {one.id: _record(one) for one in decode_json(data, list[_Listed]) if _ID.fullmatch(one.id)}
+    return {one.id: _record(one) for one in decode_json(data, list[_Listed]) if ID.fullmatch(one.id)}
 
 
 def _record(one: _Listed) -> Record:

@@ -21,10 +21,10 @@ from ingrain.grains.grain import Grain
 from ingrain.grains.line_text import text_of
 from ingrain.grains.lines import Assembler, Lines, Numbers
 from ingrain.grains.selection import Chosen, Selection
-from ingrain.kernel import maps
+from ingrain.kernel import cgroup, maps
 from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
-from ingrain.kernel.records import Drained
+from ingrain.kernel.records import Drained, select
 
 _STDERR = 2
 _AT_A_TIME = 1 << 16  # lines in a batch
@@ -132,7 +132,7 @@ class Container(Grain):
                     yield self._batch(measurement, lines, rows)
 
     def _batch(self, measurement: Measurement, lines: Lines, rows: Numbers) -> Batch:
-        events = lines.events[rows]
+        events = select(lines.events, rows)
         columns = processes(events["process"], self.containers) | {
             "timestamp": timestamps(events["process"], self.clock),
             "value": ones(len(rows)),
@@ -149,15 +149,10 @@ def look_at_all() -> None:
     What it answers is all the same. The eldest is the first: it is the one that a container began with. A process that
     is gone meanwhile is none that prints.
     """
-    processes = [(began, folder) for folder in Path("/proc").glob("[1-9]*") if (began := _began(folder)) is not None]
-    for _began_at, folder in sorted(processes):
+    processes = []
+    for folder in Path("/proc").glob("[1-9]*"):
+        with suppress(OSError):
+            processes.append((cgroup.began(int(folder.name)), folder))
+    for _began, folder in sorted(processes):
         with suppress(OSError):
             (folder / "cwd").readlink()
-
-
-def _began(process: Path) -> int | None:
-    """When a process began, in ticks since boot (proc_pid_stat(5)); None where it is gone."""
-    try:
-        return int((process / "stat").read_bytes().rpartition(b")")[2].split()[19])
-    except OSError:
-        return None

@@ -232,7 +232,7 @@ class Files(Grain):
             rows = np.flatnonzero(kinds == kind)
             if not len(rows):
                 continue
-            events = select(drained.events, kinds == kind)
+            events = select(drained.events, rows)
             behind = [drained.payloads[row] for row in rows.tolist()]
             columns = processes(events["process"], self.containers) | accesses.files(events, behind)
             columns |= OF_KIND[kind](events, behind)
@@ -263,7 +263,7 @@ class Files(Grain):
 
     def _learn(self, drained: Drained, rows: npt.NDArray[np.intp]) -> None:
         """Whose the counts will be."""
-        events = drained.events[rows]
+        events = select(drained.events, rows)
         each = zip(rows_of(events["file"]), rows_of(events), rows.tolist(), events["path"].tolist(), strict=True)
         for key, event, row, size in each:
             self._whose.learn(key, Known(event, drained.payloads[row][:size]))

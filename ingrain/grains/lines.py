@@ -78,7 +78,7 @@ class Assembler:
             events = np.concatenate([self._held, events])
             texts = [*self._held_texts, *texts]
         order = np.lexsort((events["offset"], events["process"]["time"], events["position"], events["stream"]))
-        events = _take(events, order)
+        events = select(events, order)
         ready, broken = self._in_order(events, now)
         self._held, self._held_texts = select(events, ~ready), [texts[i] for i in order[~ready].tolist()]
         parts = _Parts(select(events, ready))
@@ -187,11 +187,11 @@ class Assembler:
         events = parts.events
         sources = np.array(parts.sources, np.int64)[np.searchsorted(begins, starts, "right") - 1]
         for i in np.flatnonzero((kinds == _OPEN) & (ends > starts)).tolist():
-            event = _take(events, sources[i : i + 1])
+            event = select(events, sources[i : i + 1])
             self._rests[int(event["stream"][0])] = _Rest(text[starts[i] : ends[i]].tobytes(), event)
         told = (kinds == _WHOLE) | (kinds == _BROKEN) & ((ends > starts) | (missing > 0))
         starts, ends, kinds = starts[told], ends[told], kinds[told]
-        return Lines(text, starts, ends, kinds != _WHOLE, ends - starts + missing[told], _take(events, sources[told]))
+        return Lines(text, starts, ends, kinds != _WHOLE, ends - starts + missing[told], select(events, sources[told]))
 
 
 class _Parts:
@@ -242,10 +242,3 @@ def _runs(streams: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:
         return
     firsts = [0, *(np.flatnonzero(streams[1:] != streams[:-1]) + 1).tolist()]
     yield from zip(streams[firsts].tolist(), firsts, [*firsts[1:], len(streams)], strict=True)
-
-
-def _take(events: Events, rows: Numbers) -> Events:
-    """Copies of the events at these places (see `select`)."""
-    opaque = np.dtype((np.void, events.dtype.itemsize))
-    taken: Events = np.ascontiguousarray(events).view(opaque)[rows].view(events.dtype)
-    return taken

@@ -19,7 +19,7 @@ from ingrain.batch import Batch
 from ingrain.grains.common import common, ones, timestamps
 from ingrain.grains.grain import Grain, Made
 from ingrain.grains.packets import Layout, Packet, in_time_order, layout, packets
-from ingrain.kernel.records import Drained
+from ingrain.kernel.records import Drained, select
 
 Message = TypeVar("Message")
 Beside = TypeVar("Beside")
@@ -137,8 +137,7 @@ class MessageGrain(Grain, Generic[Message, Beside]):
         """One for each kind."""
         if not found.rows:
             return
-        opaque = np.dtype((np.void, self._layout.itemsize))  # numpy copies structs slowly, field by field
-        rows, numbers = np.frombuffer(b"".join(found.rows), opaque), np.array(found.numbers)
+        rows, numbers = np.frombuffer(b"".join(found.rows), self._layout), np.array(found.numbers)
         kinds = np.array([self.kind(message) for message in found.messages])
         for kind, measurement in enumerate(self.measurements):
             mine = kinds == kind
@@ -148,7 +147,7 @@ class MessageGrain(Grain, Generic[Message, Beside]):
                 places = pa.array((np.cumsum(mine) - 1)[numbers[chosen]])
                 columns: dict[str, Made] = {**self.columns(messages, places)}
                 columns |= self.beside(kind, list(compress(found.values, chosen)))
-                flows = rows[chosen].view(self._layout)["flow"]
+                flows = select(rows, chosen)["flow"]
                 fixed = {"timestamp": timestamps(flows, self.clock), "value": ones(len(flows))}
                 yield self.batch(measurement, fixed | common(flows, self.containers) | columns)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ingrain.kernel.records import Drained, Events
+from ingrain.kernel.records import Drained, Events, select
 
 TCP = 6
 _OUT, _IN = 0, 1
@@ -124,9 +124,8 @@ def in_time_order(drained: Drained) -> Drained:
     if (times[1:] >= times[:-1]).all():
         return drained
     order = np.argsort(times, kind="stable")
-    opaque = np.dtype((np.void, drained.events.dtype.itemsize))  # numpy copies structs slowly, field by field
-    events = drained.events.view(opaque)[order].view(drained.events.dtype)
-    return replace(drained, events=events, payloads=[drained.payloads[row] for row in order.tolist()])
+    payloads = [drained.payloads[row] for row in order.tolist()]
+    return replace(drained, events=select(drained.events, order), payloads=payloads)
 
 
 @lru_cache(maxsize=8)

@@ -77,7 +77,7 @@ class Process(Grain):
             rows = np.flatnonzero(kinds == kind)
             if not len(rows):
                 continue
-            events = select(drained.events, kinds == kind)
+            events = select(drained.events, rows)
             columns = processes(events["process"], self.containers)
             if kind == _EXEC:
                 columns |= self._started(events, [drained.payloads[row] for row in rows.tolist()])

@@ -7,7 +7,6 @@ wait (ingrain/containers/waiting.py).
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -18,10 +17,9 @@ import numpy.typing as npt
 
 from ingrain.containers import Containers
 from ingrain.containers.identity import Identity
+from ingrain.containers.record import ID
 from ingrain.containers.waiting import HOLD_BYTES, HOLD_S
 from ingrain.kernel.records import Events, select
-
-_ID = re.compile("[0-9a-f]{64}")
 
 Held = tuple[float, Events, list[bytes]]
 """Since when, what."""
@@ -40,7 +38,7 @@ class Selection:
     def _watches(self, identity: Identity | None) -> bool:
         names = () if identity is None else (identity.container_id, identity.container)
         return any(
-            fnmatchcase(name, pattern) or (_ID.fullmatch(name) is not None and name.startswith(pattern))
+            fnmatchcase(name, pattern) or (ID.fullmatch(name) is not None and name.startswith(pattern))
             for name in names
             if name is not None
             for pattern in self._patterns

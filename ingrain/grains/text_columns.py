@@ -7,6 +7,7 @@ moment: strings are numbered before they are encoded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,26 +19,33 @@ TEXTS = pa.list_(TEXT)
 
 _MISSING = -1
 
+Value = TypeVar("Value")
+
 
 def texts(values: Sequence[str | None]) -> pa.DictionaryArray:
     """The strings as a `TEXT` column."""
-    distinct: dict[str | None, None] = dict.fromkeys(values)
-    has_nulls = None in distinct
-    distinct.pop(None, None)
-    numbers: dict[str | None, int] = dict(zip(distinct, range(len(distinct)), strict=True))
+    different: dict[str | None, None] = dict.fromkeys(values)
+    has_nulls = None in different
+    different.pop(None, None)
+    numbers: dict[str | None, int] = dict(zip(different, range(len(different)), strict=True))
     numbers[None] = _MISSING
     indices = np.fromiter(map(numbers.__getitem__, values), np.int32, len(values))
     mask = indices == _MISSING if has_nulls else None
-    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), pa.array(list(distinct), pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), pa.array(list(different), pa.string()))
 
 
 def text_lists(values: Sequence[Sequence[str] | None], rows: pa.Array | None = None) -> pa.ListArray:
     """The lists of strings as a `TEXTS` column; rows: of these (int64) and no others. An object is made a list once."""
+    lists, places = distinct(values)
+    return _lists(lists).take(places if rows is None else places.take(rows))
+
+
+def distinct(values: Sequence[Value]) -> tuple[list[Value], pa.Array]:
+    """The different objects among them, told by which they are; and which of those each is (int64)."""
     keys = list(map(id, values))
-    distinct = dict(zip(keys, values, strict=True))
-    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
-    places = pa.array(np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)))
-    return _lists(list(distinct.values())).take(places if rows is None else places.take(rows))
+    found = dict(zip(keys, values, strict=True))
+    numbers = dict(zip(found, range(len(found)), strict=True))
+    return list(found.values()), pa.array(np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)))
 
 
 def _lists(values: Sequence[Sequence[str] | None]) -> pa.ListArray:

@@ -17,9 +17,9 @@ from ingrain.grains.common import COMMON, NetworkSettings
 from ingrain.grains.grain import Made
 from ingrain.grains.messages import MessageGrain, Told
 from ingrain.grains.packets import Layout, Packet
-from ingrain.grains.text_columns import TEXTS, text_lists, texts
+from ingrain.grains.text_columns import TEXTS, distinct, text_lists, texts
 from ingrain.wire import tls_hello
-from ingrain.wire.client_hello import Client, ClientHello
+from ingrain.wire.client_hello import ClientHello
 from ingrain.wire.ja4 import QUIC
 from ingrain.wire.malformed import Cut, Malformed
 from ingrain.wire.stream import Stream, Streams
@@ -84,12 +84,6 @@ class TLS(MessageGrain[Hello, Beside]):
         super().__init__()
         self._streams: Streams[None] = Streams()
         self._quic: Quic | None = None
-        self._matches = True
-
-    def want(self, tags: frozenset[str] | None) -> None:
-        """As for every grain; where nobody asks whether names were looked up, it is not looked for."""
-        super().want(tags)
-        self._matches = tags is None or "sni_matches_dns" in tags
 
     def told(self, packet: Packet, at: Layout) -> Sequence[_Told] | None:
         """The hellos that the segment or datagram completes."""
@@ -117,7 +111,8 @@ class TLS(MessageGrain[Hello, Beside]):
         """What is offered, or what was chosen."""
         offers = [message for message in messages if isinstance(message, ClientHello)]
         if offers:
-            clients, of_client = _distinct([offer.client for offer in offers], rows)
+            clients, places = distinct([offer.client for offer in offers])
+            of_client = places.take(rows)
             return {
                 "sni": lambda: texts([offer.sni for offer in offers]).take(rows),
                 "alpn": lambda: text_lists([client.alpn for client in clients], of_client),
@@ -220,19 +215,14 @@ class TLS(MessageGrain[Hello, Beside]):
         return told if told or self.malformed + self.cut > unread else None
 
     def _match(self, hello: Hello, packet: Packet, at: Layout) -> Match:
-        if not self._matches or self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
+        if self.lookups is None or not isinstance(hello, ClientHello) or hello.sni is None:
+            return None
+        if self.wanted is not None and "sni_matches_dns" not in self.wanted:
             return None
         row = packet.row
         if not at.of_client(row, receives=False):
             return None
         return self.lookups.has(at.client(row, receives=False), hello.sni, at.destination(row), packet.time)
-
-
-def _distinct(clients: Sequence[Client], rows: pa.Array) -> tuple[Sequence[Client], pa.Array]:
-    """The different objects among them; and which of those each row has, where `rows` are numbers of the clients."""
-    distinct = {id(client): client for client in clients}
-    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
-    return list(distinct.values()), pa.array([numbers[id(client)] for client in clients], pa.int64()).take(rows)
 
 
 def _protocols(quic: Sequence[bool]) -> pa.DictionaryArray:

@@ -6,7 +6,6 @@ Wake-ups come by watermark (a quarter of a buffer), not an event; the reader's 1
 from __future__ import annotations
 
 import errno
-import logging
 import mmap
 import select
 import time
@@ -23,8 +22,6 @@ from ingrain.kernel.opened import Opened
 from ingrain.kernel.program import Program
 from ingrain.kernel.records import Drained, fixed, with_packets
 from ingrain.kernel.ring import Bytes
-
-log = logging.getLogger(__name__)
 
 _ONLINE = Path("/sys/devices/system/cpu/online")
 

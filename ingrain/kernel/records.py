@@ -116,8 +116,8 @@ def _structs(raw: Bytes, starts: npt.NDArray[np.int64], dtype: np.dtype[np.void]
     return events
 
 
-def select(events: Events, rows: npt.NDArray[np.bool_]) -> Events:
-    """Copies of the events that `rows` (one a row) says, one behind the other.
+def select(events: Events, rows: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> Events:
+    """Copies of the events that `rows` (one a row, or their numbers) says, one behind the other.
 
     As opaque bytes: numpy copies structs four times slower, field by field.
     """

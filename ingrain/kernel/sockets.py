@@ -105,14 +105,9 @@ def _owner(pid: int, dtype: np.dtype[np.void]) -> np.ndarray:
     owner = np.zeros(1, dtype)
     owner["pid"] = pid
     owner["uid"] = Path(f"/proc/{pid}").stat().st_uid
-    owner["start"] = _start(pid) * _TICK
+    owner["start"] = cgroup.began(pid) * _TICK
     owner["comm"] = Path(f"/proc/{pid}/comm").read_bytes().removesuffix(b"\n")[:15]
     return owner
-
-
-def _start(pid: int) -> int:
-    """When the process began, in ticks since boot: field 22, the 20th behind the name (proc_pid_stat(5))."""
-    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
 
 
 def _is_socket(descriptor: Path) -> bool:

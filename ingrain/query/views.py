@@ -38,8 +38,10 @@ def create(
         columns |= {name: kind for name, kind in _of(connection, keys).items() if name.casefold() not in known}
     wanted = ", ".join(_column(name, kind) for name, kind in columns.items() if name not in (DATE.name, HOUR.name))
     selected = ", ".join(f"{_BY_NAME[name]} AS {name}" if name in _BY_NAME else quoted(name) for name in columns)
-    inside = [key for key in keys if is_inside(key, window)]
-    across = [key for key in keys if key not in inside]
+    inside: list[str] = []
+    across: list[str] = []
+    for key in keys:
+        (inside if is_inside(key, window) else across).append(key)
     parts = [
         f"SELECT {selected} FROM read_parquet({_list(objects)}, schema = map {{{wanted}}}){bounds}"  # noqa: S608 - made of what is here, quoted
         for objects, bounds in ((inside, ""), (across, where(window)))

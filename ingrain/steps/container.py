@@ -55,8 +55,7 @@ class Container(Step):
         """What those after it want, and what it makes of it."""
         if after is None:
             return None
-        adds = _OF[settings.system]
-        return (after - adds.keys()).union(*(sources for tag, sources in adds.items() if tag in after))
+        return (after - _OF[settings.system].keys()) | cls.needs(settings, after)
 
     @classmethod
     def needs(cls, settings: ContainerSettings, after: frozenset[str] | None) -> frozenset[str]:
@@ -78,7 +77,7 @@ class Container(Step):
             for tag, sources in self._adds.items()
             if found.keys() >= set(sources)
         }
-        ended = [name for name in batch.tags if name.startswith(hidden) and name[len(hidden) :] not in self.carried]
+        ended = [name for name in batch.tags if name.startswith(hidden) and name not in self.carried]
         yield batch.with_records(batch.records.drop_columns(ended)).with_tags(added)
 
 

@@ -54,9 +54,9 @@ class Whitelist(Step):
         if not dropped:
             yield batch
             return
-        kept, carried = batch.records.drop_columns(dropped), set(map(aside, self.carried))
+        kept = batch.records.drop_columns(dropped)
         for tag in dropped:
-            name = tag if tag in carried else aside(tag)  # an earlier one may have put it aside
-            if name in carried:
+            name = tag if tag in self.carried else aside(tag)  # an earlier one may have put it aside
+            if name in self.carried:
                 kept = kept.append_column(name, batch.records.column(tag))
         yield batch.with_records(kept)

@@ -39,7 +39,7 @@ def report(options: argparse.Namespace) -> int:
             chosen = sections(archive.measurements())
         except OSError as error:
             raise QueryError(f"the archive {archive.place} cannot be read: {error}") from error
-        with engine.together(sum(len(one.figures) for one in chosen)):
+        with engine.together(sum(len(one.figures) for one in chosen if one.recorded)):
             answers = ask(engine, chosen, span)
         failed = [one.failed for of in answers.values() for one in of.values()]
         if all(failed) and failed[0]:
