@@ -6,6 +6,7 @@ In: `struct output` for each piece of a write, with its bytes behind it (probes/
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -78,12 +79,16 @@ class Container(Grain):
         return {"selective": int(self.settings.containers is not None)}
 
     def open(self, program: Program) -> None:
-        """Learn what is watched."""
+        """Learn what is watched. Raises KernelError where nobody can tell what that is: none is watched by mistake."""
         self._muted = program.maps["muted"]
         self._nothing = np.empty(0, program.dtype(self.event))
         self._assembler = Assembler(program.dtype(self.event))
         self._chosen: Chosen | None = None
-        if self.settings.containers is not None and self.containers:
+        if self.settings.containers is not None:
+            if self.containers is None:
+                raise KernelError(
+                    errno.EOPNOTSUPP, "containers are not known here, so none can be chosen by `containers`"
+                )
             self._chosen = Chosen(Selection(self.settings.containers), self.containers, self._mute, self._unmute)
         self._finished = False
 

@@ -21,6 +21,7 @@ from ingrain.containers.identity import Identity
 from ingrain.grains.container import Container, ContainerSettings
 from ingrain.grains.selection import Selection
 from ingrain.kernel import maps
+from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.records import Drained
 from ingrain.text import bytes_of, safe
 
@@ -189,6 +190,11 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_where_containers_cannot_be_told_apart_none_is_watched_instead_of_all() -> None:
+    with pytest.raises(KernelError, match="none can be chosen by `containers`"):
+        grain(ContainerSettings(containers=["web"]))
 
 
 def test_others_are_left_out_and_the_kernel_half_is_told_to_mute_them(engine: Engine) -> None:
