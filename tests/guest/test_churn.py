@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from agents import PATIENT, agent
-from churning import GROWTH_KB, Lived, churn, compiled, resident_kb
+from churning import GROWTH_KB, Lived, churn, compiled, highest_kb
 from conftest import read
 from engines import Host
 
@@ -51,9 +51,9 @@ def test_what_lives_for_a_moment_is_told_whole_and_leaves_nothing_behind(
     with agent(toml, tmp_path, program=PATIENT, patience_s=300, env=environment) as running:
         for number, lived in enumerate(churn(program, group, host, containers, each)):
             made.update(lived)
-            if number == containers // 10:
-                early = resident_kb(running.process.pid)
-        late = resident_kb(running.process.pid)
+            if number == containers // 2:
+                early = highest_kb(running.process.pid)
+        late = highest_kb(running.process.pid)
     for probe in running.account["probes"]:
         assert (probe["lost"], probe["missed"], probe["uncounted"], probe["failed"]) == (0, 0, 0, 0)
     assert len(made) == containers * each

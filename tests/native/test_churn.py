@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from agents import PATIENT, agent
-from churning import GROWTH_KB, Lived, churn, compiled, resident_kb
+from churning import GROWTH_KB, Lived, churn, compiled, highest_kb
 from conftest import read
 from engines import Host
 
@@ -44,9 +44,9 @@ def test_every_record_is_of_its_process_and_container_however_short_they_lived(
     with agent(toml, tmp_path, program=PATIENT, env={**os.environ, "HOST_ROOT": str(host.root)}) as running:
         for number, lived in enumerate(churn(program, group, host, containers, each)):
             made.update(lived)
-            if number == containers // 10:
-                early = resident_kb(running.process.pid)
-        late = resident_kb(running.process.pid)
+            if number == containers // 2:
+                early = highest_kb(running.process.pid)
+        late = highest_kb(running.process.pid)
     assert len(made) == containers * each
     (network, *_) = running.account["probes"]
     assert (network["lost"], network["missed"], network["uncounted"], network["failed"]) == (0, 0, 0, 0)
