@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _REMOVE_S = 5.0
+_KILL = "cgroup.kill"  # since Linux 5.14
 
 
 class CgroupError(OSError):
@@ -87,15 +88,14 @@ def temporary(name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for pid in processes(folder):
-            os.kill(pid, signal.SIGKILL)
         _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove it and all below it as soon as the last process is gone."""
+    """Kill what runs in it and in all below it, and remove them as soon as the last process is gone."""
     deadline = time.monotonic() + _REMOVE_S
     while True:
+        _kill(folder)  # again: what was not listed yet may have gone on
         try:
             for below, _folders, _files in os.walk(folder, topdown=False):
                 Path(below).rmdir()
@@ -105,3 +105,12 @@ def _remove(folder: Path) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _kill(folder: Path) -> None:
+    try:
+        (folder / _KILL).write_text("1")
+    except OSError:
+        for pid in processes(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
