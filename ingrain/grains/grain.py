@@ -93,7 +93,7 @@ class Grain(ABC):
         return {}
 
     def unused(self) -> Collection[str]:
-        """Functions that its programs trace, and that nothing of what the settings ask for needs: not attached to."""
+        """Functions that its programs trace, and kinds of programs, that its settings do not need on this kernel."""
         return ()
 
     def attached(self) -> None:  # noqa: B027 - only a grain that looks for what was there before needs it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated
 
@@ -43,6 +43,8 @@ RARE = (
     "setresuid setreuid setuid umount2 unshare userfaultfd"
 )
 """Calls by which a process gets other rights, reaches into another one, changes the kernel or what it sees of it."""
+
+_DISTURBED_SINCE = 7  # version of Linux
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra={"check": check})]
 
@@ -82,6 +84,10 @@ class Syscall(Grain):
     @cached_property
     def _meant(self) -> dict[int, tuple[str, str]]:
         return numbers(self.settings.monitor_syscalls)
+
+    def unused(self) -> Collection[str]:
+        """Before Linux 7.0, where both run undisturbed, the program that costs more (probes/syscall.bpf.c)."""
+        return {"tracepoint" if int(os.uname().release.partition(".")[0]) < _DISTURBED_SINCE else "raw_tp"}
 
     def constants(self) -> Mapping[str, int]:
         """Which numbers are counted, as bits."""

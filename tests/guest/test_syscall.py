@@ -107,10 +107,10 @@ def sums(rows: Iterable[Row], *columns: str) -> Counter[Any]:
     return total
 
 
-def whole(watch: Watch, uncounted: int = 0) -> None:
+def whole(watch: Watch, uncounted: int = 0, missed: int = 0) -> None:
     """Nothing was lost but what is said."""
     (probe,) = watch.account.probes
-    assert (probe.uncounted, probe.uncounted_bytes, probe.failed_polls, probe.missed) == (uncounted, 0, 0, 0)
+    assert (probe.uncounted, probe.uncounted_bytes, probe.failed_polls, probe.missed) == (uncounted, 0, 0, missed)
     assert (probe.handed_over, probe.received, probe.lost) == (0, 0, 0)
     assert probe.records == len(watch.rows("syscall.enter"))
 
@@ -187,7 +187,7 @@ def test_processes_that_end_within_an_interval_are_told_each_with_its_counts(wat
     whole(watched)
 
 
-def test_no_call_is_lost_between_two_intervals(watch: Making, start: Start) -> None:
+def test_no_call_is_lost_between_two_intervals_but_what_is_counted_as_missed(watch: Making, start: Start) -> None:
     watched = watch("Syscall", extra=settings(["getpgrp"], "interval_ms = 10"))
     with watched() as agent:
         program = start(sys.executable, "-ISc", CALLING_ON, str(own()["getpgrp"]))
@@ -196,9 +196,16 @@ def test_no_call_is_lost_between_two_intervals(watch: Making, start: Start) -> N
     made = {(int(pid),): int(calls) for pid, calls in map(str.split, printed.splitlines())}
     assert len(made) == 4
     rows = watched.rows("syscall.enter")
-    assert sums(rows, "process_id") == made
+    told = sums(rows, "process_id")
+    assert told <= Counter(made)
     assert len(rows) > 80, "counts were read while they were made"
-    whole(watched)
+    lacking = sum(made.values()) - told.total()
+    missed = watched.account.probes[0].missed  # of all processes, the agent's own among them
+    assert lacking <= missed
+    if int(os.uname().release.partition(".")[0]) < 7:  # which may begin another process while the agent reads a map
+        assert lacking == 0
+        missed = 0
+    whole(watched, missed=missed)
 
 
 @pytest.mark.matrix
