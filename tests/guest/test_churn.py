@@ -34,10 +34,12 @@ buffer_kb = 4096
 """
 
 
-@pytest.mark.timeout(900)  # Files alone loads 40 programs, and an emulated processor verifies them slowly
 @pytest.mark.parametrize(
     ("containers", "each"),
-    [(10, 20), pytest.param(5000, 20, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])],
+    [
+        pytest.param(10, 20, marks=pytest.mark.timeout(900)),  # an emulated processor verifies 40 programs slowly
+        pytest.param(5000, 20, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
+    ],
     ids=["200 processes", "100000 processes"],
 )
 def test_what_lives_for_a_moment_is_told_whole_and_leaves_nothing_behind(
