@@ -15,13 +15,9 @@ LIBRARIES = ("libbpf.so.1", "libelf.so.1")
 
 
 def compile_probes() -> None:
-    """Compile every probe to ingrain/kernel/objects; what BCC compiles is copied to ingrain/kernel/sources.
-
-    Exits where that fails: of an editable installation, setuptools takes an exception for a mere warning.
-    """
+    """Compile every probe to ingrain/kernel/objects; what BCC compiles is copied to ingrain/kernel/sources."""
     make = ["make", "--no-print-directory", "-C", str(ROOT / "probes"), f"OUT={KERNEL / 'objects'}"]
-    if subprocess.run(make, check=False).returncode:
-        raise SystemExit("the probes could not be compiled: see what the compiler says above")
+    subprocess.run(make, check=True)
 
 
 def carry_libraries() -> None:
@@ -40,9 +36,15 @@ class BuildWithProbes(build_py):
     """The package's files, the compiled probes among them."""
 
     def run(self) -> None:
-        """Compile and copy before setuptools collects the package's files."""
-        compile_probes()
-        carry_libraries()
+        """Compile and copy before setuptools collects the package's files.
+
+        Exits where that fails: of an editable installation, setuptools takes an exception for a mere warning.
+        """
+        try:
+            compile_probes()
+            carry_libraries()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise SystemExit(f"the probes could not be built: {error}") from error
         super().run()
 
 
