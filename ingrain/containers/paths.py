@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from ingrain.containers.record import ID
+
 
 class Engine(Enum):
     """Whose records tell more. ANY: the path does not say it."""
@@ -35,7 +37,7 @@ class Place:
     user: int | None = None
 
 
-_ID = "(?P<id>[0-9a-f]{64})"
+_ID = f"(?P<id>{ID.pattern})"
 _UID = "(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
 
 _CONTAINERS: tuple[tuple[str, Engine], ...] = (
@@ -55,7 +57,7 @@ _CONTAINERS: tuple[tuple[str, Engine], ...] = (
 )
 """Patterns of a cgroup's name and its parent's, and whose it is then."""
 
-_MONITOR = re.compile(r"[^/]*/(?:libpod|crio)-conmon-[0-9a-f]{64}(?:\.scope)?|libpod_parent/conmon")
+_MONITOR = re.compile(rf"[^/]*/(?:libpod|crio)-conmon-{ID.pattern}(?:\.scope)?|libpod_parent/conmon")
 _POD = re.compile(
     rf"[^/]*/(?:(?P<slice>(?:[a-z0-9]+-)*kubepods(?:-burstable|-besteffort)?-))?pod{_UID}(?(slice)\.slice)"
 )
