@@ -34,18 +34,17 @@ demo: $(BIN)/ingrain ## show it all: what real programs and containers do, besid
 	.ci/packages $(GUEST_PACKAGES)
 	PYTHONPATH=tests $(BIN)/python -m ingrain.demo
 
-test: lint ## run the tests
+witnesses: $(BIN)/ingrain # the servers and programs that the tests compare with
 	.ci/packages $(TEST_PACKAGES)
 	tests/servers/install.sh
 	tests/native/install.sh
+
+test: lint witnesses ## run the tests
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
 	INGRAIN_LINES=10000 $(BIN)/pytest --whole --durations=40 -m "not matrix and not faults and not image and not dist and not engines"
 
-test-faults: $(BIN)/ingrain ## run the tests that do harm for minutes: kill the agent a hundred times
-	.ci/packages $(TEST_PACKAGES)
-	tests/servers/install.sh
-	tests/native/install.sh
+test-faults: witnesses ## run the tests that do harm for minutes: kill the agent a hundred times
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch
 	$(BIN)/pytest --whole -m faults
 
@@ -58,8 +57,7 @@ test-engines: $(BIN)/ingrain ## have Spark and ClickHouse read an archive, and c
 	PYTHON=$(PYTHON) tests/engines/install.sh
 	$(BIN)/pytest --whole -m engines
 
-test-kernels: $(BIN)/ingrain ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
-	.ci/packages $(TEST_PACKAGES)
+test-kernels: witnesses ## run the guests' tests on every kernel, from 5.10 to Debian's newest, and by BCC
 	PYTHONPATH=tests $(BIN)/python -m guest.fetch all
 	PYTHONPATH=tests $(BIN)/python -m guest.compiled
 	$(BIN)/pytest tests/guest --kernels=all -m "not faults"
@@ -117,5 +115,5 @@ $(BIN)/ingrain: pyproject.toml setup.py requirements.lock $(wildcard probes/* pr
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing wheel \
-	pictures dist docs dashboards clean
+.PHONY: help setup demo witnesses test test-faults test-image test-dist test-engines test-kernels fuzz lint bench bench-tracing \
+	wheel pictures dist docs dashboards clean
