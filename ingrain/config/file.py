@@ -127,11 +127,10 @@ class _Reader:
         path = (*path, "config")
         known = grains.GRAINS | grains.OWN | grains.OLDER
         kind = self._choice(path, config, "type", known)
-        line = self._problems.line((*path, "type"))
         if config is None or kind is None:
             return None
         settings = self._settings(path, config, "type", known)
-        return None if settings is None else ProbeConfig(kind, settings, feeds, line)
+        return None if settings is None else ProbeConfig(kind, settings, feeds)
 
     def _feeds(self, path: Path, table: Mapping[str, Any], pipelines: Collection[str]) -> list[str]:
         feeds = table.get("pipelines")
@@ -167,7 +166,7 @@ class _Reader:
         if settings is None or backend is None or None in chain:
             return None
         whole = [step for step in chain if step is not None]
-        return PipelineConfig(name, backend, settings, whole, self._problems.line(path), self._problems.lines)
+        return PipelineConfig(name, backend, settings, whole, self._problems.lines)
 
     def _of_pipeline(self, path: Path, name: str, settings: Any) -> Any:
         try:

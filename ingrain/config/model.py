@@ -27,7 +27,6 @@ class ProbeConfig:
     type: str
     settings: Any
     pipelines: list[str]
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,6 @@ class PipelineConfig:
     backend: str
     settings: Any
     steps: list[tuple[str, Any]]
-    line: int = field(compare=False)
     lines: Mapping[Path, int] = field(default_factory=lambda: {(): 0}, compare=False, repr=False)
 
     @property

@@ -45,7 +45,7 @@ class Own:
         self._started = time.time()
         self.said = _Said()
         logging.getLogger("ingrain").addHandler(self.said)
-        probes = [ProbeConfig(kind, find_class(GRAINS[kind]).Settings(cgroup=cgroup), [], 0) for kind in kinds]
+        probes = [ProbeConfig(kind, find_class(GRAINS[kind]).Settings(cgroup=cgroup), []) for kind in kinds]
         self._agent = Agent(Config(probes, {}, LogConfig(), AgentConfig()))
         self._agent.start()
         self._agent.watch([self])

@@ -300,7 +300,7 @@ def batch_of(measurement: Measurement, rows: Sequence[Row]) -> Batch:
 @contextmanager
 def pipeline(backend: str, settings: Any, *steps: tuple[str, Any], name: str = "test") -> Iterator[Pipeline]:
     """A pipeline that runs; `end` it inside, or it is ended with what it holds."""
-    made = Pipeline(PipelineConfig(name, backend, settings, list(steps), 1))
+    made = Pipeline(PipelineConfig(name, backend, settings, list(steps)))
     made.fill()
     made.begin()
     yield made

@@ -58,7 +58,7 @@ def work(tmp_path: Path) -> Iterator[tuple[Pipelines, S3Settings]]:
 def have(pipelines: Pipelines, made: S3Settings) -> Pipeline:
     def feed(_instead: Instead) -> None: ...
 
-    config = PipelineConfig("out", "MortalS3", made, [], 1)
+    config = PipelineConfig("out", "MortalS3", made, [])
     pipelines.change({"out": config}, feed, pipelines.mend)
     return pipelines.by_name["out"]
 

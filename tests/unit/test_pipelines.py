@@ -105,11 +105,11 @@ def fed(pipelines: Pipelines) -> Fed:
 
 
 def moody(tmp_path: Path, *steps: Any, path: str = "archive") -> PipelineConfig:
-    return PipelineConfig("out", "Moody", ArchiveSettings(path=str(tmp_path / path)), list(steps), 1)
+    return PipelineConfig("out", "Moody", ArchiveSettings(path=str(tmp_path / path)), list(steps))
 
 
 def http(name: str, spool: Path, **more: Any) -> PipelineConfig:
-    return PipelineConfig(name, "HTTP", HTTPSettings(uri=NOBODY, spool=str(spool), roll_s=1, **more), [], 1)
+    return PipelineConfig(name, "HTTP", HTTPSettings(uri=NOBODY, spool=str(spool), roll_s=1, **more), [])
 
 
 def until(true: Callable[[], Any]) -> None:
@@ -149,11 +149,11 @@ def test_a_reload_that_is_refused_leaves_a_pipeline_of_many_steps_at_work(
     fed.offer(10)
     monkeypatch.setitem(BACKENDS, "Archive", "ingrain.no_such:Module")
     with pytest.raises(ImportError):
-        fed.change(PipelineConfig("out", "Archive", ArchiveSettings(path=str(tmp_path)), [], 1))
+        fed.change(PipelineConfig("out", "Archive", ArchiveSettings(path=str(tmp_path)), []))
     bad = ArchiveSettings(path=str(tmp_path / "other"))
     monkeypatch.setitem(BACKENDS, "Bad", f"{__name__}:Bad")
     with pytest.raises(PipelineError, match="pipeline out: Bad: it is bad"):
-        fed.change(PipelineConfig("out", "Bad", bad, [], 1))
+        fed.change(PipelineConfig("out", "Bad", bad, []))
     fed.offer(20)
     for _ in range(20):
         pipelines.mend()
@@ -179,7 +179,7 @@ def test_what_this_host_lacks_is_found_before_any_pipeline_is_touched(
     monkeypatch.delenv("NOT_THERE", raising=False)
     fed.change(moody(tmp_path), http("other", tmp_path / "spool"))
     before = list(pipelines.by_name.values())
-    s3 = PipelineConfig("out", "S3", S3Settings(spool=str(tmp_path / "s3")), [], 1)
+    s3 = PipelineConfig("out", "S3", S3Settings(spool=str(tmp_path / "s3")), [])
     with pytest.raises(ConfigError) as caught:
         fed.change(s3, http("other", tmp_path / "spool", headers={"key": "${NOT_THERE}"}))
     assert [problem.key for problem in caught.value.problems] == [
@@ -245,7 +245,7 @@ def test_refused_records_are_counted_exactly_however_many_threads_offer_them(tmp
 
 
 def gated(*steps: Any) -> PipelineConfig:
-    return PipelineConfig("out", "Gated", WhitelistSettings(allow=[]), list(steps), 1)
+    return PipelineConfig("out", "Gated", WhitelistSettings(allow=[]), list(steps))
 
 
 def test_what_waits_for_a_backend_that_hangs_at_the_end_is_counted_once_whenever_it_goes_on() -> None:
@@ -359,6 +359,6 @@ def test_a_pipeline_that_stands_elsewhere_in_the_file_is_the_same(
     fed.change(moody(tmp_path, *KEPT))
     before = pipelines.by_name["out"]
     config = moody(tmp_path, *KEPT)
-    copy = PipelineConfig("out", "Moody", msgspec.structs.replace(config.settings), list(config.steps), 99)
+    copy = PipelineConfig("out", "Moody", msgspec.structs.replace(config.settings), list(config.steps), {(): 99})
     fed.change(copy)
     assert pipelines.by_name["out"] is before

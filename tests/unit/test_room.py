@@ -20,7 +20,7 @@ from ingrain.steps.buffer import Buffer, BufferSettings
 
 
 def pipeline(folder: Path, room: Room) -> Pipeline:
-    made = Pipeline(PipelineConfig("test", "Archive", ArchiveSettings(path=str(folder)), [], 1), room=room)
+    made = Pipeline(PipelineConfig("test", "Archive", ArchiveSettings(path=str(folder)), []), room=room)
     made.fill()
     return made
 

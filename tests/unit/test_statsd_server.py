@@ -170,7 +170,7 @@ def test_of_two_servers_for_one_address_one_runs_and_the_other_is_a_problem() ->
     doors: Any = {"one": one, "other": other}
     settings = StatsDSettings(bind_address=address)
     probes = OwnProbes(nothing)
-    probes.change([ProbeConfig("StatsD", settings, [name], 1) for name in doors], doors)
+    probes.change([ProbeConfig("StatsD", settings, [name]) for name in doors], doors)
     assert len(probes.at_work) == 1
     assert "already in use" in probes.problems()[0]
     probes.finish()
@@ -183,18 +183,18 @@ def test_records_go_to_other_pipelines_at_a_change_and_none_is_lost_or_told_twic
     settings = StatsDSettings(bind_address=address, flush_interval=20)
     doors: Any = {"a": old, "b": newest}
     probes = OwnProbes(nothing)
-    probes.change([ProbeConfig("StatsD", settings, ["a"], 1)], doors)
+    probes.change([ProbeConfig("StatsD", settings, ["a"])], doors)
     first = probes.at_work[0]
     with client(address) as sending:
         for n in range(300):
             if n == 100:
                 probes.feed({old: new})
             if n == 200:
-                probes.change([ProbeConfig("StatsD", settings, ["b"], 1)], doors)
+                probes.change([ProbeConfig("StatsD", settings, ["b"])], doors)
             sending.send(b"a:1|c")
     assert probes.at_work == [first], "one with the same settings stays"
     other = StatsDSettings(bind_address=address, flush_interval=30)
-    probes.change([ProbeConfig("StatsD", other, ["b"], 1)], doors)
+    probes.change([ProbeConfig("StatsD", other, ["b"])], doors)
     assert probes.at_work != [first]
     probes.finish()
     assert sum(row["value"] for door in (old, new, newest) for row in door.rows) == 300
@@ -211,7 +211,7 @@ def test_who_watches_gets_records_too_as_long_as_it_watches_and_whatever_else_ch
         for interval, watchers, seen in ((20, [], 0), (20, [watching], 1), (30, [watching], 2), (30, [], 2)):
             probes.watch(watchers)
             settings = StatsDSettings(bind_address=address, flush_interval=interval)
-            probes.change([ProbeConfig("StatsD", settings, ["a"], 1)], doors)
+            probes.change([ProbeConfig("StatsD", settings, ["a"])], doors)
             before = len(door.rows)
             sending.sendto(b"a:1|c", ("127.0.0.1", parse(address, 0).port))
             until("the record", lambda before=before: len(door.rows) > before)  # type: ignore[misc] # a loop's variable

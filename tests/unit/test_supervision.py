@@ -97,7 +97,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             "Whitelist": WhitelistSettings(allow=["process"]),
         }
         chain = [(step, settings.get(step)) for step in steps]
-        pipeline = Pipeline(PipelineConfig(name, backend, ArchiveSettings(path=str(tmp_path / name)), chain, 1))
+        pipeline = Pipeline(PipelineConfig(name, backend, ArchiveSettings(path=str(tmp_path / name)), chain))
         pipeline.fill()
         pipeline.begin()
         made.append(pipeline)
