@@ -23,6 +23,10 @@ struct prefixed { /* RFC 1035 4.2.2 */
 #define QUESTIONS_MAX 64
 #define RECORDS_MAX 4096
 #define LABEL_MAX 63
+#define OPCODE 0x78
+#define NOTIFY 0x20 /* RFC 1996 */
+#define UPDATE 0x28 /* RFC 2136 */
+#define DSO 0x30    /* RFC 8490 */
 
 /* Whether that can be a query or an answer. What it says else is for the user side to read, and to count if it cannot. */
 static __always_inline int is_dns(const struct header *dns, __u8 first_label, __u32 length)
@@ -30,7 +34,7 @@ static __always_inline int is_dns(const struct header *dns, __u8 first_label, __
 	int is_answer = dns->qr_opcode_aa_tc_rd & 0x80;
 	__u16 questions = bpf_ntohs(dns->questions), answers = bpf_ntohs(dns->answers);
 
-	if (dns->qr_opcode_aa_tc_rd & 0x78 || questions > QUESTIONS_MAX || answers > RECORDS_MAX ||
+	if (dns->qr_opcode_aa_tc_rd & OPCODE || questions > QUESTIONS_MAX || answers > RECORDS_MAX ||
 	    bpf_ntohs(dns->authorities) > RECORDS_MAX || bpf_ntohs(dns->additionals) > RECORDS_MAX)
 		return 0; /* an opcode other than QUERY, or more than a message holds */
 	if (questions)
@@ -42,11 +46,30 @@ static __always_inline int is_dns(const struct header *dns, __u8 first_label, __
 			 length == sizeof(*dns) && dns->ra_z_ad_cd_rcode & 0x0f;
 }
 
+/* Whether that can be another request than a query. Nothing is told of those, but of the queries behind them. */
+static __always_inline int is_request(const struct header *dns, __u8 first_label)
+{
+	__u16 questions = bpf_ntohs(dns->questions);
+
+	switch (dns->qr_opcode_aa_tc_rd & (0x80 | OPCODE)) {
+	case NOTIFY:
+	case UPDATE:
+		return questions == 1 && first_label <= LABEL_MAX && bpf_ntohs(dns->answers) <= RECORDS_MAX &&
+		       bpf_ntohs(dns->authorities) <= RECORDS_MAX && bpf_ntohs(dns->additionals) <= RECORDS_MAX;
+	case DSO:
+		return !questions && !dns->answers && !dns->authorities && !dns->additionals &&
+		       !dns->ra_z_ad_cd_rcode;
+	default:
+		return 0;
+	}
+}
+
 static __always_inline int begins_dns(const struct prefixed *dns)
 {
 	__u16 length = bpf_ntohs(dns->length);
 
-	return length > sizeof(struct header) && is_dns(&dns->header, dns->first_label, length);
+	return length > sizeof(struct header) &&
+	       (is_dns(&dns->header, dns->first_label, length) || is_request(&dns->header, dns->first_label));
 }
 
 /*

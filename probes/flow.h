@@ -148,6 +148,8 @@ static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *
 	return 1;
 }
 
+#define HEADERS_MAX 16 /* of IPv6, before that of the transport */
+
 /* Finds the transport header of a whole TCP or UDP packet; false for anything else. */
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
 {
@@ -169,9 +171,8 @@ static __always_inline int find_transport(struct __sk_buff *skb, struct layout *
 			return 0;
 		at->proto = ip->nexthdr;
 		at->transport = sizeof(*ip);
-		/* RFC 8200 4.1: these may stand before the transport header, each once or twice */
-#pragma unroll
-		for (int i = 0; i < 4; i++) {
+		/* RFC 8200 4.1: these may stand before the transport header, in this order five; receivers take any */
+		for (int i = 0; i < HEADERS_MAX; i++) {
 			if (at->proto != IPPROTO_HOPOPTS && at->proto != IPPROTO_ROUTING &&
 			    at->proto != IPPROTO_DSTOPTS && at->proto != IPPROTO_FRAGMENT)
 				break;

@@ -30,15 +30,22 @@ static __always_inline int is_change(const struct hello *tls)
 	       tls->message_type == 1;
 }
 
+/*
+ * What servers take for one, and no less: they ignore the record's minor version, and negotiate with a client of a later
+ * major one (RFC 5246 E.1).
+ */
 static __always_inline int is_hello(const struct hello *tls)
 {
 	__u32 record = record_size(tls);
 
-	if (tls->content_type != 22 || tls->major != 3 || tls->minor > 4 || !record || record > RECORD_MAX ||
-	    (tls->message_type != 1 && tls->message_type != 2))
+	if (tls->content_type != 22 || tls->major != 3 || record > RECORD_MAX)
+		return 0;
+	if (!record) /* an empty one, which is not allowed, and the next one's header */
+		return tls->message_type == 22 && tls->message_length[0] == 3;
+	if (tls->message_type != 1 && tls->message_type != 2)
 		return 0;
 	/* the message's header and version, as far as this record holds them: a hello may be cut into any records */
-	return (record < 2 || tls->message_length[0] == 0) && (record < 5 || tls->message_major == 3);
+	return (record < 2 || tls->message_length[0] <= 1) && (record < 5 || tls->message_major >= 3);
 }
 
 #define UNKNOWN_SIZE (5 + RECORD_MAX) /* of a hello of which less than its headers is there: a record's at most */
@@ -151,7 +158,7 @@ static __always_inline int is_quic_initial(struct __sk_buff *skb, const struct l
 		__be32 version;
 	} __attribute__((packed)) quic;
 
-	if (!read_part(skb, at->payload, &quic, sizeof(quic)) || (quic.first & 0xc0) != 0xc0)
+	if (!read_part(skb, at->payload, &quic, sizeof(quic)) || !(quic.first & 0x80)) /* RFC 9287: not 0x40 */
 		return 0;
 	return (quic.version == bpf_htonl(1) && (quic.first & 0x30) == 0x00) ||
 	       (quic.version == bpf_htonl(0x6b3343cf) && (quic.first & 0x30) == 0x10); /* RFC 9369 3.2 */

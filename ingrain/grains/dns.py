@@ -6,6 +6,7 @@ one. Out: `dns.query`, `dns.answer`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
@@ -51,6 +52,9 @@ MEASUREMENTS = (
         "dns.answer", "a DNS answer was sent or received", (*COMMON, *_QUESTION, *_ANSWER), values=(_VALUE, _LATENCY)
     ),
 )
+
+_PORT = re.compile(r"^_[0-9]+\._https\.")
+"""Before the name of a host in a query for how it is reached at a port other than 443: RFC 9460 9.1."""
 
 Latency = int | None
 """Nanoseconds; None for queries, and where the query was not seen."""
@@ -126,7 +130,8 @@ class DNS(MessageGrain[Message, Latency]):
         self.cut += absent
         if not datagrams and not absent:
             return None
-        return [told for payload, whole in datagrams for told in self._told(payload, packet._replace(whole=whole), at)]
+        queries = [(payload, whole) for payload, whole in datagrams if dns_message.is_query(payload)]
+        return [told for payload, whole in queries for told in self._told(payload, packet._replace(whole=whole), at)]
 
     def _count_streams(self) -> bool:
         """Add to the account what was wrong with streams; whether anything came of a packet that makes it no part."""
@@ -172,7 +177,8 @@ class DNS(MessageGrain[Message, Latency]):
             self._queries.ask((ends, name, kind), packet.time)
             return None
         if self.lookups is not None and message.addresses and at.of_client(packet.row, receives=True):
-            self.lookups.note(at.client(packet.row, receives=True), name, message.addresses, packet.time)
+            host = _PORT.sub("", name) if kind == "HTTPS" else name
+            self.lookups.note(at.client(packet.row, receives=True), host, message.addresses, packet.time)
         return self._queries.answer((ends, name, kind), packet.time)
 
 

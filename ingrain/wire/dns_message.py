@@ -21,6 +21,9 @@ _QUESTION = Struct("!HH")  # type, class
 _RECORD = Struct("!HHIH")  # type, class, ttl, length of the data
 _QR, _TC, _RCODE = 0x8000, 0x0200, 0x000F
 _POINTER = 0xC0
+OPCODE = 0x78
+"""Bits of a message's third byte that are 0 in queries and their answers."""
+_OPCODE_AT = 2
 _OPT = 41
 _QUESTIONS_MAX = 64  # as in the kernel half: each is a record of its own, with all of the answers
 
@@ -39,10 +42,10 @@ class Message(NamedTuple):
     """A query or an answer (`is_answer`), as far as it can be read.
 
     rcode: mnemonic, with EDNS's upper bits. truncated: the sender left out what did not fit (TC). questions: (name,
-    type) of each; none in answers of multicast DNS. addresses: those among the answers, 16 bytes each, IPv4 mapped into
-    IPv6. malformed: some of it breaks the format: a record's data, which then stands among the answers as RFC 3597 has
-    it, or something behind which nothing could be read. size: about how many bytes it takes, most of them text. The id
-    is left out: it tells messages apart that say the same.
+    type) of each; none in answers of multicast DNS. addresses: those among the answers, hints of HTTPS records
+    included, 16 bytes each, IPv4 mapped into IPv6. malformed: some of it breaks the format: a record's data, which then
+    stands among the answers as RFC 3597 has it, or something behind which nothing could be read. size: about how many
+    bytes it takes, most of them text. The id is left out: it tells messages apart that say the same.
     """
 
     is_answer: bool
@@ -53,6 +56,11 @@ class Message(NamedTuple):
     addresses: tuple[bytes, ...] = ()
     malformed: bool = False
     size: int = 0
+
+
+def is_query(payload: bytes) -> bool:
+    """Whether its opcode is QUERY, as those of queries and their answers, or is not there."""
+    return len(payload) <= _OPCODE_AT or not payload[_OPCODE_AT] & OPCODE
 
 
 def decode(payload: bytes) -> Message:
@@ -181,6 +189,6 @@ def _data(read: _Read, at: int, end: int, kind: int, record_class: int) -> str:
     except Malformed:
         read.malformed = True
         return dns_rdata.unknown(read.message, at, end)
-    if kind in dns_rdata.ADDRESSES and (address := dns_rdata.address(read.message, at, end, record_class)):
-        read.addresses.append(address)
+    if kind in dns_rdata.ADDRESSES:
+        read.addresses += dns_rdata.addresses(read.message, at, end, kind, record_class, known=read.known)
     return data

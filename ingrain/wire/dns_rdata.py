@@ -18,9 +18,9 @@ _U16 = Struct("!H")
 _SRV = Struct("!HHH")  # priority, weight, port
 _SOA = Struct("!IIIII")  # serial, refresh, retry, expire, minimum
 _IN = 1
-_A, _AAAA = 1, 28
-ADDRESSES = frozenset({_A, _AAAA})
-"""Types of records that hold an address."""
+_A, _AAAA, _SVCB, _HTTPS = 1, 28, 64, 65
+ADDRESSES = frozenset({_A, _AAAA, _SVCB, _HTTPS})
+"""Types of records that hold addresses."""
 _ADDRESS = 16  # bytes
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
 _CLASS = 0x7FFF  # the top bit is multicast DNS's "flush the cache": RFC 6762 10.2
@@ -55,11 +55,14 @@ def unknown(message: bytes, at: int, end: int) -> str:
     return f"\\# {end - at} {message[at:end].hex()}" if end > at else "\\# 0"
 
 
-def address(message: bytes, at: int, end: int, record_class: int) -> bytes:
-    """What a record of one of ADDRESSES says that `text` took: 16 bytes, IPv4 mapped; none in a class without any."""
+def addresses(
+    message: bytes, at: int, end: int, kind: int, record_class: int, *, known: dict[int, bytes]
+) -> list[bytes]:
+    """What a record of one of ADDRESSES says that `text` took: 16 bytes each, IPv4 mapped; none but in class IN."""
     if record_class & _CLASS != _IN:
-        return b""
-    return _MAPPED[: _ADDRESS - (end - at)] + message[at:end]
+        return []
+    found = [message[at:end]] if kind in {_A, _AAAA} else dns_svcb.hints(message, at, end, known)
+    return [_MAPPED[: _ADDRESS - len(address)] + address for address in found]
 
 
 _ipv4 = lru_cache(maxsize=4096)(socket.inet_ntoa)
@@ -118,6 +121,6 @@ def _txt(message: bytes, at: int, end: int, _known: dict[int, bytes]) -> str:
     return '"' + '" "'.join(strings) + '"'  # none at all is one that is empty: RFC 6763 6.1
 
 
-_INTERNET: dict[int, _Form] = {_A: _a, _AAAA: _aaaa, 33: _srv, 64: dns_svcb.text, 65: dns_svcb.text}
+_INTERNET: dict[int, _Form] = {_A: _a, _AAAA: _aaaa, 33: _srv, _SVCB: dns_svcb.text, _HTTPS: dns_svcb.text}
 """Types whose form is that of class IN only."""
 _FORMS: dict[int, _Form] = {2: _name, 5: _name, 6: _soa, 12: _name, 15: _mx, 16: _txt, **_INTERNET}

@@ -1,8 +1,9 @@
 """DNS messages out of TCP streams, where each stands behind its length (RFC 1035 4.2.2).
 
-In: segments, each with the packet that it came in. Out: whole messages, each with the packet that completed it. Where a
-segment is lost, the stream goes on at the next one that begins with a message. Streams are bounded, and so is what is
-remembered of those that were idle: a client may ask again after minutes.
+In: segments, each with the packet that it came in. Out: whole messages that ask or answer, each with the packet that
+completed it; what else a stream holds (NOTIFY, UPDATE, DSO) is passed over. Where a segment is lost, the stream goes on
+at the next one that begins with a message. Streams are bounded, and so is what is remembered of those that were idle: a
+client may ask again after minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ GAP_NS = 500_000_000
 
 _PREFIX = 2  # bytes of a message's length
 _BEGINNING = Struct("!HHBBHHHHB")  # length; header: id, flags, how many of which records; length of the first label
-_RESPONSE, _OPCODE, _AUTHORITATIVE, _RCODE = 0x80, 0x78, 0x04, 0x0F
+_RESPONSE, _AUTHORITATIVE, _RCODE = 0x80, 0x04, 0x0F
+_NOTIFY, _UPDATE, _DSO = 0x20, 0x28, 0x30  # with which a client may begin, and ask later: RFC 1996, 2136, 8490
 _QUESTIONS_MAX, _RECORDS_MAX, _LABEL_MAX = 64, 4096, 63
 
 
@@ -33,7 +35,13 @@ def begins_message(segment: bytes) -> bool:
     if len(segment) < _BEGINNING.size:
         return False
     length, number, flags, more_flags, questions, *records, label = _BEGINNING.unpack_from(segment)
-    if length <= HEADER_SIZE or flags & _OPCODE or questions > _QUESTIONS_MAX or max(records) > _RECORDS_MAX:
+    if length <= HEADER_SIZE or max(records) > _RECORDS_MAX:
+        return False
+    if flags & dns_message.OPCODE:
+        kind = flags & (_RESPONSE | dns_message.OPCODE)
+        is_asked = kind in {_NOTIFY, _UPDATE} and questions == 1 and label <= _LABEL_MAX
+        return is_asked or (kind == _DSO and not (questions or any(records) or more_flags))
+    if questions > _QUESTIONS_MAX:
         return False
     if questions:
         return bool(label <= _LABEL_MAX and length > HEADER_SIZE + 4)
@@ -134,7 +142,9 @@ class DnsStreams(Generic[Packet]):
                 found.drop_data()
                 messages += self._skip(found)
             elif len(found.data) >= _PREFIX + size:
-                messages.append((found.take(_PREFIX + size)[_PREFIX:], packet))
+                message = found.take(_PREFIX + size)[_PREFIX:]
+                if dns_message.is_query(message):
+                    messages.append((message, packet))
                 found.proven = True
             else:
                 break

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Callable, Iterator
+from itertools import starmap
 from struct import Struct
 
-from ingrain.wire import dns_name
+from ingrain.wire import dns_name, ipv6
 from ingrain.wire.malformed import Malformed
 
 _PRIORITY = Struct("!H")
@@ -31,20 +32,30 @@ def text(message: bytes, at: int, end: int, known: dict[int, bytes]) -> str:
     IndexError or struct.error where the data ends too early.
     """
     (priority,) = _PRIORITY.unpack_from(message, at)
-    target, at = dns_name.read(message, at + 2, known)
-    words = [str(priority), dns_name.text(target)]
+    target, at = dns_name.read(message, at + _PRIORITY.size, known)
+    return " ".join([str(priority), dns_name.text(target), *starmap(_parameter, _parameters(message, at, end))])
+
+
+def hints(message: bytes, at: int, end: int, known: dict[int, bytes]) -> list[bytes]:
+    """The addresses, 4 or 16 bytes each, where the record, which `text` took, says that its target may be reached."""
+    _target, at = dns_name.read(message, at + _PRIORITY.size, known)
+    sizes = ((value, _HINTS[key]) for key, value in _parameters(message, at, end) if key in _HINTS)
+    return [value[place : place + size] for value, size in sizes for place in range(0, len(value), size)]
+
+
+def _parameters(message: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Key and value of each; raises as `text` does, but for values."""
     last = -1
     while at < end:
         key, length = _PARAMETER.unpack_from(message, at)
-        at += 4
+        at += _PARAMETER.size
         if key <= last or at + length > end:
             raise Malformed(f"the service parameter at offset {at - 4} is out of order or longer than its record")
-        words.append(_parameter(key, message[at : at + length]))
+        yield key, message[at : at + length]
         at += length
         last = key
     if at != end:
         raise Malformed("the target of a service binding is longer than its record")
-    return " ".join(words)
 
 
 def _parameter(key: int, value: bytes) -> str:
@@ -87,10 +98,10 @@ def _protocols(value: bytes) -> str | None:
     return ",".join(shown) or None
 
 
-def _addresses(family: socket.AddressFamily, size: int) -> Callable[[bytes], str | None]:
+def _addresses(shown: Callable[[bytes], str], size: int) -> Callable[[bytes], str | None]:
     def each(value: bytes) -> Iterator[str]:
         for at in range(0, len(value), size):
-            yield socket.inet_ntop(family, value[at : at + size])
+            yield shown(value[at : at + size])
 
     return lambda value: ",".join(each(value)) if value and len(value) % size == 0 else None
 
@@ -99,14 +110,18 @@ def _base64(value: bytes) -> str | None:
     return base64.b64encode(value).decode("ascii") or None
 
 
+_IPV4_HINT, _IPV6_HINT = 4, 6
+_HINTS = {_IPV4_HINT: 4, _IPV6_HINT: 16}
+"""Key -> bytes of each address in its value."""
+
 _FORMS: dict[int, tuple[str, Callable[[bytes], str | None]]] = {
     0: ("mandatory", _keys),
     1: ("alpn", _protocols),
     2: ("no-default-alpn", _nothing),
     3: ("port", _port),
-    4: ("ipv4hint", _addresses(socket.AF_INET, 4)),
+    _IPV4_HINT: ("ipv4hint", _addresses(socket.inet_ntoa, 4)),
     5: ("ech", _base64),
-    6: ("ipv6hint", _addresses(socket.AF_INET6, 16)),
+    _IPV6_HINT: ("ipv6hint", _addresses(ipv6.text, 16)),
     7: ("dohpath", _bytes),  # RFC 9461
     8: ("ohttp", _nothing),  # RFC 9540
 }

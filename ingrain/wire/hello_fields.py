@@ -188,21 +188,21 @@ def point_formats(extension: bytes) -> tuple[int, ...]:
 
 @kept
 def host_name(extension: bytes) -> bytes | None:
-    """Of server_name (RFC 6066 3), None where it has only names of other types."""
+    """Of server_name (RFC 6066 3), None where it has only names of other types, or, as servers allow, an empty one."""
     listed = _list(extension, items=1)
     host = None
     at = 0
     while at < len(listed):
         size = int.from_bytes(listed[at + 1 : at + 3])
         name = listed[at + 3 : at + 3 + size]
-        if not name or len(name) < size:
-            raise Malformed(f"the server name at offset {at} of its list is empty or longer than the list")
+        if len(name) < size:
+            raise Malformed(f"the server name at offset {at} of its list is longer than the list")
         if listed[at] == _HOST_NAME:
             if host is not None:
                 raise Malformed("there is more than one host name")
             host = name
         at += 3 + size
-    return host
+    return host or None
 
 
 @kept

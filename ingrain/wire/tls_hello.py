@@ -22,11 +22,13 @@ CLIENT_HELLO, SERVER_HELLO = 1, 2
 
 _HEADERS = Struct("!BBBHI")  # of a record, and of the message that begins it
 _RECORD = Struct("!BBBH")  # content type, version (major, minor), length
-_CHANGE = 6  # bytes of a change_cipher_spec record
-_CHANGES = tuple(bytes([20, 3, minor, 0, 1, 1]) for minor in range(5))
+_CHANGE_TYPE, _MINOR_AT = b"\x14", 2
+_CHANGE = _CHANGE_TYPE + b"\x03\0\x01\x01"  # a change_cipher_spec record, without its minor version
+_CHANGE_SIZE = len(_CHANGE) + 1
 _MESSAGE = 4  # bytes of a message's header: type (8 bits), length (24)
 _HANDSHAKE, _MAJOR, _RECORD_MAX = 22, 3, 1 << 14
-_RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte
+_HELLO_MAX = (1 << 16) - 1  # bytes, as in the kernel half
+_RECORDS_MAX = 64  # that one hello is in; each costs time, and may be of a single byte or of none
 _KEPT_EXTENSIONS = 32  # of a server's hello, which has few
 
 
@@ -53,7 +55,7 @@ def decode(payload: bytes) -> Hello:
     Before it a record may stand that changes no cipher: RFC 8446 D.4. Raises Cut where the payload ends within the
     hello, and Malformed where what is there breaks the format.
     """
-    if payload[:1] == _CHANGES[0][:1]:
+    if payload.startswith(_CHANGE_TYPE):
         return _behind_change(payload)
     if len(payload) >= _HEADERS.size:  # nearly always it is in one record, and all there
         content, major, _minor, size, kind_and_length = _HEADERS.unpack_from(payload)
@@ -64,14 +66,15 @@ def decode(payload: bytes) -> Hello:
 
 
 def _behind_change(payload: bytes) -> Hello:
-    if not payload.startswith(_CHANGES):
-        if any(change.startswith(payload) for change in _CHANGES):
-            raise Cut("the record before the hello ends early", _CHANGE + _RECORD.size + 1)
+    change = payload[:_MINOR_AT] + payload[_MINOR_AT + 1 : _CHANGE_SIZE]
+    if change != _CHANGE:
+        if _CHANGE.startswith(change):
+            raise Cut("the record before the hello ends early", _CHANGE_SIZE + _RECORD.size + 1)
         return message(*_gather(payload))
     try:
-        return message(*_gather(payload[_CHANGE:]))
+        return message(*_gather(payload[_CHANGE_SIZE:]))
     except Cut as cut:
-        raise Cut(str(cut), cut.needed + _CHANGE) from None
+        raise Cut(str(cut), cut.needed + _CHANGE_SIZE) from None
 
 
 def message(kind: int, body: bytes, transport: str = TCP) -> Hello:
@@ -92,7 +95,7 @@ def _gather(payload: bytes) -> tuple[int, bytes]:
         if at + _RECORD.size > len(payload):
             raise Cut("the hello ends between its records", at + _RECORD.size + 1)
         content, major, _minor, size = _RECORD.unpack_from(payload, at)
-        if content != _HANDSHAKE or major != _MAJOR or not 0 < size <= _RECORD_MAX:
+        if content != _HANDSHAKE or major != _MAJOR or size > _RECORD_MAX:
             raise Malformed(f"what stands at offset {at} is no record of a TLS handshake")
         at += _RECORD.size
         fragments += payload[at : at + size]
@@ -101,6 +104,8 @@ def _gather(payload: bytes) -> tuple[int, bytes]:
             if fragments[0] not in {CLIENT_HELLO, SERVER_HELLO}:
                 raise Malformed(f"the handshake begins with a message of type {fragments[0]}, which is no hello")
             end = _MESSAGE + int.from_bytes(fragments[1:_MESSAGE])
+            if end > _MESSAGE + _HELLO_MAX:
+                raise Malformed(f"the hello is longer than {_HELLO_MAX} bytes")
         if len(fragments) >= end:
             return fragments[0], bytes(fragments[_MESSAGE:end])
         if at > len(payload):

@@ -99,14 +99,18 @@ def initial(
     destination: bytes | None = None,
     source: bytes | None = None,
     token: bytes = b"",
+    fixed: bool = True,
 ) -> bytes:
-    """A sealed Initial packet with these frames. The client's own connection id is `MINE`, unless it is said."""
+    """A sealed Initial packet with these frames; the client's own connection id is `MINE`, unless it is said.
+
+    fixed: the bit that every packet has at 1, unless it is greased (RFC 9287).
+    """
     frames += bytes(max(0, 20 - len(frames)))
     if destination is None:
         destination = keys_of if client else MINE
     if source is None:
         source = MINE if client else b"theirs"
-    first = {V1: 0xC0, V2: 0xD0}[version] | 1
+    first = {V1: 0x80, V2: 0x90}[version] | fixed << 6 | 1
     plain = (
         bytes([first]) + version.to_bytes(4) + bytes([len(destination)]) + destination + bytes([len(source)]) + source
     )

@@ -274,7 +274,12 @@ MULTICAST = message([], [("b.local", "PTR", "c.local.")], flags=0x8400, number=0
         (stream(answer("a.test", "A", "192.0.2.1")), True),
         (stream(MULTICAST), True),
         (b"\x00\x0c" + MESSAGES[0][2:], False),  # a length without a question
-        (MESSAGES[0][:4] + b"\x28" + MESSAGES[0][5:], False),  # an update
+        (MESSAGES[0][:4] + b"\x28" + MESSAGES[0][5:], True),  # an update
+        (MESSAGES[0][:4] + b"\xa8" + MESSAGES[0][5:], False),  # what answers one: no stream begins with that
+        (MESSAGES[0][:4] + b"\x20" + MESSAGES[0][5:6] + b"\0\2" + MESSAGES[0][8:], False),  # a notice of two zones
+        (MESSAGES[0][:4] + b"\x10" + MESSAGES[0][5:], False),  # a request of status, which nobody answers
+        (b"\0\x18\0\1\x30" + bytes(9) + b"\0\1\0\x08" + bytes(8), True),  # a keepalive
+        (b"\0\x18\0\1\x30" + bytes(8) + b"\1\0\1\0\x08" + bytes(8), False),  # with a record
         (MESSAGES[0][:6] + b"\x00\x41" + MESSAGES[0][8:], False),  # 65 questions
         (MESSAGES[0][:8] + b"\x10\x01" + MESSAGES[0][10:], False),  # 4,097 answers
         (MESSAGES[0][:14] + b"\xc0" + MESSAGES[0][15:], False),  # a question that begins with a pointer

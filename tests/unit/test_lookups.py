@@ -58,6 +58,15 @@ def test_an_ipv6_address_matches_likewise() -> None:
     assert host.connects(2, b"a.test", s_ip="2001:db8::9", d_ip="2001:db8::45") is False
 
 
+@pytest.mark.parametrize("name", ["a.test", "_8443._https.a.test"])
+def test_an_address_that_an_answer_of_how_to_reach_the_host_hints_at_matches(name: str) -> None:
+    host = Host()
+    host.is_told(1, answer(name, "HTTPS", "1 . alpn=h2 ipv4hint=192.0.2.44,192.0.2.45 ipv6hint=2001:db8::44"))
+    assert host.connects(2, b"a.test") is True
+    assert host.connects(2, b"a.test", s_ip="2001:db8::9", d_ip="2001:db8::44") is True
+    assert host.connects(2, b"a.test", d_ip="192.0.2.46") is False
+
+
 def test_a_host_that_is_looked_up_only_afterwards_does_not_match() -> None:
     host = Host()
     host.is_told(2, answer("a.test", "A", "192.0.2.44"))

@@ -212,9 +212,9 @@ def test_very_many_early_segments_of_what_is_no_hello_are_let_go_of_and_not_unfi
 
 def test_a_hello_that_needs_more_than_a_stream_may_hold_is_unfinished_and_let_go_of() -> None:
     grain = TLS()
-    wire = records(*[message(CLIENT_HELLO, bytes(100_000))[at : at + 16_000] for at in range(0, 100_000, 16_000)])
-    ahead = [(90_000, bytes(60_000))]
-    assert not told(grain, [(0, wire[:80_000]), *ahead])
+    wire = records(*[message(CLIENT_HELLO, bytes(65_000))[at : at + 16_000] for at in range(0, 65_000, 16_000)])
+    ahead = [(70_000, bytes(80_000))]
+    assert not told(grain, [(0, wire[:60_000]), *ahead])
     assert (grain._streams.held, grain.unfinished) == (0, 1)
 
 
