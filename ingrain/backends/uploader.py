@@ -25,7 +25,10 @@ whatever went wrong."""
 
 
 class LaterError(Exception):
-    """The server refuses, and may have said for how many `seconds` it takes nothing: so long nothing is tried."""
+    """The server refuses, and may have said for how many `seconds`: so long nothing is tried.
+
+    Where it takes others, that is so of this object alone.
+    """
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -189,7 +192,7 @@ class Uploader:
         """Note what came of it; the lock is held."""
         kept = error is not None and not isinstance(error, DamagedError)
         asked = error.seconds if isinstance(error, LaterError) else 0.0
-        alone = kept and not asked and mark is not None and self._taken > mark
+        alone = kept and mark is not None and self._taken > mark
         if kept:
             self._backlog.failed(one, self._taken)
             self._wait(asked, alone=alone)
@@ -209,7 +212,7 @@ class Uploader:
         """So many seconds at least."""
         now = time.monotonic()
         if alone:
-            self._failing = False
+            self._failing = self._failing and now < self._server_at  # as long as that was begun before it failed
             self._alone_at = now + max(asked, self._alone.next())
         elif not self._failing or now >= self._server_at:  # else it was begun before the server was known to fail
             self._failing = True

@@ -25,13 +25,17 @@ LONG = 60.0
 
 
 class Server:
-    """Takes objects; `down`, it takes none, and never those whose key is in `refused`. `gate` holds all of them up."""
+    """Takes objects; `down`, it takes none, and never those whose key is in `refused`, with that `refusal`.
+
+    `gate` holds all of them up.
+    """
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.down: Exception | None = None
         self.refused: set[str] = set()
+        self.refusal: Exception = ValueError("too ugly")
         self.tried: list[tuple[str, float]] = []
         self.got: dict[str, bytes] = {}
         self.at_once = self.most_at_once = 0
@@ -47,7 +51,7 @@ class Server:
             if self.down:
                 raise self.down
             if key in self.refused:
-                raise ValueError("too ugly")
+                raise self.refusal
             self.got[key] = file.read()
             return 0
         finally:
@@ -340,6 +344,69 @@ def test_a_server_that_asks_for_time_gets_it_and_no_other_object_is_tried_meanwh
             server.down = None
             it.hurry(time.monotonic() + LONG)  # the end of the agent: it asks once more
             assert len(server.got) == 4
+
+
+def test_an_object_that_is_refused_alone_for_a_time_waits_for_it_alone(tmp_path: Path, quick: None) -> None:
+    server = Server()
+    server.refused = {KEY.format(0)}
+    server.refusal = LaterError("503", 3000.0)
+    with spool(tmp_path) as made:
+        for number in range(2):
+            put(made, number)
+        with uploader(made, server) as it:
+            while not server.got:  # it may be the server that asks for time: so all wait
+                it.hurry(time.monotonic() + LONG)
+            assert [one.alone for one in it.results() if one.kept][-1]
+            for number in range(2, 20):
+                it.add(put(made, number))
+            until(it, 18)
+            pause = it._pause()
+            assert pause is not None
+            assert 2900 < pause <= 3000
+
+
+def test_a_server_that_asks_for_time_gets_it_also_when_an_object_is_refused_alone_meanwhile(
+    tmp_path: Path, quick: None
+) -> None:
+    first, taken, limited = map(KEY.format, range(3))
+    again, end = threading.Event(), threading.Event()
+    got: list[str] = []
+
+    def send(key: str, _: BinaryIO) -> int:
+        if key == limited:
+            raise LaterError("429", 3000.0)
+        if key == first:
+            if got:
+                again.set()
+                assert end.wait(LONG)
+            raise ValueError("too ugly")
+        got.append(key)
+        return 0
+
+    with spool(tmp_path) as made:
+        put(made, 0)
+        it = Uploader(made, send, 2, lambda: None)
+        try:
+            while not it.results():
+                time.sleep(0.005)
+            it.add(put(made, 1))
+            until(it, 1)
+            assert again.wait(LONG)
+            it.add(put(made, 2))
+            while not it.results():
+                time.sleep(0.005)
+            end.set()
+            while not (results := it.results()):
+                time.sleep(0.005)
+            assert [(one.one.key, one.alone) for one in results] == [(first, True)]
+            pause = it._pause()
+            assert pause is not None
+            assert 2900 < pause <= 3000
+            assert not it._due()
+        finally:
+            end.set()
+            it.close()
+    assert got == [taken]
 
 
 def test_records_that_the_server_will_never_take_are_told(tmp_path: Path) -> None:
