@@ -73,8 +73,8 @@ class Spool:
         self.unfinished = self.unfinished_bytes = 0
         self._last = 0
         self._sweep()
-        # What it is by the wall clock now; from here on time goes by as the agent lives it, however that clock is set.
-        self._epoch = time.time_ns() - time.monotonic_ns()
+        # What it is by the wall clock now; from here on time goes by as the host lives it, however that clock is set.
+        self._epoch = time.time_ns() - _since_boot()
 
     @classmethod
     def open(cls, path: Path, limit: int | None) -> Self:
@@ -128,7 +128,18 @@ class Spool:
 
     def now(self) -> int:
         """The time by which stamps are (ns, UTC)."""
-        return self._epoch + time.monotonic_ns()
+        return self._epoch + _since_boot()
+
+    def age(self, one: Spooled) -> int:
+        """How long ago it was finished (ns), at least: by its stamp or by its file's time, whichever is later.
+
+        Stamps go by the wall clock of a start, files by that of their moment. Either may have been set right since.
+        """
+        age = self.now() - one.stamp
+        with suppress(OSError):  # it is gone, or cannot be looked at
+            found = os.stat(one.name, dir_fd=self._folder, follow_symlinks=False)
+            age = min(age, time.time_ns() - found.st_mtime_ns)
+        return max(0, age)
 
     def create(self) -> BinaryIO:
         """A file for an object in the making. Raises OSError."""
@@ -208,6 +219,11 @@ class Spool:
         if foreign:
             what = "the spool %s holds %d things that no agent put there, like %r; they are left alone"
             log.warning(what, self.path, foreign, like)
+
+
+def _since_boot() -> int:
+    """How long the host is up (ns), however its clock is set, and with the time that it was suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 @contextmanager

@@ -226,12 +226,12 @@ class Sent(Objects):
         self._dropped(dropped, "spool full", f"it is full ({limit:,} bytes)")
 
     def _drop_old(self, uploader: Uploader) -> None:
-        before = uploader.spool.now() - self._max_age
-        dropped = uploader.drop(lambda one, _: one.stamp < before)
+        age = uploader.spool.age
+        dropped = uploader.drop(lambda one, _: age(one) > self._max_age)
         self._dropped(dropped, "too old", f"some of it waited for more than {self._max_age // 10**9} s")
         oldest = uploader.oldest()
         if oldest is not None:
-            self.wake_in(max(0.0, (oldest.stamp - before) / 1e9) + 1.0)
+            self.wake_in(max(0.0, (self._max_age - age(oldest)) / 1e9) + 1.0)
 
     def _dropped(self, dropped: Sequence[Spooled], why: str, told: str) -> None:
         if dropped:

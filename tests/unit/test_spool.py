@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from spooling import KEY, names, put, spool
 
 from ingrain.backends import layout
 from ingrain.backends.spool import DamagedError, Spool, Spooled, SpoolError, _told
+
+DAY = 86_400_000_000_000
 
 
 def test_an_object_is_read_back_after_a_restart_with_its_key_and_its_rows(tmp_path: Path) -> None:
@@ -199,6 +202,36 @@ def test_stamps_rise_however_the_clock_is_set(tmp_path: Path, monkeypatch: pytes
     with spool(tmp_path) as after:  # at a start only the wall clock tells what time it is
         assert after.now() < 10**12
         assert put(after).stamp == second.stamp + 1
+
+
+def test_stamps_go_on_while_the_host_is_suspended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = time.clock_gettime_ns
+    with spool(tmp_path) as made:
+        first = put(made)
+        monkeypatch.setattr(
+            time, "clock_gettime_ns", lambda clock: asked(clock) + (DAY if clock == time.CLOCK_BOOTTIME else 0)
+        )
+        assert put(made).stamp - first.stamp > DAY
+
+
+def test_an_object_is_no_older_than_its_stamp_or_its_file_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    with spool(tmp_path) as made:
+        one = put(made)
+        monkeypatch.setattr(time, "time_ns", lambda: now + 3 * DAY)  # set forward
+        assert made.age(one) < DAY
+        os.utime(tmp_path / one.name, (0, 0))
+        assert made.age(one) < DAY
+    with spool(tmp_path) as after:
+        assert after.age(one) > 2 * DAY
+        os.utime(tmp_path / one.name, ns=(now + DAY, now + DAY))
+        assert after.age(one) == 2 * DAY
+        os.utime(tmp_path / one.name, ns=(now + 9 * DAY, now + 9 * DAY))
+        assert after.age(one) == 0
+        after.remove(one)
+        assert after.age(one) > 2 * DAY
 
 
 def test_without_a_limit_it_takes_a_tenth_of_the_disk_and_no_more_than_4_gib(tmp_path: Path) -> None:

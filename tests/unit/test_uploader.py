@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from spooling import KEY, names, put, spool
+from spooling import KEY, LONG, Server, names, put, spool
 
 from ingrain.account import Station
 from ingrain.backends import backlog, backoff
@@ -20,50 +20,6 @@ from ingrain.backends.backoff import Backoff
 from ingrain.backends.http import HTTP, HTTPSettings
 from ingrain.backends.spool import Spool
 from ingrain.backends.uploader import LaterError, Result, Uploader
-
-LONG = 60.0
-
-
-class Server:
-    """Takes objects; `down`, it takes none, and never those whose key is in `refused`, with that `refusal`.
-
-    `gate` holds all of them up.
-    """
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.down: Exception | None = None
-        self.refused: set[str] = set()
-        self.refusal: Exception = ValueError("too ugly")
-        self.tried: list[tuple[str, float]] = []
-        self.got: dict[str, bytes] = {}
-        self.at_once = self.most_at_once = 0
-        self._lock = threading.Lock()
-
-    def put(self, key: str, file: BinaryIO) -> int:
-        with self._lock:
-            self.tried.append((key, time.monotonic()))
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            assert self.gate.wait(LONG)
-            if self.down:
-                raise self.down
-            if key in self.refused:
-                raise self.refusal
-            self.got[key] = file.read()
-            return 0
-        finally:
-            with self._lock:
-                self.at_once -= 1
-
-    def begins_anew(self) -> bool:
-        """Whether nobody sends now; then what was `most_at_once` so far is forgotten."""
-        with self._lock:
-            if self.at_once == 0:
-                self.most_at_once = 0
-            return self.at_once == 0
 
 
 @contextmanager

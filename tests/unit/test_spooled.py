@@ -1,0 +1,75 @@
+"""What S3 and HTTP share, called directly: what is in the spool is sent, and what goes another way is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+from chain import VOLUME, batch_of
+from spooling import Server, names
+
+from ingrain.account import Station
+from ingrain.backends.spooled import Sent, SpoolSettings
+
+DAY = 86_400_000_000_000
+
+
+class ToServer(Sent):
+    """To a server of these tests."""
+
+    def __init__(self, settings: SpoolSettings, server: Server) -> None:
+        self._server_itself = server
+        super().__init__(settings, Station("to server"), "the server", "jsonl")
+
+    def put(self, key: str, file: BinaryIO) -> int:
+        return self._server_itself.put(key, file)
+
+    def why(self, error: Exception) -> str:
+        return str(error)
+
+
+@contextmanager
+def sent(folder: Path, server: Server, **settings: Any) -> Iterator[ToServer]:
+    """A backend that is called directly; closed at the end."""
+    backend = ToServer(SpoolSettings(spool=str(folder), **settings), server)
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def deliver(backend: ToServer, count: int) -> None:
+    """An object with so many records."""
+    backend.station.received += count
+    backend.deliver(batch_of(VOLUME, [{"value": n, "packets": 1} for n in range(count)]))
+    backend.flush()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.gate.set()
+
+
+def test_what_was_finished_under_a_wrong_clock_is_not_too_old_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    server.down = ConnectionRefusedError("nobody there")
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() - 30 * DAY)
+    with sent(tmp_path / "spool", server) as backend:
+        monkeypatch.undo()  # and the clock is set right
+        for _ in range(4):
+            deliver(backend, 10)
+    assert len(names(tmp_path / "spool")) == 4
+    server.down = None
+    server.gate.clear()  # what is under way is not dropped
+    with sent(tmp_path / "spool", server) as backend:
+        server.gate.set()
+        backend.flush()
+        assert (backend.station.resumed, backend.station.delivered, backend.station.lost) == (40, 40, 0)
