@@ -93,7 +93,7 @@ class Backlog:
         self._unknown = False  # some that failed are known in the folder only
         self._retried = 0  # the stamp up to which those have had their turn in this round
         self._mark = 0  # the last one that came with those
-        self.under_way: set[Spooled] = set()
+        self.under_way: dict[Spooled, bool] = {}  # and whether it failed before
         self._failed_last = False
         self._last = 0  # the newest that is counted: a later one is about to be added
         self.total, self.removed = Total(), Total()
@@ -108,9 +108,14 @@ class Backlog:
         self._fresh.add(one)
         self._oldest.add(one)
 
+    @property
+    def refused(self) -> bool:
+        """Whether it has some that failed."""
+        return self._failed_wait or any(self.under_way.values())
+
     def waits(self, *, retry: bool) -> bool:
         """Whether `next` may have one."""
-        return (retry and (bool(self._failed) or self._unknown)) or bool(self._fresh.known) or self._fresh.more
+        return (retry and self._failed_wait) or bool(self._fresh.known) or self._fresh.more
 
     def next(self, *, retry: bool) -> tuple[Spooled, int | None] | None:
         """Take the next one. With it comes what `failed` was told of it; None when it was never tried.
@@ -124,12 +129,12 @@ class Backlog:
         if not self._failed_last:
             return None if fresh is None else (self._take_fresh(fresh), None)
         one, mark = self._failed.popleft()
-        self.under_way.add(one)
+        self.under_way[one] = True
         return one, mark
 
     def failed(self, one: Spooled, mark: int) -> None:
         """It was taken and stays, to be tried again."""
-        self.under_way.discard(one)
+        self.under_way.pop(one, None)
         self._oldest.put_back(one)
         if self._unknown or len(self._failed) >= WINDOW:  # so those that are known now come to an end
             self._unknown, self._mark = True, mark
@@ -138,7 +143,7 @@ class Backlog:
 
     def gone(self, one: Spooled) -> None:
         """It was taken and is not in the spool any more."""
-        self.under_way.discard(one)
+        self.under_way.pop(one, None)
         self._remove(one)
 
     def oldest(self) -> Spooled | None:
@@ -157,12 +162,16 @@ class Backlog:
             self._failed = deque((other, mark) for other, mark in self._failed if other != one)
         self._remove(one)
 
+    @property
+    def _failed_wait(self) -> bool:
+        return bool(self._failed) or self._unknown
+
     def _first_waiting(self) -> Spooled | None:
         return next((one for one in self._oldest.known if one not in self.under_way), None)
 
     def _take_fresh(self, one: Spooled) -> Spooled:
         del self._fresh.known[one]
-        self.under_way.add(one)
+        self.under_way[one] = False
         return one
 
     def _remove(self, one: Spooled) -> None:

@@ -142,10 +142,10 @@ class Sent(Objects):
             self._uploader.spool.discard(file)
 
     def tick(self) -> None:
-        """Count what was sent, drop what is too old, complete the objects that are old enough."""
+        """Drop what is too old, count what was sent, complete the objects that are old enough."""
         if self._uploader is not None:
-            self._settle(self._uploader)
             self._drop_old(self._uploader)
+            self._settle(self._uploader)
         super().tick()
 
     def flush(self) -> None:
@@ -266,6 +266,8 @@ class Sent(Objects):
         for result in uploader.results():
             self._count(result)
             self._guarded("what came of an upload", 0, self._report, result, uploader.spool.limit)
+        if not uploader.refused():
+            self._some.works()
 
     def _count(self, result: Result) -> None:
         one = result.one
@@ -279,7 +281,7 @@ class Sent(Objects):
 
     def _report(self, result: Result, limit: int) -> None:
         if result.error is None:
-            self._worked(result, limit)
+            self._worked(limit)
         elif result.alone:
             what = f"{result.one.key} is refused, while others are taken: {self._why(result.error)}"
             self._some.fails(what, "They wait, and are tried again")
@@ -290,10 +292,8 @@ class Sent(Objects):
     def _why(self, error: Exception) -> str:
         return harmless(self.why(error))[:_SAID]
 
-    def _worked(self, result: Result, limit: int) -> None:
+    def _worked(self, limit: int) -> None:
         self._server.works()
-        if result.again:
-            self._some.works()
         if self.station.spooled_bytes < limit // 2:
             self._room.works()
 

@@ -39,14 +39,13 @@ class LaterError(Exception):
 class Result:
     """What became of one try. The object is gone from the spool where `kept` is false.
 
-    error: why it is not at the server, None when it is. again: it was not the first try. alone: others were taken since
-    the last one. unfit: records of it that the server will never take.
+    error: why it is not at the server, None when it is. alone: others were taken since the last one. unfit: records of
+    it that the server will never take.
     """
 
     one: Spooled
     error: Exception | None
     kept: bool
-    again: bool
     alone: bool
     unfit: int = 0
 
@@ -101,6 +100,11 @@ class Uploader:
         with self._changed, suppress(OSError):
             return self._oldest()
         return None
+
+    def refused(self) -> bool:
+        """Whether some that failed are not at the server yet, nor gone another way."""
+        with self._changed:
+            return self._backlog.refused
 
     def removed(self) -> Total:
         """What somebody else has removed from the spool since the last call, less what came back."""
@@ -161,7 +165,9 @@ class Uploader:
             self._wait(0.0, alone=False)
             return None
         self._tell_removed()
-        if waits is None:
+        if waits is None:  # what was there, or failed, is gone
+            self._changed.notify_all()
+            self._told()
             return None
         one, mark = waits
         try:
@@ -204,7 +210,7 @@ class Uploader:
                 self._server.reset()
                 if mark is not None:
                     self._alone.reset()
-        self._results.append(Result(one, error, kept, mark is not None, alone, unfit))
+        self._results.append(Result(one, error, kept, alone, unfit))
         self._changed.notify_all()
         self._told()
 

@@ -10,9 +10,11 @@ from typing import Any, BinaryIO
 
 import pytest
 from chain import VOLUME, batch_of
+from serving import until
 from spooling import Server, names
 
 from ingrain.account import Station
+from ingrain.backends import backlog, backoff
 from ingrain.backends.spooled import Sent, SpoolSettings
 
 DAY = 86_400_000_000_000
@@ -50,6 +52,12 @@ def deliver(backend: ToServer, count: int) -> None:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "LEAST_S", 0.01)
+    monkeypatch.setattr(backoff, "MOST_S", 0.05)
+
+
+@pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
     yield made
@@ -73,3 +81,34 @@ def test_what_was_finished_under_a_wrong_clock_is_not_too_old_at_the_next_start(
         server.gate.set()
         backend.flush()
         assert (backend.station.resumed, backend.station.delivered, backend.station.lost) == (40, 40, 0)
+
+
+@pytest.mark.parametrize("window", [1024, 2])
+@pytest.mark.usefixtures("quick")
+def test_no_upload_fails_any_more_when_the_objects_that_were_refused_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server, window: int
+) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", window)
+    with sent(tmp_path / "spool", server) as backend:
+        server.down = ConnectionRefusedError("nobody there")
+        for _ in range(7):
+            deliver(backend, 10)
+        left = list((tmp_path / "spool").iterdir())
+        server.refused = {path.name.split("-", 3)[3].replace(",", "/") for path in left}
+        server.down = None
+        while not some_fail(backend):
+            deliver(backend, 1)
+        for path in left:  # the operator's remedy
+            path.unlink()
+        until("all of them to be missed", lambda: ticked(backend).lost == 70)
+        until("nothing to fail", lambda: not some_fail(backend))
+
+
+def some_fail(backend: ToServer) -> bool:
+    return "uploading some objects to the server" in ticked(backend).failing
+
+
+def ticked(backend: ToServer) -> Station:
+    """Its station, up to date."""
+    backend.tick()
+    return backend.station

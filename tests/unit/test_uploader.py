@@ -175,6 +175,38 @@ def test_what_somebody_else_removes_is_told_and_nobody_turns_round_for_it(
             until(it, 1)
 
 
+def test_it_is_told_when_all_that_were_refused_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "WINDOW", 2)
+    monkeypatch.setattr(backoff, "LEAST_S", 1e6)
+    monkeypatch.setattr(backoff, "MOST_S", 1e6)
+    server = Server()
+    server.refused = {KEY.format(number) for number in range(5)}
+    told: list[bool] = []
+    with spool(tmp_path) as made:
+        refused = [put(made, number) for number in range(5)]
+        put(made, 5)
+        server.gate.clear()
+        it = Uploader(made, server.put, 1, lambda: told.append(it.refused()))
+        try:
+            server.gate.set()
+            while not any(one.alone for one in it.results()):
+                it.hurry(time.monotonic() + LONG)
+            for one in refused:
+                (tmp_path / one.name).unlink()
+            server.gate.clear()
+            for number in range(6, 10):  # more than are known: the folder is looked at
+                it.add(put(made, number))
+            server.gate.set()
+            until(it, 4)
+            assert it.removed().objects == 5
+            assert it.refused(), "when they may be tried again, it is found out"
+            it.hurry(time.monotonic() + LONG)
+            assert it.refused() is told[-1] is False
+        finally:
+            server.gate.set()
+            it.close()
+
+
 def test_hurrying_tries_once_and_does_not_wait_for_a_server_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
