@@ -79,7 +79,8 @@ class Object:
 class Objects(Backend):
     """The part that does not depend on where objects go. `detail`: objects and bytes, and reasons of losses.
 
-    `form`: what they are made of, of WRITERS. A subclass opens a file for an object (`create`), takes it when it is
+    `form`: what they are made of, of WRITERS. `roll_bytes`: an object is complete at this size, which it can exceed by
+    what is held, `held_bytes` at the most. A subclass opens a file for an object (`create`), takes it when it is
     complete (`store`) and counts its records, and does away with one that failed (`discard`).
     """
 
@@ -87,7 +88,8 @@ class Objects(Backend):
         super().__init__(station)
         self._form = form
         self._writer = find_class(WRITERS[form])
-        self._roll_bytes = settings.roll_mb << 20
+        self.roll_bytes = settings.roll_mb << 20
+        self.held_bytes = HELD_BYTES
         self._roll_s = float(settings.roll_s)
         self._partitions: dict[_Key, Partition] = {}
         self._open: dict[_Key, Object] = {}
@@ -112,7 +114,7 @@ class Objects(Backend):
             partition = self._add(key, batch.measurement, records)
             if partition.rows >= GROUP_ROWS + KEEP_ROWS:
                 self._try(self._write, key, KEEP_ROWS)
-        while sum(one.bytes for one in self._partitions.values()) > HELD_BYTES:
+        while sum(one.bytes for one in self._partitions.values()) > self.held_bytes:
             key = max(self._partitions, key=lambda one: self._partitions[one].bytes)
             self._try(self._write, key, self._partitions[key].rows // _KEPT)
         while len(self._partitions) > PARTITIONS:
@@ -212,7 +214,7 @@ class Objects(Backend):
                 return
             made.rows += taken
             records = records.slice(taken)
-            if not records.num_rows and made.file.tell() < self._roll_bytes and not key[3]:
+            if not records.num_rows and made.file.tell() < self.roll_bytes and not key[3]:
                 return
             try:
                 self._complete(key)
@@ -231,7 +233,7 @@ class Objects(Backend):
             except FileExistsError:
                 continue
             try:
-                writer = self._writer(file, partition.measurement, partition.schema, self._roll_bytes)
+                writer = self._writer(file, partition.measurement, partition.schema, self.roll_bytes)
                 return Object(name, first, file, writer)
             except BaseException:
                 self.discard(name, file)

@@ -19,7 +19,7 @@ import pykka
 
 from ingrain.account import Station
 from ingrain.backends import layout
-from ingrain.backends.objects import Object, Objects, ObjectSettings
+from ingrain.backends.objects import HELD_BYTES, Object, Objects, ObjectSettings
 from ingrain.backends.reach import Reach
 from ingrain.backends.spool import Spool, Spooled, SpoolError
 from ingrain.backends.uploader import Result, Uploader
@@ -47,7 +47,7 @@ class SpoolSettings(ObjectSettings, frozen=True):
 
     spool: the folder, used by this pipeline alone; by default `spool/PIPELINE` in the service's state folder
     spool_max_mb: the most MiB of finished objects in it; by default a tenth of the file system, at most 4096. Of a full
-        spool the oldest objects are dropped
+        spool the oldest objects are dropped; in a small one an object is complete at half of it
     spool_max_age_s: objects that have waited for longer are dropped; by default a week
     concurrency: objects sent at the same time
     """
@@ -92,6 +92,7 @@ class Sent(Objects):
         super().__init__(settings, station, f"writing to the spool {folder}", form)
         self._folder = Path(folder)
         self._limit = settings.spool_max_mb << 20 if settings.spool_max_mb else None
+        self._wanted = settings.roll_mb << 20
         self._max_age = settings.spool_max_age_s * 10**9
         self._threads = settings.concurrency
         self._server = Reach(station, f"uploading to {to}")
@@ -198,6 +199,7 @@ class Sent(Objects):
         except BaseException:
             spool.close()
             raise
+        self._fit(spool.limit)
         found = self._uploader.found
         self._resume(found.rows, found.bytes)
         if found.objects:
@@ -209,6 +211,13 @@ class Sent(Objects):
             log.warning(what, self.station.name, spool.unfinished, spool.unfinished_bytes)
         self._make_room(self._uploader, 0)
         self._drop_old(self._uploader)
+
+    def _fit(self, limit: int) -> None:
+        """Have two objects in a spool of so many bytes, each with what it can grow by before its end."""
+        self.roll_bytes, self.held_bytes = min(self._wanted, limit // 2), min(HELD_BYTES, limit // 2)
+        if self.roll_bytes < self._wanted:
+            what = "%s: the spool %s has room for %d bytes: objects are complete at %d, which is less than roll_mb"
+            log.warning(what, self.station.name, self._folder, limit, self.roll_bytes)
 
     def _let_go(self, uploader: Uploader) -> None:
         uploader.close()

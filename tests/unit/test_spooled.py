@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from spooling import Server, names
 from ingrain.account import Station
 from ingrain.backends import backlog, backoff
 from ingrain.backends.spooled import Sent, SpoolSettings
+from ingrain.batch import Batch
 
 DAY = 86_400_000_000_000
 
@@ -49,6 +52,25 @@ def deliver(backend: ToServer, count: int) -> None:
     backend.station.received += count
     backend.deliver(batch_of(VOLUME, [{"value": n, "packets": 1} for n in range(count)]))
     backend.flush()
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of that size."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    made = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def noise(rows: int) -> Batch:
+    """Records that no compression makes much smaller than 1 KB each."""
+    return batch_of(VOLUME, [{"value": n, "packets": 1, "process": os.urandom(1000).hex()} for n in range(rows)])
 
 
 @pytest.fixture
@@ -112,3 +134,15 @@ def ticked(backend: ToServer) -> Station:
     """Its station, up to date."""
     backend.tick()
     return backend.station
+
+
+def test_objects_are_small_where_the_spool_is(tmp_path: Path, caplog: pytest.LogCaptureFixture, server: Server) -> None:
+    with disk(tmp_path / "disk", "8m") as small, sent(small / "spool", server) as backend:
+        for _ in range(16):
+            backend.station.received += 200
+            backend.deliver(noise(200))
+            until("the spool to be empty", lambda: ticked(backend).spooled == 0)
+        backend.flush()
+        assert backend.station.delivered == 3200
+        assert len(server.got) > 3
+        assert "objects are complete at 419430, which is less than roll_mb" in caplog.text
