@@ -47,7 +47,7 @@ class SpoolSettings(ObjectSettings, frozen=True):
 
     spool: the folder, used by this pipeline alone; by default `spool/PIPELINE` in the service's state folder
     spool_max_mb: the most MiB of finished objects in it; by default a tenth of the file system, at most 4096. Of a full
-        spool the oldest objects are dropped; in a small one an object is complete at half of it
+        spool the oldest objects are dropped that are not being sent; in a small one an object is complete at half of it
     spool_max_age_s: objects that have waited for longer are dropped; by default a week
     concurrency: objects sent at the same time
     """
@@ -83,8 +83,9 @@ class SpoolSettings(ObjectSettings, frozen=True):
 class Sent(Objects):
     """Records are delivered when the server has said that it has their object, and the spool has let go of it.
 
-    Until then they are `spooled`; those that were left there before are `resumed`. Lost are those that the spool has
-    no room for, or that got too old. `to`: where they go, in words. Raises ValueError when the folder can be no spool.
+    Until then they are `spooled`; those that were left there before are `resumed`. Lost are the oldest that the spool
+    has no room for, or new ones where those that are being sent take it all; and those that got too old. `to`: where
+    they go, in words. Raises ValueError when the folder can be no spool.
     """
 
     def __init__(self, settings: SpoolSettings, station: Station, to: str, form: str) -> None:
@@ -123,14 +124,19 @@ class Sent(Objects):
         return self._ready().spool.create()
 
     def store(self, made: Object) -> None:
-        """Finish the object in the spool; the uploader has it from there."""
+        """Finish the object in the spool; the uploader has it from there. Where it cannot have room it is lost."""
         uploader = self._ready()
         spool = uploader.spool
         made.file.flush()
         made.size = made.file.tell()
         if made.size > spool.limit:
             raise OSError(f"an object of {made.size} bytes is larger than the whole spool may be ({spool.limit})")
-        self._make_room(uploader, made.size)
+        dropped, fits = uploader.make_room(made.size)
+        self._dropped(dropped, *_full(spool))
+        if not fits:
+            self.discard(made.key, made.file)
+            self._not_kept(made.rows, *_full(spool))
+            return
         one = spool.commit(made.file, made.key, made.rows)
         self._hold(one.rows, one.size)
         uploader.add(one)
@@ -209,7 +215,7 @@ class Sent(Objects):
             self.station.detail["objects cut off"] += spool.unfinished
             what = "%s: removed %d objects (%d bytes) that a crash left incomplete; their records are lost"
             log.warning(what, self.station.name, spool.unfinished, spool.unfinished_bytes)
-        self._make_room(self._uploader, 0)
+        self._dropped(self._uploader.drop(lambda _, held: held > spool.limit), *_full(spool))
         self._drop_old(self._uploader)
 
     def _fit(self, limit: int) -> None:
@@ -229,11 +235,6 @@ class Sent(Objects):
         with suppress(pykka.ActorDeadError):
             self.actor_ref.tell(Tick())
 
-    def _make_room(self, uploader: Uploader, size: int) -> None:
-        limit = uploader.spool.limit
-        dropped = uploader.drop(lambda _, held: held + size > limit)
-        self._dropped(dropped, "spool full", f"it is full ({limit:,} bytes)")
-
     def _drop_old(self, uploader: Uploader) -> None:
         age = uploader.spool.age
         dropped = uploader.drop(lambda one, _: age(one) > self._max_age)
@@ -251,9 +252,12 @@ class Sent(Objects):
         """Count what was in the spool and will never be sent."""
         if rows or size:
             self._hold(-rows, -size)
-            self.station.lost += rows
-            self.station.detail[why] += rows
-            self._room.fails(told, "What is not kept is counted as lost; of what waits, that is the oldest")
+            self._not_kept(rows, why, told)
+
+    def _not_kept(self, rows: int, why: str, told: str) -> None:
+        self.station.lost += rows
+        self.station.detail[why] += rows
+        self._room.fails(told, "What is not kept is counted as lost; of what waits, that is the oldest")
 
     def _hold(self, rows: int, size: int) -> None:
         self.station.spooled += rows
@@ -305,6 +309,11 @@ class Sent(Objects):
         self._server.works()
         if self.station.spooled_bytes < limit // 2:
             self._room.works()
+
+
+def _full(spool: Spool) -> tuple[str, str]:
+    """Why something is not kept, in few words and as it is told."""
+    return "spool full", f"it is full ({spool.limit:,} bytes)"
 
 
 def _state_folder() -> Path:

@@ -95,6 +95,17 @@ class Uploader:
                 dropped.append(one)
         return dropped
 
+    def make_room(self, size: int) -> tuple[list[Spooled], bool]:
+        """Remove the oldest ones until so many bytes more fit the spool; those removed, and whether they fit.
+
+        None is removed in vain, where what is under way leaves too little.
+        """
+        limit = self.spool.limit
+        with self._changed:
+            most = limit - sum(one.size for one in self._backlog.under_way)
+            dropped = self.drop(lambda _, held: size <= most and held + size > limit)
+            return dropped, self._backlog.total.bytes + size <= limit
+
     def oldest(self) -> Spooled | None:
         """Of what waits; None also where that cannot be found out."""
         with self._changed, suppress(OSError):

@@ -146,3 +146,26 @@ def test_objects_are_small_where_the_spool_is(tmp_path: Path, caplog: pytest.Log
         assert backend.station.delivered == 3200
         assert len(server.got) > 3
         assert "objects are complete at 419430, which is less than roll_mb" in caplog.text
+
+
+def test_a_spool_is_never_larger_than_it_may_be_whatever_is_being_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, server: Server
+) -> None:
+    monkeypatch.setattr("ingrain.backends.spooled.FLUSH_S", 0.0)
+    server.gate.clear()
+    folder = tmp_path / "spool"
+    with sent(folder, server, roll_mb=1, spool_max_mb=2, concurrency=16) as backend:
+        station = backend.station
+        for _ in range(4):
+            station.received += 800
+            backend.deliver(noise(800))
+            backend.flush()
+            until("it to be sent", lambda: server.at_once == len(names(folder)))
+            assert station.spooled_bytes == sum(path.stat().st_size for path in folder.iterdir()) <= 2 << 20
+        assert (station.spooled, station.lost, station.detail["spool full"]) == (1600, 1600, 1600)
+        assert "it is full (2,097,152 bytes)" in station.failing[f"keeping everything in the spool {folder}"]
+        server.gate.set()
+        until("all to be sent", lambda: ticked(backend).delivered == 1600)
+        deliver(backend, 10)
+        until("a new one to be sent", lambda: ticked(backend).delivered == 1610)
+        assert not station.failing

@@ -301,6 +301,22 @@ def test_dropping_takes_the_oldest_but_not_what_is_under_way(tmp_path: Path) -> 
     assert set(server.got) == {ones[0].key, ones[4].key}
 
 
+def test_room_is_made_by_the_oldest_but_not_in_vain(tmp_path: Path) -> None:
+    server = Server()
+    server.gate.clear()
+    with spool(tmp_path, limit=50) as made:
+        ones = [put(made, number, content=bytes(10)) for number in range(5)]
+        with uploader(made, server, threads=2) as it:
+            while server.at_once < 2:
+                time.sleep(0.005)
+            assert it.make_room(31) == ([], False), "those under way leave 30"
+            assert it.make_room(15) == (ones[2:4], True)
+            assert it.make_room(20) == ([], True)
+            assert it.make_room(30) == (ones[4:], True)
+            server.gate.set()
+            until(it, 2)
+
+
 def test_waiting_grows_to_a_bound_and_is_never_the_same_for_all() -> None:
     waits = [[one.next() for _ in range(12)] for one in (Backoff(), Backoff())]
     for number, wait in enumerate(waits[0]):
