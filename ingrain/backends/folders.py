@@ -49,6 +49,22 @@ def sync(folder: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def publish(folder: int, hidden: str, name: str) -> None:
+    """Give a whole file in the folder the name by which it is found, so that it survives a loss of power.
+
+    Raises OSError; then it has its hidden name again. One that cannot have that back is found, so nothing is raised.
+    """
+    os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        os.fsync(folder)
+    except OSError:
+        try:
+            os.rename(name, hidden, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            return
+        raise
+
+
 def begin_sync(descriptor: int) -> None:
     """Have the kernel begin to write what the file has, and wait for nothing: `fsync` has little left to do then.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from ingrain.backends.folders import locked, make
+from ingrain.backends.folders import locked, make, publish
 
 log = logging.getLogger(__name__)
 
@@ -152,16 +152,11 @@ class Spool:
                 return open(f"{next(_number)}.part", "xb", opener=opener)
 
     def commit(self, file: BinaryIO, key: str, rows: int) -> Spooled:
-        """The object is whole, and is durable when this returns. Raises OSError; then `discard` should follow."""
+        """The object is whole, and durable when this returns, as `publish` says. Raises OSError; then `discard` follows."""
         file.flush()
         os.fsync(file.fileno())
         one = Spooled(max(self.now(), self._last + 1), rows, file.tell(), key)
-        os.rename(file.name, one.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        try:
-            os.fsync(self._folder)
-        except OSError:
-            os.rename(one.name, file.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            raise
+        publish(self._folder, file.name, one.name)
         file.close()
         self._last = one.stamp
         return one

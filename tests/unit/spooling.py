@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import pytest
 
 from ingrain.backends.spool import Spool, Spooled
 
@@ -79,3 +84,22 @@ class Server:
             if self.at_once == 0:
                 self.most_at_once = 0
             return self.at_once == 0
+
+
+def fail_to_sync_folders(monkeypatch: pytest.MonkeyPatch, *, renames: int) -> None:
+    """Have no folder synced, and only so many more files renamed: a disk that fails becomes read-only."""
+    sync, rename = os.fsync, os.rename
+    left = iter(range(renames))
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    def rename_some(*names: str, **folders: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        rename(*names, **folders)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename_some)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spooling import KEY, names, put, spool
+from spooling import KEY, fail_to_sync_folders, names, put, spool
 
 from ingrain.backends import layout
 from ingrain.backends.spool import DamagedError, Spool, Spooled, SpoolError, _told
@@ -70,6 +70,26 @@ def test_what_is_not_finished_when_the_process_is_killed_is_swept_up_and_the_res
         (one,) = after
         assert (one.rows, one.size) == (7, 5)
     assert names(tmp_path) == [one.name]
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_on_a_disk_that_fails_an_object_is_finished_or_it_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    with spool(tmp_path) as made:
+        file = made.create()
+        fail_to_sync_folders(monkeypatch, renames=renames)
+        try:
+            finished = [made.commit(file, KEY.format(0), 1)]
+        except OSError:
+            finished = []
+            made.discard(file)
+        monkeypatch.undo()
+        assert bool(finished) == (renames == 1), "it has its name, and cannot be rid of it"
+        assert list(made) == finished
+        assert names(tmp_path) == [one.name for one in finished]
+        later = put(made, 1)
+        assert sorted(made) == [*finished, later]
 
 
 def test_nobody_else_can_look_into_the_folder(tmp_path: Path) -> None:
