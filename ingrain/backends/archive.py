@@ -16,7 +16,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from ingrain.account import Station
-from ingrain.backends.folders import locked, make, sync
+from ingrain.backends.folders import locked, make, opened, publish
 from ingrain.backends.objects import Format, Object, Objects, ObjectSettings
 
 log = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ class Archive(Objects):
         made.file.flush()
         os.fsync(made.file.fileno())
         made.size = made.file.tell()
-        _hidden(path).rename(path)
+        with opened(path.parent) as folder:
+            publish(folder, _hidden(path).name, path.name)
         made.file.close()
-        sync(path.parent)
         self.stored(made.rows, made.size, made.first)
 
     def discard(self, key: str, file: BinaryIO) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE of linux/fs.h
@@ -37,14 +39,16 @@ def make(folder: Path, mode: int = 0o777) -> None:
     except FileNotFoundError:
         make(folder.parent)
         folder.mkdir(mode, exist_ok=True)
-    sync(folder.parent)
+    with opened(folder.parent) as above:
+        os.fsync(above)
 
 
-def sync(folder: str | os.PathLike[str]) -> None:
-    """Make the names in the folder survive a loss of power (fsync(2)). Raises OSError."""
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A folder's descriptor, for a while. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 

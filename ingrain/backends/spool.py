@@ -152,7 +152,7 @@ class Spool:
                 return open(f"{next(_number)}.part", "xb", opener=opener)
 
     def commit(self, file: BinaryIO, key: str, rows: int) -> Spooled:
-        """The object is whole, and durable when this returns, as `publish` says. Raises OSError; then `discard` follows."""
+        """The object is whole, and durable when this returns (`publish`). Raises OSError; then `discard` should follow."""
         file.flush()
         os.fsync(file.fileno())
         one = Spooled(max(self.now(), self._last + 1), rows, file.tell(), key)

@@ -96,10 +96,10 @@ def fail_to_sync_folders(monkeypatch: pytest.MonkeyPatch, *, renames: int) -> No
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         sync(descriptor)
 
-    def rename_some(*names: str, **folders: int) -> None:
+    def rename_some(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         if next(left, None) is None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        rename(*names, **folders)
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename_some)

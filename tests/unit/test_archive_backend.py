@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from archived import NOON, archive, objects, rows
 from chain import VOLUME, batch_of
+from spooling import fail_to_sync_folders
 
 from ingrain.account import Station
 from ingrain.backends import objects as module
@@ -134,6 +135,22 @@ def test_what_a_crash_left_is_removed_and_told_and_what_another_agent_writes_is_
             assert written.exists()
     assert [f"removed {left}, 18 bytes" in message for message in caplog.messages] == [True]
     assert objects(tmp_path) == sorted([*kept, written])
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_on_a_disk_that_fails_what_is_lost_is_not_found_and_what_is_found_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    with archive(tmp_path) as backend:
+        backend.deliver(batch(NOON - DAY, 1))
+        backend.flush()
+        station = backend.station
+        backend.deliver(batch(NOON - DAY, 10))
+        fail_to_sync_folders(monkeypatch, renames=renames)
+        backend.flush()
+        monkeypatch.undo()
+        assert (station.delivered, station.lost) == ((11, 0) if renames == 1 else (1, 10))
+    assert sum(len(rows(path)) for path in objects(tmp_path)) == station.delivered
 
 
 def test_agents_that_write_into_the_same_folder_do_not_overwrite_each_other(
