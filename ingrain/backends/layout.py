@@ -19,8 +19,8 @@ HOUR_NS = 3_600_000_000_000
 SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl.gz", "json": ".json", "ndjson": ".ndjson"}
 """What an object is made of -> how its name ends."""
 
-KEY_BYTES = 205
-"""The longest key: with the 50 bytes that the spool may put in front of it, it is as long as a file's name may be."""
+KEY_BYTES = 206
+"""The longest key: with the 49 bytes that the spool may put in front of it, it is as long as a file's name may be."""
 
 _sequence = itertools.count()  # of the whole process: two pipelines may write the same records to the same place
 _run = secrets.token_hex(4)

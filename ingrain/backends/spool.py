@@ -30,7 +30,8 @@ SHARE, MOST_BYTES = 10, 4 << 30
 
 _PART = re.compile(r"[0-9]+\.part")
 _WORD = r"[0-9A-Za-z_=-][0-9A-Za-z._=-]*"  # as ingrain.backends.layout makes them, and no name of a hidden file
-_NAME = re.compile(rf"([0-9]{{1,20}})-([0-9]{{1,12}})-([0-9]{{1,15}})-({_WORD}(?:,{_WORD})*)")
+_NAME = re.compile(rf"([0-9]{{1,19}})-([0-9]{{1,12}})-([0-9]{{1,15}})-({_WORD}(?:,{_WORD})*)")
+_STAMPS = 1 << 63  # what comes later than the year 2262 was put there by somebody else
 _number = itertools.count()  # of the whole process: one that was begun in a folder that is gone is never another's
 _OPERATOR_S = (errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
@@ -152,7 +153,10 @@ class Spool:
                 return open(f"{next(_number)}.part", "xb", opener=opener)
 
     def commit(self, file: BinaryIO, key: str, rows: int) -> Spooled:
-        """The object is whole, and durable when this returns (`publish`). Raises OSError; then `discard` should follow."""
+        """The object is whole, and is durable when this returns, as `publish` says.
+
+        Raises OSError; then `discard` should follow.
+        """
         file.flush()
         os.fsync(file.fileno())
         one = Spooled(max(self.now(), self._last + 1), rows, file.tell(), key)
@@ -266,7 +270,7 @@ def _told(name: str) -> Spooled | None:
         return None
     stamp, rows, size, key = told.groups()
     one = Spooled(int(stamp), int(rows), int(size), key.replace(",", "/"))
-    return one if one.name == name else None  # 007 would be looked for as 7
+    return one if one.name == name and one.stamp < _STAMPS else None  # 007 would be looked for as 7
 
 
 def _own(found: os.stat_result) -> bool:

@@ -224,6 +224,19 @@ def test_stamps_rise_however_the_clock_is_set(tmp_path: Path, monkeypatch: pytes
         assert put(after).stamp == second.stamp + 1
 
 
+@pytest.mark.parametrize("stamp", [1 << 63, 10**20 - 1])
+def test_a_stamp_that_no_clock_has_is_not_the_spool_s_own(tmp_path: Path, stamp: int) -> None:
+    name = Spooled(stamp, 1, 4, "a/b.parquet").name
+    (tmp_path / name).write_bytes(b"PAR1")
+    with spool(tmp_path) as made:
+        assert list(made) == []
+        one = put(made)
+    with spool(tmp_path) as after:
+        assert list(after) == [one]
+        assert after.age(one) < DAY
+    assert set(names(tmp_path)) == {name, one.name}
+
+
 def test_stamps_go_on_while_the_host_is_suspended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = time.clock_gettime_ns
     with spool(tmp_path) as made:
