@@ -1,7 +1,8 @@
 """Archive: the same objects as S3's, in a local folder. No reader ever sees one that is not complete.
 
 An object is written under a hidden name in its own folder, synced, and renamed. What a crash left is removed at the
-next start; another agent's hidden files are left alone, for it holds a lock on them.
+next start; another agent's hidden files are left alone, for it holds a lock on them. On a file system without locks all
+are left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from ingrain.account import Station
-from ingrain.backends.folders import locked, make, opened, publish
+from ingrain.backends.folders import locked, make, opened, publish, really_locked
 from ingrain.backends.objects import Format, Object, Objects, ObjectSettings
 
 log = logging.getLogger(__name__)
@@ -90,8 +91,8 @@ class Archive(Objects):
     def _sweep(self) -> None:
         """Remove what a crash left: hidden files that nobody has locked. They were in the newest days' folders."""
         for hidden in _leftovers(self._root):
-            with suppress(OSError), hidden.open("r+b") as file:  # gone meanwhile
-                if not locked(file.fileno()):
+            with suppress(OSError), hidden.open("r+b") as file:  # gone meanwhile, or nobody can lock it
+                if not really_locked(file.fileno()):
                     continue
                 size = os.fstat(file.fileno()).st_size
                 hidden.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -135,6 +136,24 @@ def test_what_a_crash_left_is_removed_and_told_and_what_another_agent_writes_is_
             assert written.exists()
     assert [f"removed {left}, 18 bytes" in message for message in caplog.messages] == [True]
     assert objects(tmp_path) == sorted([*kept, written])
+
+
+def test_without_locks_nothing_is_removed_as_somebody_may_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(module, "GROUP_ROWS", 10)
+    monkeypatch.setattr(module, "KEEP_ROWS", 0)
+    with archive(tmp_path) as backend:
+        backend.deliver(batch(NOON, 20))
+        (hidden,) = objects(tmp_path)
+        with archive(tmp_path):
+            assert objects(tmp_path) == [hidden]
+        backend.flush()
+        assert (backend.station.delivered, backend.station.lost) == (20, 0)
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
