@@ -89,7 +89,11 @@ class Archive(Objects):
             file.close()
 
     def _sweep(self) -> None:
-        """Remove what a crash left: hidden files that nobody has locked. They were in the newest days' folders."""
+        """Remove what a crash left: hidden files that nobody has locked.
+
+        Only each measurement's two newest days are looked at, as an archive of years has a hundred thousand folders:
+        what was left of a replay of older packets stays.
+        """
         for hidden in _leftovers(self._root):
             with suppress(OSError), hidden.open("r+b") as file:  # gone meanwhile, or nobody can lock it
                 if not really_locked(file.fileno()):
