@@ -22,11 +22,6 @@ class Reach:
         self._said: float | None = None
         self._failing = False
 
-    @property
-    def failing(self) -> bool:
-        """Whether the last thing that was told is a failure."""
-        return self._failing
-
     def fails(self, why: str, lost: str) -> None:
         """It failed now, because of `why`; `lost` tells what becomes of the records meanwhile."""
         now = time.monotonic()
