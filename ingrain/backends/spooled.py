@@ -287,8 +287,9 @@ class Sent(Objects):
         if result.error is None:
             self._hold(-one.rows, -one.size)
             self.stored(one.rows - result.unfit, one.size, layout.first(one.key) or one.stamp)
-            self.station.lost += result.unfit
-            self.station.detail["too large"] += result.unfit
+            if result.unfit:
+                self.station.lost += result.unfit
+                self.station.detail["too large"] += result.unfit
         elif not result.kept:
             self._lost(one.rows, one.size, "damaged in the spool", f"{one.key} {result.error}")
 

@@ -105,6 +105,13 @@ def test_what_was_finished_under_a_wrong_clock_is_not_too_old_at_the_next_start(
         assert (backend.station.resumed, backend.station.delivered, backend.station.lost) == (40, 40, 0)
 
 
+def test_only_what_happened_is_told_of_an_object_that_is_sent(tmp_path: Path, server: Server) -> None:
+    with sent(tmp_path / "spool", server) as backend:
+        deliver(backend, 10)
+        assert backend.station.delivered == 10
+        assert set(backend.station.detail) == {"objects", "bytes"}
+
+
 @pytest.mark.parametrize("window", [1024, 2])
 @pytest.mark.usefixtures("quick")
 def test_no_upload_fails_any_more_when_the_objects_that_were_refused_are_gone(
