@@ -70,3 +70,9 @@ def _checks_of(model: type[Settings]) -> list[tuple[str, Check]]:
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 """A whole number from 1."""
+
+
+def is_absolute(path: str) -> None:
+    """Raise ValueError for what names nothing, or something else in another working directory."""
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("expected a path, from / on")

@@ -21,7 +21,7 @@ from ingrain.backends.environment import VARIABLE, Environment, unset
 from ingrain.backends.exchange import Exchange, RefusedError, TooLargeError
 from ingrain.backends.spooled import Sent, SpoolSettings
 from ingrain.backends.urls import parse_url
-from ingrain.settings import Positive
+from ingrain.settings import Positive, is_absolute
 from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,6 @@ def nothing(_: str) -> str:
     return "..."
 
 
-def is_file(path: str) -> None:
-    """Raise ValueError for what names no file, or another one in another working directory."""
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("expected the path of a file, from / on")
-
-
 class HTTPSettings(SpoolSettings, frozen=True, kw_only=True):
     """The server, and what it is sent. A body has at most roll_mb MiB, 1 by default as many servers allow no more.
 
@@ -104,7 +98,7 @@ class HTTPSettings(SpoolSettings, frozen=True, kw_only=True):
         msgspec.field(default_factory=dict)
     )
     encoding: Literal["JSON", "JSONL"] = "JSON"
-    ca_file: Annotated[str | None, msgspec.Meta(extra={"check": is_file})] = None
+    ca_file: Annotated[str | None, msgspec.Meta(extra={"check": is_absolute})] = None
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
     threads: Positive | None = None
     parallel_chunk_size: Annotated[int, msgspec.Meta(ge=0)] = 0

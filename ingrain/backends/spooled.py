@@ -24,6 +24,7 @@ from ingrain.backends.reach import Reach
 from ingrain.backends.spool import Spool, Spooled, SpoolError
 from ingrain.backends.uploader import Result, Uploader
 from ingrain.inbox import Tick
+from ingrain.settings import is_absolute
 from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,6 @@ _FOLDER_BYTES = 255  # of a folder's name, of every usual file system (NAME_MAX)
 _SAID = 300  # of what a server tells, in characters
 
 
-def is_folder(path: str) -> None:
-    """Raise ValueError for what names no folder, or another one in another working directory."""
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("expected the path of a folder, from / on")
-
-
 class SpoolSettings(ObjectSettings, frozen=True):
     """Where finished objects wait for the server, how many, and for how long.
 
@@ -52,7 +47,7 @@ class SpoolSettings(ObjectSettings, frozen=True):
     concurrency: objects sent at the same time
     """
 
-    spool: Annotated[str | None, msgspec.Meta(extra={"check": is_folder})] = None
+    spool: Annotated[str | None, msgspec.Meta(extra={"check": is_absolute})] = None
     spool_max_mb: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
     spool_max_age_s: Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)] = 7 * 86_400
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
