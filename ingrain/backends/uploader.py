@@ -229,7 +229,7 @@ class Uploader:
         """So many seconds at least."""
         now = time.monotonic()
         if alone:
-            self._failing = self._failing and now < self._server_at  # one begun before the server failed does not end that
+            self._failing = self._failing and now < self._server_at  # what was begun before it failed ends nothing
             self._alone_at = now + max(asked, self._alone.next())
         elif not self._failing or now >= self._server_at:  # else it was begun before the server was known to fail
             self._failing = True
