@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -56,6 +57,9 @@ def shown(kind: Any) -> Callable[[Any], Any] | None:
 
 
 def _extra(kind: Any, key: str) -> list[Any]:
+    """Also what a member of a union says: `Annotated[...] | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        return [one for member in get_args(kind) for one in _extra(member, key)]
     if get_origin(kind) is not Annotated:
         return []
     metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, msgspec.Meta))

@@ -99,7 +99,7 @@ class AgentConfig(Settings, frozen=True):
 
     socket: Annotated[str, msgspec.Meta(extra={"check": is_socket})] = SOCKET
     loader: Loader = "auto"
-    memory_limit: Annotated[str, msgspec.Meta(extra={"check": is_size})] | None = None
+    memory_limit: Annotated[str | None, msgspec.Meta(extra={"check": is_size})] = None
 
     @property
     def memory(self) -> int | None:

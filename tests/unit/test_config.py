@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from ingrain import backends, config, grains, steps
 from ingrain.config import Config, ConfigError
 from ingrain.config.problems import Problem
 from ingrain.grains.files import FilesSettings
+from ingrain.settings import Settings
 from ingrain.steps.buffer import BufferSettings
 from ingrain.steps.regex import Pattern, RegexSettings
 from ingrain.steps.whitelist import WhitelistSettings
@@ -375,6 +378,29 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
         told = [problem.line for problem in error.problems]
     assert told
     assert all(0 < line <= len(lines) for line in told)
+
+
+@pytest.mark.parametrize("size", ["100MB", "150", "1.5G", ""])
+def test_a_limit_of_memory_that_is_no_size_is_a_mistake_on_its_line(tmp_path: Path, size: str) -> None:
+    [(line, key, message)] = mistakes(tmp_path, MINIMAL + f'[agent]\nmemory_limit = "{size}"\n')
+    assert (line, key) == (8, "agent.memory_limit")
+    assert "expected a size in KiB, MiB or GiB, like 150M or 1G" in message
+
+
+def refuse(_value: str) -> None:
+    raise ValueError("nothing is allowed")
+
+
+class Optional(Settings, frozen=True):
+    inside: Annotated[str | None, msgspec.Meta(extra={"check": refuse})] = None
+    outside: Annotated[str, msgspec.Meta(extra={"check": refuse})] | None = None
+
+
+@pytest.mark.parametrize("name", ["inside", "outside"])
+def test_a_field_that_may_be_left_out_is_checked_however_that_is_written(name: str) -> None:
+    assert getattr(Optional(), name) is None
+    with pytest.raises(ValueError, match=f"{name}: nothing is allowed"):
+        Optional(**{name: "x"})
 
 
 def test_the_loader_is_the_agent_s_and_may_be_another_of_a_probe_real(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from agents import OWN, agent
 from archived import archive, objects, rows
 from chain import LOAD, VOLUME, batch_of, chain
 from serving import until
@@ -34,6 +35,16 @@ def test_a_size_is_told_in_powers_of_two(size: str, count: int) -> None:
 def test_what_is_no_size_is_refused_with_what_one_is(size: str) -> None:
     with pytest.raises(ValueError, match="like 150M or 1G"):
         bytes_of(size)
+
+
+def test_a_reload_with_what_is_no_size_changes_nothing(tmp_path: Path) -> None:
+    toml = OWN.format(socket=tmp_path / "status.sock")
+    console = '[pipeline.out.config]\nbackend = "Console"\n'
+    with agent(toml + console, tmp_path) as running:
+        said = toml.replace("[agent]", '[agent]\nmemory_limit = "100MB"').replace('"out"', '"out", "more"')
+        running.reload(said + console + console.replace("out", "more"), "the configuration is refused")
+    assert "config.toml:2: agent.memory_limit: expected a size" in running.said
+    assert list(running.account["pipelines"]) == ["out"]
 
 
 def test_without_a_limit_there_is_always_room() -> None:
