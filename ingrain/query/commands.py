@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +24,7 @@ from ingrain.query.follow import asked, follow
 from ingrain.query.question import Question, Said, standalone
 from ingrain.query.questions import QUESTIONS
 from ingrain.query.schema import measurements
+from ingrain.query.written import written
 from ingrain.text import harmless
 
 INCOMPLETE = 3
@@ -142,21 +143,15 @@ def _is_one(archive: Archive) -> None:
 
 
 def _give(answer: Answer, options: argparse.Namespace, form: str, zone: tzinfo | None) -> int:
-    """Write the answer; a file has its name only when it is whole. How many rows it has."""
+    """Write the answer; how many rows it has."""
     if options.output is None:
         return output.FORMATS[form](answer, sys.stdout, zone)
-    hidden = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
-    try:
+    with written(options.output) as to:
         if form == "parquet":
-            count = output.parquet(answer, hidden)
+            count = output.parquet(answer, to)
         else:
-            with hidden.open("x", encoding="utf-8") as to:
-                count = output.FORMATS[form](answer, to, zone)
-        hidden.replace(options.output)
-    except OSError as error:
-        raise QueryError(f"{options.output} cannot be written: {error.strerror or error}") from error
-    finally:
-        hidden.unlink(missing_ok=True)
+            with io.TextIOWrapper(to, encoding="utf-8") as text:
+                count = output.FORMATS[form](answer, text, zone)
     _say(f"{count:,} rows are in {options.output}")
     return count
 

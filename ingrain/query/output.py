@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ingrain.query.engine import Answer
 from ingrain.text import escape, harmless
@@ -72,13 +71,13 @@ def json_lines(answer: Answer, to: TextIO, zone: tzinfo | None = None) -> int:
     return _print(map(_json, objects), to)
 
 
-def parquet(answer: Answer, path: Path) -> int:
+def parquet(answer: Answer, to: BinaryIO) -> int:
     """Parquet, zstd; how many rows."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - 8 MB and half a second that the other forms do without
 
     count = 0
     reader = answer.arrow()
-    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(to, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows

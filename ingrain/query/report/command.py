@@ -1,19 +1,14 @@
 """`ingrain report`: ask all that the sections ask, and write the page.
 
-The file has its name only when it is whole; what has to be said to who asked for it goes to stderr.
+What has to be said to who asked for it goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
 
 from ingrain.query.commands import engine_of, length_of, moment_of, window_of
 from ingrain.query.engine import Engine
@@ -23,6 +18,7 @@ from ingrain.query.report.figures import Answered, Section, answer
 from ingrain.query.report.page import page
 from ingrain.query.report.sections import sections
 from ingrain.query.report.span import Span
+from ingrain.query.written import written
 
 _AHEAD = timedelta(days=1)  # by how much a host's clock may be ahead; of what is later there is nothing
 
@@ -34,7 +30,7 @@ def report(options: argparse.Namespace) -> int:
     until = min(moment_of("--until", options.until, now) if options.until else now, now + _AHEAD)
     window_of(since, until)
     span = Span(since, until, length_of("--baseline", options.baseline))
-    with engine_of(options) as (archive, engine), _written(options.output) as to:
+    with engine_of(options) as (archive, engine), written(options.output) as to:
         try:
             chosen = sections(archive.measurements())
         except OSError as error:
@@ -44,7 +40,7 @@ def report(options: argparse.Namespace) -> int:
         failed = [one.failed for of in answers.values() for one in of.values()]
         if all(failed) and failed[0]:
             raise failed[0]
-        to.write(page(archive.place, span, now, chosen, answers))
+        to.write(page(archive.place, span, now, chosen, answers).encode())
     return _tell(options.output, answers)
 
 
@@ -54,22 +50,6 @@ def ask(engine: Engine, chosen: tuple[Section, ...], span: Span) -> dict[str, di
         one.name: {figure.name: answer(engine, figure, span) for figure in one.figures if one.recorded}
         for one in chosen
     }
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[TextIO]:
-    """A file that has its name when the context ends well; that it cannot be is found before anything is asked."""
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with hidden.open("x", encoding="utf-8") as to:
-            yield to
-        hidden.replace(path)
-    except OSError as error:
-        raise QueryError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def _tell(path: Path, answers: dict[str, dict[str, Answered]]) -> int:
