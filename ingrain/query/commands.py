@@ -115,7 +115,7 @@ def _sql(question: Question, said: Said) -> str:
     """What `ingrain query` takes, and answers alike."""
     one = asked(question, said)
     windows = {name: one.windows.get(name, one.window) for name in plan.named(one.sql, measurements())}
-    return standalone(one.sql, one.parameters, windows)
+    return standalone(one.ordered, one.parameters, windows)
 
 
 def _form(options: argparse.Namespace, default: str) -> str:
@@ -175,7 +175,7 @@ def _tell_left_out(answer: Answer) -> int:
 
 def _tell_names(engine: Engine, question: Question, said: Said) -> None:
     """Of what is not there, what is."""
-    names = engine.ask(dataclasses.replace(asked(question, said), sql=question.there, parameters={})).rows()
+    names = engine.ask(dataclasses.replace(asked(question, said), sql=question.there, order="", parameters={})).rows()
     there = ", ".join(harmless(name) for (name,) in names) or "none"
     _say(f"nothing in that time is of {harmless(said.what)!r}; what there is: {there}")
 

@@ -47,6 +47,7 @@ class Limits:
 class Asked:
     """What to ask: SQL with `$name` for each parameter.
 
+    order: what rows are sorted by; those that are equal in it stay in the order of the tables, and so of their objects.
     windows: of the measurements that have another than the rest. all_columns: the SQL may name columns that this build
     does not know, so it is the user's: what it needs is found out first. passed_over: objects that are not looked into.
     """
@@ -57,6 +58,12 @@ class Asked:
     windows: Mapping[str, Window] = field(default_factory=dict)
     all_columns: bool = True
     passed_over: frozenset[str] = frozenset()
+    order: str = ""
+
+    @property
+    def ordered(self) -> str:
+        """The SQL that sorts its rows, too."""
+        return f"{self.sql}\nORDER BY {self.order}" if self.order else self.sql
 
 
 @dataclass(slots=True)
@@ -237,6 +244,10 @@ class Engine:
                 for name, window in windows.items():
                     views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
                 connection.execute(statement, dict(asked.parameters))
+                if asked.order:  # DuckDB's sort is not stable, so it needs to be told where a row was
+                    connection.execute(
+                        f"CREATE OR REPLACE TABLE {_ANSWER} AS FROM {_ANSWER} ORDER BY {asked.order}, rowid"
+                    )
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 failed.append(error)
 

@@ -27,6 +27,7 @@ def asked(question: Question, said: Said, passed_over: frozenset[str] = frozense
         question.windows(said),
         all_columns=False,
         passed_over=passed_over,
+        order=question.order,
     )
 
 

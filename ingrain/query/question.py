@@ -42,12 +42,14 @@ class Said:
 class Question:
     """One of them. what: how its argument is called; empty: it has none. examples: what can be said.
 
+    order: the columns that its rows are sorted by; those that are equal in them are in the order of the archive.
     parameters: of the SQL. windows: of measurements of which it needs more than the asked time.
     """
 
     name: str
     about: str
     sql: str
+    order: str = ""
     what: str = ""
     examples: tuple[str, ...] = ()
     parameters: Callable[[Said], Mapping[str, Any]] = lambda _said: {}

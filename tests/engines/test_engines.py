@@ -118,7 +118,7 @@ def test_spark_answers_every_ready_question_with_the_rows_of_duckdb(archive: Pat
         }
         times = [key for key, value in one.parameters.items() if isinstance(value, datetime)]
         arguments = {key: value.isoformat() if key in times else value for key, value in one.parameters.items()}
-        sql = one.sql.replace("unnest(", "explode(").replace("struct_pack(", "struct(").replace("$", ":")
+        sql = one.ordered.replace("unnest(", "explode(").replace("struct_pack(", "struct(").replace("$", ":")
         questions.append({"sql": sql, "windows": windows, "arguments": arguments, "times": times})
     job = {
         "statements": [one.strip() for one in statements if one.strip()],

@@ -24,9 +24,8 @@ LOGS = Question(
     examples=("logs web1 --since 1h", "logs web1 --follow"),
     sql="SELECT * FROM ("  # noqa: S608 - likewise
     + "\n    UNION ALL".join(map(_EACH.format, _STREAMS))
-    + """
-)
-ORDER BY timestamp""",
+    + "\n)",
+    order="timestamp",
     parameters=_parameters,
     lines=True,
     there="SELECT coalesce(container, container_id) AS name FROM ("  # noqa: S608 - likewise

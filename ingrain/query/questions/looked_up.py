@@ -14,7 +14,7 @@ SELECT * FROM (
     UNION ALL
     SELECT timestamp, host, 'query', process, process_id, container, q_name, q_type, NULL, NULL
     FROM dns_query WHERE {matches("lower(q_name)", "name")}
-)
-ORDER BY timestamp, process_id, event DESC, q_name, q_type""",  # noqa: S608 - of constants
+)""",  # noqa: S608 - of constants
+    order="timestamp, process_id, event DESC, q_name, q_type",
     parameters=lambda said: name_like("name", said.what),
 )

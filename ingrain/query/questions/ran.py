@@ -16,7 +16,7 @@ RAN = Question(
     sql=f"""
 SELECT timestamp, host, process, process_id, uid, container, parent, parent_id, executable, args, cwd
 FROM process_exec
-WHERE {matches("process", "command")} OR {matches("executable", "program")}
-ORDER BY timestamp, process_id""",  # noqa: S608 - of constants
+WHERE {matches("process", "command")} OR {matches("executable", "program")}""",  # noqa: S608 - of constants
+    order="timestamp, process_id",
     parameters=_parameters,
 )

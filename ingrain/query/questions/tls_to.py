@@ -12,7 +12,7 @@ SELECT
     timestamp, host, process, process_id, container, direction, sni, d_ip, d_port, proto, client_version, ja4, ech,
     sni_matches_dns
 FROM tls_handshake_clienthello
-WHERE {matches("lower(sni)", "name")}
-ORDER BY timestamp, process_id, sni, d_ip, d_port""",  # noqa: S608 - of constants
+WHERE {matches("lower(sni)", "name")}""",  # noqa: S608 - of constants
+    order="timestamp, process_id, sni, d_ip, d_port",
     parameters=lambda said: name_like("name", said.what),
 )

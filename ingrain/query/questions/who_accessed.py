@@ -26,8 +26,7 @@ WHO_ACCESSED = Question(
         )
         for action in sorted(_FILES, key=lambda one: one not in (*_MOVED, *_COUNTED))
     )
-    + """
-)
-ORDER BY timestamp, process_id, action, path""",
+    + "\n)",
+    order="timestamp, process_id, action, path",
     parameters=lambda said: like("path", said.what),
 )
