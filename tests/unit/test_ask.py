@@ -226,13 +226,13 @@ def test_logs_are_lines_of_both_streams_in_order(capsys: pytest.CaptureFixture[s
     ]
 
 
+@pytest.mark.parametrize("count", [40, 120, 3000])
 def test_lines_of_one_moment_are_in_the_order_in_which_they_were_written(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, count: int
 ) -> None:
-    lines = [f"{at:04}" for at in range(600)]
-    within = [*[NOON] * 200, *range(NOON, NOON + 200), *[NOON + 900] * 200]  # ns of one µs
-    for part in (lines[:250], lines[250:]):  # each an object of its own
-        rows = [{**CURL, "timestamp": within[int(line)], "line": line, "bytes": 4} for line in part]
+    lines = [f"{at:04}" for at in range(count)]
+    for part in (lines[: count // 2], lines[count // 2 :]):  # each an object of its own, all of one microsecond
+        rows = [{**CURL, "timestamp": NOON + int(line) // 10, "line": line, "bytes": 4} for line in part]
         write(tmp_path, {"container.stderr": rows})
     said = Said(capsys, "ask", "logs", "web1", *WHEN, "--archive", tmp_path)
     assert [line.split()[-1] for line in said.out.splitlines()] == lines
