@@ -14,10 +14,13 @@ from ingrain.query.archive import Window, is_inside
 from ingrain.query.files import SCHEME
 from ingrain.query.schema import DATE, HOST, HOST_OF_NAME, HOUR, duckdb_columns, literal, quoted, table_name, where
 
+_NAME = "name of the object"
+"""The column that DuckDB is to put an object's name in: one that no tag has, for their keys have no spaces."""
+
 _BY_NAME = {
-    HOST.name: f"coalesce(host, regexp_extract(filename, {literal(HOST_OF_NAME)}, 1))",
-    DATE.name: "CAST(regexp_extract(filename, '/date=([0-9-]+)/', 1) AS DATE)",
-    HOUR.name: "CAST(regexp_extract(filename, '/hour=([0-9]+)/', 1) AS INTEGER)",
+    HOST.name: f"coalesce(host, regexp_extract({quoted(_NAME)}, {literal(HOST_OF_NAME)}, 1))",
+    DATE.name: f"CAST(regexp_extract({quoted(_NAME)}, '/date=([0-9-]+)/', 1) AS DATE)",
+    HOUR.name: f"CAST(regexp_extract({quoted(_NAME)}, '/hour=([0-9]+)/', 1) AS INTEGER)",
 }
 """Columns that are made of the object's name, or may be."""
 
@@ -42,8 +45,9 @@ def create(
     across: list[str] = []
     for key in keys:
         (inside if is_inside(key, window) else across).append(key)
+    how = f"schema = map {{{wanted}}}, filename = {literal(_NAME)}"
     parts = [
-        f"SELECT {selected} FROM read_parquet({_list(objects)}, schema = map {{{wanted}}}){bounds}"  # noqa: S608 - made of what is here, quoted
+        f"SELECT {selected} FROM read_parquet({_list(objects)}, {how}){bounds}"  # noqa: S608 - made of what is here, quoted
         for objects, bounds in ((inside, ""), (across, where(window)))
         if objects
     ]

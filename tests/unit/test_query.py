@@ -89,6 +89,17 @@ def test_the_host_that_a_record_tells_counts_before_that_of_its_object(
     assert [row["host"] for row in rows] == ["relay", "web"]
 
 
+def test_a_tag_that_is_called_as_duckdb_calls_an_object_s_name_changes_no_host_and_no_hour(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lie = "/date=1999-01-01/hour=03/other-1-ab-1.parquet"
+    plant(tmp_path, "web-1-00000000-1.parquet", records(filename=pa.array([lie])))
+    plant(tmp_path, "web-2-00000000-1.parquet", records())
+    rows, _ = query(capsys, tmp_path, "SELECT host, date, hour, filename FROM dns_query ORDER BY filename")
+    told = {"host": "web", "date": "2025-03-01", "hour": 12}
+    assert rows == [{**told, "filename": lie}, {**told, "filename": None}]
+
+
 @pytest.mark.parametrize("asked", ["query", "ask"])
 def test_objects_that_cannot_be_read_are_left_out_and_counted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, asked: str
