@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from ingrain.account import Station
 from ingrain.backends.archive import Archive, ArchiveSettings
 from ingrain.batch import TIMESTAMP
+from ingrain.query.schema import measurements
 
 HOUR = 3_600_000_000_000
 NOON = 1_740_830_400_000_000_000
@@ -41,6 +42,16 @@ def rows(path: Path) -> list[Row]:
         {"timestamp": stamp, **row}
         for stamp, row in zip(stamps, table.drop_columns(["timestamp"]).to_pylist(), strict=True)
     ]
+
+
+def thrice(made: Mapping[str, Sequence[Row]]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Records of events that each came three times: as they are told, and as the step Buffer sums them up."""
+    told = {name: [row for row in rows for _ in range(3)] for name, rows in made.items()}
+    summed = {
+        name: [row | {value: 3 * row.get(value, 1) for value in measurements()[name].value_names} for row in rows]
+        for name, rows in made.items()
+    }
+    return told, summed
 
 
 @contextmanager

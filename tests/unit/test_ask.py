@@ -18,9 +18,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 from agents import ingrain
+from archived import thrice
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known import CURL, HOUR, NOON, SECOND, WHEN, Row, write
+from known import CRON, CURL, EVENTS, HOUR, NOON, SECOND, WHEN, Row, write
 
 from ingrain import cli
 from ingrain.backends import layout
@@ -179,6 +180,17 @@ def test_talked_to_takes_names_addresses_and_patterns(
     capsys: pytest.CaptureFixture[str], archive: Path, what: str, peers: list[str]
 ) -> None:
     assert [row["peer"] for row in ask(capsys, archive, "talked-to", what)] == peers
+
+
+@pytest.mark.parametrize("words", [("talked-to", "*"), ("new-names",), ("top-talkers",)])
+def test_what_a_buffer_summed_up_counts_as_the_events_that_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    accepted = {"connection.in": [{**CRON, "timestamp": NOON, "s_ip": "192.0.2.7", "proto": "tcp"}]}
+    told, summed = (
+        ask(capsys, write(tmp_path / str(at), made), *words) for at, made in enumerate(thrice(EVENTS | accepted))
+    )
+    assert told == summed
 
 
 def test_looked_up_tells_who_asked_and_the_answer_whatever_the_case(

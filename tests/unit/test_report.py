@@ -12,10 +12,10 @@ from pathlib import Path
 
 import day
 import pytest
-from archived import Row, objects, rows
+from archived import Row, objects, rows, thrice
 from hypothesis import example, given
 from hypothesis import strategies as st
-from reports import Page, report, tile
+from reports import Page, made_of, report, tile
 
 from ingrain import cli
 from ingrain.query.archive import Archive, Folder
@@ -143,6 +143,27 @@ def test_new_is_what_the_day_before_had_not(page: Page) -> None:
         ("destination", "192.0.2.66", "nc")
     ]
     assert [row["executable"] for row in page.rows("programs", "programs")] == ["/usr/bin/nc"]
+
+
+def test_what_a_buffer_summed_up_counts_as_the_events_that_it_is(tmp_path: Path) -> None:
+    who = {"timestamp": day.NINE, "host": "web-1", "process": "curl", "d_ip": "192.0.2.9"}
+    more: dict[str, list[Row]] = {
+        "connection.in": [{**who, "s_ip": "192.0.2.9"}],
+        "file.chmod": [{**who, "path": "/etc/passwd"}],
+        "tls.handshake.clienthello": [{**who, "sni": "odd.test", "ja4": "t", "sni_matches_dns": False}],
+        "container.stderr": [{**who, "container": "web", "bytes": 9}],
+    }
+    made = day.events()
+    pages = [
+        made_of(records, tmp_path / how)
+        for how, records in zip(
+            ("told", "summed"), thrice(made | {n: made.get(n, []) + more[n] for n in more}), strict=True
+        )
+    ]
+    sections = pages[0].figures.keys() - {"record"}
+    assert len(sections) == 8
+    for name in sections:
+        assert pages[0].figures[name] == pages[1].figures[name]
 
 
 def test_every_record_of_the_time_is_counted_once(page: Page, records: dict[str, list[Row]]) -> None:

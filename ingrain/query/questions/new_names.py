@@ -23,20 +23,21 @@ NEW_NAMES = Question(
     sql="""
 SELECT kind, value, first_seen, times, who.process, who.container, who.host
 FROM (
-    SELECT kind, value, min(timestamp) AS first_seen, count(*) AS times,
+    SELECT kind, value, min(timestamp) AS first_seen, CAST(sum(events) AS BIGINT) AS times,
         min_by(struct_pack(process, container, host), timestamp) AS who
     FROM (
-        SELECT 'name' AS kind, lower(q_name) AS value, timestamp, process, container, host FROM dns_query
+        SELECT 'name' AS kind, lower(q_name) AS value, value AS events, timestamp, process, container, host
+        FROM dns_query
         UNION ALL
-        SELECT 'name', lower(q_name), timestamp, process, container, host FROM dns_answer
+        SELECT 'name', lower(q_name), value, timestamp, process, container, host FROM dns_answer
         UNION ALL
-        SELECT 'sni', lower(sni), timestamp, process, container, host FROM tls_handshake_clienthello
+        SELECT 'sni', lower(sni), value, timestamp, process, container, host FROM tls_handshake_clienthello
         UNION ALL
-        SELECT 'ja4', ja4, timestamp, process, container, host FROM tls_handshake_clienthello
+        SELECT 'ja4', ja4, value, timestamp, process, container, host FROM tls_handshake_clienthello
         UNION ALL
-        SELECT 'ja3s', ja3s, timestamp, process, container, host FROM tls_handshake_serverhello
+        SELECT 'ja3s', ja3s, value, timestamp, process, container, host FROM tls_handshake_serverhello
         UNION ALL
-        SELECT 'destination', d_ip, timestamp, process, container, host FROM connection_out
+        SELECT 'destination', d_ip, value, timestamp, process, container, host FROM connection_out
     )
     WHERE value IS NOT NULL
     GROUP BY kind, value

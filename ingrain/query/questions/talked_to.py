@@ -57,10 +57,10 @@ WITH addresses AS (
     UNION
     SELECT d_ip AS peer FROM tls_handshake_clienthello WHERE {matches("lower(sni)", "name")}
 ), talks AS (
-    SELECT timestamp, host, process, container, d_ip AS peer, proto, 1 AS opened, 0 AS accepted, 0 AS sent, 0 AS got
+    SELECT timestamp, host, process, container, d_ip AS peer, proto, value AS opened, 0 AS accepted, 0 AS sent, 0 AS got
     FROM connection_out
     UNION ALL
-    SELECT timestamp, host, process, container, s_ip, proto, 0, 1, 0, 0 FROM connection_in
+    SELECT timestamp, host, process, container, s_ip, proto, 0, value, 0, 0 FROM connection_in
     UNION ALL
     SELECT timestamp, host, process, container, d_ip, proto, 0, 0, value, 0 FROM volume_out
     UNION ALL

@@ -5,15 +5,15 @@ from ingrain.query.report.stacks import over_time
 from ingrain.query.report.table import ROWS, table
 
 _LINES = """
-        SELECT timestamp, host, coalesce(container, container_id, 'unknown') AS container, 1 AS out, 0 AS err, bytes
+        SELECT timestamp, host, coalesce(container, container_id, 'unknown') AS container, value AS out, 0 AS err, bytes
         FROM container_stdout
         UNION ALL
-        SELECT timestamp, host, coalesce(container, container_id, 'unknown'), 0, 1, bytes FROM container_stderr"""
+        SELECT timestamp, host, coalesce(container, container_id, 'unknown'), 0, value, bytes FROM container_stderr"""
 
 _CONTAINERS = ranked(
     f"""
     SELECT container, host, CAST(sum(out) AS BIGINT) AS stdout_lines, CAST(sum(err) AS BIGINT) AS stderr_lines,
-        CAST(sum(bytes) AS BIGINT) AS bytes, round(count(*) / $minutes, 2) AS lines_a_minute,
+        CAST(sum(bytes) AS BIGINT) AS bytes, round(sum(out + err) / $minutes, 2) AS lines_a_minute,
         max(timestamp) AS last
     FROM ({_LINES}
     )
@@ -29,7 +29,7 @@ CONTAINERS = Section(
         over_time(
             "over_time",
             "Lines over time, by container",
-            f"\n        SELECT timestamp, container AS series, 1 AS value FROM ({_LINES})",  # noqa: S608 - likewise
+            f"\n        SELECT timestamp, container AS series, out + err AS value FROM ({_LINES})",  # noqa: S608 - likewise
         ),
         Figure(
             "containers",

@@ -8,14 +8,14 @@ _CHANGES = ("truncate", "create", "rename", "link", "delete", "chmod", "chown")
 _COUNTED = ("read", "write")  # in records of many calls, whose bytes they have
 
 _OVER_TIME = union(
-    [f"SELECT timestamp, '{action}' AS series, 1 AS value FROM file_{action}" for action in ("open", "mmap", *_CHANGES)]  # noqa: S608 - constants
+    [f"SELECT timestamp, '{action}' AS series, value FROM file_{action}" for action in ("open", "mmap", *_CHANGES)]  # noqa: S608 - constants
     + [f"SELECT timestamp, '{action}', calls FROM file_{action}" for action in _COUNTED]  # noqa: S608 - likewise
 )
 _EACH = union(
     [
         f"SELECT timestamp, path, process, container, '{action}' AS action, {number} FROM file_{action}"  # noqa: S608 - likewise
         for action, number in [
-            *((one, "1 AS times, 0 AS value") for one in ("open", "mmap", *_CHANGES)),
+            *((one, "value AS times, 0 AS bytes") for one in ("open", "mmap", *_CHANGES)),
             *((one, "calls, value") for one in _COUNTED),
         ]
     ]
@@ -42,10 +42,10 @@ FILES = Section(
         {several("who", "accessed_by")}, max(last) AS last
     FROM (
         SELECT path, {WHO} AS who, {_sum("times", "open", "opens")}, {_sum("times", "read", "reads")},
-            {_sum("value", "read", "bytes_read")}, {_sum("times", "write", "writes")},
-            {_sum("value", "write", "bytes_written")},
-            count(*) FILTER (action NOT IN ('open', 'mmap', 'read', 'write')) AS other_changes,
-            count(*) AS times, max(timestamp) AS last
+            {_sum("bytes", "read", "bytes_read")}, {_sum("times", "write", "writes")},
+            {_sum("bytes", "write", "bytes_written")},
+            coalesce(sum(times) FILTER (action NOT IN ('open', 'mmap', 'read', 'write')), 0) AS other_changes,
+            sum(times) AS times, max(timestamp) AS last
         FROM ({_EACH}
         )
         WHERE path IS NOT NULL

@@ -12,7 +12,7 @@ NAMES = Section(
         over_time(
             "over_time",
             "Answers over time, by response code",
-            "\n        SELECT timestamp, coalesce(rcode, 'unknown') AS series, 1 AS value FROM dns_answer",
+            "\n        SELECT timestamp, coalesce(rcode, 'unknown') AS series, value FROM dns_answer",
         ),
         top(
             "names",
@@ -21,13 +21,13 @@ NAMES = Section(
     SELECT name, CAST(sum(queries) AS BIGINT) AS queries, CAST(sum(answers) AS BIGINT) AS answers,
         CAST(sum(failed) AS BIGINT) AS failed, {several("who", "queried_by")}, min(first) AS first, max(last) AS last
     FROM (
-        SELECT lower(q_name) AS name, {WHO} AS who, count(*) FILTER (asked) AS queries,
-            count(*) FILTER (NOT asked) AS answers, count(*) FILTER (rcode <> 'NOERROR') AS failed,
-            count(*) AS times, min(timestamp) AS first, max(timestamp) AS last
+        SELECT lower(q_name) AS name, {WHO} AS who, sum(asked) AS queries, sum(told) AS answers, sum(bad) AS failed,
+            sum(asked + told) AS times, min(timestamp) AS first, max(timestamp) AS last
         FROM (
-            SELECT timestamp, q_name, process, container, true AS asked, NULL AS rcode FROM dns_query
+            SELECT timestamp, q_name, process, container, value AS asked, 0 AS told, 0 AS bad FROM dns_query
             UNION ALL
-            SELECT timestamp, q_name, process, container, false, rcode FROM dns_answer
+            SELECT timestamp, q_name, process, container, 0, value, CASE WHEN rcode <> 'NOERROR' THEN value ELSE 0 END
+            FROM dns_answer
         )
         WHERE q_name IS NOT NULL
         GROUP BY ALL

@@ -15,8 +15,8 @@ PROGRAMS = Section(
     SELECT executable, CAST(sum(times) AS BIGINT) AS runs, {several("who", "started_by")}, min(first) AS first,
         max(last) AS last
     FROM (
-        SELECT executable, {WHO} AS who, count(*) AS times, min(timestamp) AS first, max(timestamp) AS last
-        FROM (SELECT executable, parent AS process, container, timestamp FROM process_exec)
+        SELECT executable, {WHO} AS who, sum(value) AS times, min(timestamp) AS first, max(timestamp) AS last
+        FROM (SELECT executable, parent AS process, container, timestamp, value FROM process_exec)
         WHERE executable IS NOT NULL
         GROUP BY ALL
     )

@@ -9,9 +9,10 @@ _PAIRS = 20  # ribbons that can be told apart
 # An address of a CDN has thousands of names. So one that another process used says nothing about this one.
 _SQL = f"""
 WITH talks AS (
-    SELECT host, container, process, d_ip AS peer, 1 AS opened, 0 AS accepted, 0 AS sent, 0 AS got FROM connection_out
+    SELECT host, container, process, d_ip AS peer, value AS opened, 0 AS accepted, 0 AS sent, 0 AS got
+    FROM connection_out
     UNION ALL
-    SELECT host, container, process, s_ip, 0, 1, 0, 0 FROM connection_in
+    SELECT host, container, process, s_ip, 0, value, 0, 0 FROM connection_in
     UNION ALL
     SELECT host, container, process, d_ip, 0, 0, value, 0 FROM volume_out
     UNION ALL
@@ -25,17 +26,18 @@ WITH talks AS (
     ORDER BY bytes DESC, sum(opened) + sum(accepted) DESC, host, container, process, peer
     LIMIT $limit
 ), asked AS (
-    SELECT host, container, process, d_ip AS peer, lower(sni) AS name, true AS by_tls
+    SELECT host, container, process, d_ip AS peer, lower(sni) AS name, true AS by_tls, value
     FROM tls_handshake_clienthello
     WHERE sni IS NOT NULL AND direction IS DISTINCT FROM 'in' AND d_ip IN (SELECT peer FROM pairs)
     UNION ALL
-    SELECT host, container, process, answer.data, name, false
-    FROM (SELECT host, container, process, lower(q_name) AS name, unnest(answers) AS answer FROM dns_answer)
+    SELECT host, container, process, answer.data, name, false, value
+    FROM (SELECT host, container, process, lower(q_name) AS name, unnest(answers) AS answer, value FROM dns_answer)
     WHERE answer.type IN ('A', 'AAAA') AND answer.data IN (SELECT peer FROM pairs)
 ), named AS (
     SELECT host, container, process, peer, {several("name", "names", "by_tls DESC, times DESC")}
     FROM (
-        SELECT host, container, process, peer, name, bool_or(by_tls) AS by_tls, count(*) AS times FROM asked
+        SELECT host, container, process, peer, name, bool_or(by_tls) AS by_tls, sum(value) AS times
+        FROM asked
         GROUP BY host, container, process, peer, name
     )
     GROUP BY host, container, process, peer

@@ -13,14 +13,15 @@ TLS = Section(
             "over_time",
             "Handshakes over time, by negotiated version",
             """
-        SELECT timestamp, coalesce(tls_version, 'unknown') AS series, 1 AS value FROM tls_handshake_serverhello
+        SELECT timestamp, coalesce(tls_version, 'unknown') AS series, value FROM tls_handshake_serverhello
         WHERE retry IS NOT TRUE""",
         ),
         top(
             "versions",
             "Negotiated versions and cipher suites",
             """
-    SELECT tls_version, ciphersuite, count(*) AS handshakes, count(DISTINCT ja3s) AS server_fingerprints
+    SELECT tls_version, ciphersuite, CAST(sum(value) AS BIGINT) AS handshakes,
+        count(DISTINCT ja3s) AS server_fingerprints
     FROM tls_handshake_serverhello
     WHERE retry IS NOT TRUE
     GROUP BY tls_version, ciphersuite""",
@@ -34,7 +35,7 @@ TLS = Section(
     SELECT ja4, CAST(sum(times) AS BIGINT) AS hellos, max(highest) AS highest_version, {several("who", "sent_by")},
         len(list_distinct(flatten(list(names)))) AS server_names, min(first) AS first
     FROM (
-        SELECT ja4, {WHO} AS who, count(*) AS times, max(client_version) AS highest,
+        SELECT ja4, {WHO} AS who, sum(value) AS times, max(client_version) AS highest,
             list(DISTINCT lower(sni)) AS names, min(timestamp) AS first
         FROM tls_handshake_clienthello
         WHERE ja4 IS NOT NULL
@@ -52,8 +53,8 @@ TLS = Section(
         len(list_distinct(flatten(list(peers)))) AS addresses,
         CAST(sum(not_looked_up) AS BIGINT) AS not_looked_up, min(first) AS first
     FROM (
-        SELECT lower(sni) AS name, {WHO} AS who, count(*) AS times, list(DISTINCT d_ip) AS peers,
-            count(*) FILTER (sni_matches_dns IS FALSE) AS not_looked_up, min(timestamp) AS first
+        SELECT lower(sni) AS name, {WHO} AS who, sum(value) AS times, list(DISTINCT d_ip) AS peers,
+            coalesce(sum(value) FILTER (sni_matches_dns IS FALSE), 0) AS not_looked_up, min(timestamp) AS first
         FROM tls_handshake_clienthello
         WHERE sni IS NOT NULL
         GROUP BY ALL
