@@ -271,7 +271,9 @@ def test_buckets_cover_any_time_and_are_few_and_round(since: datetime, length: t
     assert span.first <= span.since
     assert span.begins(span.count - 1) < span.until <= span.begins(span.count)
     assert span.count <= 152
-    assert span.step % span.fine == timedelta(0)
+    assert span.strip % span.fine == span.strip % span.step == timedelta(0)
+    assert span.fine >= timedelta(minutes=1)
+    assert span.first + (span.strip_count - 1) * span.strip < span.until <= span.first + span.strip_count * span.strip
     assert span.fine_count <= 1_502 * 10
     assert len(span.labels) <= 9
 
@@ -305,7 +307,7 @@ def tags(text: str) -> list[str]:
         table.table(span, [{"name": text, "names": [text], "count": 1}], "count"),
         stacks.draw(span, [{"bucket": 0, "series": text, "value": 1}], text, units.number),
         ribbons.draw([pair]),
-        strips.draw(span, [{"host": text, "bucket": 0, "heard": 1, "lost": 0}]),
+        strips.draw(span, [{"host": text, "place": 0, "heard": 1, "lost": 0}]),
     ]
     found: list[str] = []
     parser = HTMLParser()

@@ -27,10 +27,27 @@ def test_a_gap_is_where_a_host_has_no_record_and_a_loss_where_its_agent_told_of_
     )  # fmt: skip
     places = page.rows("record", "strips")
     silent = range(28, 37)
-    assert {row["bucket"] for row in places if row["host"] == "db-1"} == set(range(72)) - set(silent)
-    assert [(row["host"], row["bucket"], row["lost"]) for row in places if row["lost"]] == [("web-1", 50, day.LOST)]
+    assert {row["place"] for row in places if row["host"] == "db-1"} == set(range(72)) - set(silent)
+    assert [(row["host"], row["place"], row["lost"]) for row in places if row["lost"]] == [("web-1", 50, day.LOST)]
     assert page.text.count('class="gone"') == len(silent) + 1, "those, and one in the legend"
     assert page.text.count('class="lost"') == 1 + 1
+
+
+@pytest.mark.parametrize("minutes", [1, 10, 60, 75])
+def test_a_host_that_is_heard_of_every_ten_seconds_has_no_gap_in_a_short_report_either(
+    tmp_path: Path, minutes: int
+) -> None:
+    quiet = range(20 * day.MINUTE, 22 * day.MINUTE)  # of which there is a gap only where a minute of it is reported
+    told = [at for at in range(5 * day.SECOND, minutes * day.MINUTE, 10 * day.SECOND) if at not in quiet]
+    made: dict[str, list[Row]] = {
+        "ingrain.events.lost": [{"timestamp": day.NINE + at, "host": "h", "probe": "DNS", "value": 0} for at in told]
+    }
+    begin, end = when(day.NINE + 7 * day.SECOND), when(day.NINE + minutes * day.MINUTE)
+    page = made_of(made, tmp_path, "--since", f"{begin}Z", "--until", f"{end}Z")
+    gaps = [(row["gap_s"], row["since"][:19]) for row in page.rows("record", "gaps")]
+    assert gaps == ([(120, when(day.NINE + quiet.start))] if minutes > 22 else [])
+    assert page.text.count('class="full"') == len({at // day.MINUTE for at in told}) + 1, "those, and one in the legend"
+    assert page.text.count('class="part"') == 1
 
 
 def test_a_host_that_stopped_before_the_period_comes_first_with_its_last_record(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def document(place: str, span: Span, made: datetime, sections: Sequence[Section]
         "made": made.isoformat(),
         "first_bucket": span.first.isoformat(),
         "bucket_s": span.step.total_seconds(),
+        "strip_s": span.strip.total_seconds(),
         "fine_s": span.fine.total_seconds(),
         "baseline_s": span.baseline.total_seconds(),
         "not_recorded": [one.name for one in sections if not one.recorded],

@@ -55,11 +55,16 @@ class Span:
 
     @property
     def fine(self) -> timedelta:
-        """In such a length something is expected of each host: a minute, or more; a bucket is one or some of them."""
-        step = self.step
+        """In such a length something is expected of each host: a minute, or more. A place of a strip is one or some."""
+        step = self.strip
         steps = (timedelta(seconds=one) for one in _STEPS_S if one >= _MINUTE)
         fits = (one for one in steps if step % one == timedelta(0))
         return next((one for one in fits if (self.until - self.since) / one <= _FINEST), step)
+
+    @property
+    def strip(self) -> timedelta:
+        """The length of a place in a strip: a bucket, or some of them where these are shorter than a minute."""
+        return max(self.step, timedelta(seconds=_MINUTE))
 
     @property
     def first(self) -> datetime:
@@ -70,6 +75,11 @@ class Span:
     def count(self) -> int:
         """How many buckets there are."""
         return -((self.first - self.until) // self.step)
+
+    @property
+    def strip_count(self) -> int:
+        """How many places a strip has, from the first bucket on."""
+        return -((self.first - self.until) // self.strip)
 
     @property
     def fine_count(self) -> int:

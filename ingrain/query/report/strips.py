@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ingrain.query.report.figures import Row
 from ingrain.query.report.span import Span
-from ingrain.query.report.stacks import LEFT, RIGHT, WIDTH, place, time_axis
+from ingrain.query.report.stacks import LEFT, WIDTH, place, time_axis
 from ingrain.query.report.units import cut, escaped, length, moment, number
 
 _TALL, _BETWEEN = 16, 22  # of a strip, and of its host's name above it
@@ -16,15 +16,15 @@ STATES = {"full": "recorded", "part": "recorded in part", "lost": "losses", "gon
 
 
 def draw(span: Span, rows: Sequence[Row]) -> str:
-    """Rows of `host`, `bucket`, `heard` (of the fine buckets in it, in how many there is a record) and `lost`."""
+    """Rows of `host`, `place`, `heard` (of the fine buckets in it, in how many there is a record) and `lost`."""
     hosts: dict[str, dict[int, Row]] = {}
     for row in rows:
-        hosts.setdefault(row["host"], {})[row["bucket"]] = row
+        hosts.setdefault(row["host"], {})[row["place"]] = row
     parts, y = [], 0.0
     for host, of in hosts.items():
         parts.append(f'<text class="from name" x="{LEFT}" y="{y + 15}">{escaped(cut(host or "unknown host"))}</text>')
         y += _BETWEEN
-        parts += [_place(span, at, of.get(at), y) for at in range(span.count)]
+        parts += [_place(span, at, of.get(at), y) for at in range(span.strip_count)]
         y += _TALL
     parts.append(time_axis(span, y))
     key = "".join(
@@ -33,7 +33,7 @@ def draw(span: Span, rows: Sequence[Row]) -> str:
     )
     return (
         f'<ul class="legend">{key}</ul><div class="wide"><svg class="plot" viewBox="0 0 {WIDTH} {y + _BOTTOM:.0f}" '
-        f'role="img" aria-label="when each host has records, per {length(span.step)}">{"".join(parts)}</svg></div>'
+        f'role="img" aria-label="when each host has records, per {length(span.strip)}">{"".join(parts)}</svg></div>'
     )
 
 
@@ -41,19 +41,21 @@ def _place(span: Span, at: int, row: Row | None, y: float) -> str:
     expected = _expected(span, at)
     heard, lost = (row["heard"], row["lost"]) if row else (0, 0)
     state = "lost" if lost else "gone" if not heard else "part" if heard < expected else "full"
-    x = place(span, at)
-    told = [f"{moment(span.begins(at))} UTC, {length(span.step)}"]
+    buckets = span.strip // span.step
+    x, end = place(span, at * buckets), place(span, min((at + 1) * buckets, span.count))
+    told = [f"{moment(span.first + at * span.strip)} UTC, {length(span.strip)}"]
     told.append(f"records in {heard} of {expected} intervals of {length(span.fine)}" if heard else "no record")
     if lost:
         told.append(f"lost  {number(lost)}")
     return (
         f'<g class="tip"><title>{escaped(chr(10).join(told))}</title>'
-        f'<rect class="{state}" x="{x:.1f}" y="{y:.1f}" width="{(WIDTH - LEFT - RIGHT) / span.count:.2f}" '
+        f'<rect class="{state}" x="{x:.1f}" y="{y:.1f}" width="{end - x:.2f}" '
         f'height="{_TALL}"/></g>'
     )
 
 
 def _expected(span: Span, at: int) -> int:
-    """How many fine buckets of this one are in the time of the report; at its edges not all of them."""
-    begin, end = max(span.begins(at), span.since), min(span.begins(at + 1), span.until)
+    """How many fine buckets of this place are in the time of the report; at its edges not all of them."""
+    begins = span.first + at * span.strip
+    begin, end = max(begins, span.since), min(begins + span.strip, span.until)
     return -((span.first - end) // span.fine) - (begin - span.first) // span.fine

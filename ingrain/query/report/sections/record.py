@@ -73,7 +73,7 @@ def _rows(measurement: str) -> str:
 
 
 def _strips(all_of_it: str) -> str:
-    """Of each host and bucket: in how many of the fine ones there is a record, and how much was lost."""
+    """Of each host and place of a strip: in how many of the fine ones there is a record, and how much was lost."""
     return f"""
 WITH heard AS (
     SELECT host, (epoch_us(timestamp) - $first_us) // $fine_us AS fine, 0 AS lost FROM ({all_of_it})
@@ -88,10 +88,10 @@ WITH heard AS (
     ORDER BY heard, lost DESC, host
     LIMIT $limit
 )
-SELECT heard.host, fine // $fines AS bucket, count(DISTINCT fine) AS heard, CAST(sum(heard.lost) AS BIGINT) AS lost
+SELECT heard.host, fine // $fines AS place, count(DISTINCT fine) AS heard, CAST(sum(heard.lost) AS BIGINT) AS lost
 FROM heard JOIN hosts ON heard.host = hosts.host
-GROUP BY heard.host, bucket
-ORDER BY min(hosts.heard), heard.host, bucket"""  # noqa: S608 - quoted
+GROUP BY heard.host, place
+ORDER BY min(hosts.heard), heard.host, place"""  # noqa: S608 - quoted
 
 
 def _gaps(all_of_it: str) -> str:
@@ -108,7 +108,7 @@ def _gaps(all_of_it: str) -> str:
         SELECT host, fine, lead(fine, 1, $fine_count) OVER (PARTITION BY host ORDER BY fine) AS next
         FROM (SELECT host, fine FROM heard UNION SELECT host, -1 FROM heard)
     )
-    WHERE next > fine + 1 AND until > since"""  # noqa: S608 - quoted
+    WHERE next > fine + 1 AND epoch_us(until) - epoch_us(since) >= $fine_us"""  # noqa: S608 - quoted
     return ranked(gaps, "gap_s DESC, host, since")
 
 
@@ -128,7 +128,7 @@ def _fine(span: Span) -> dict[str, int]:
 
 
 def _in_strips(span: Span) -> Mapping[str, Any]:
-    return _fine(span) | {"fines": span.step // span.fine, "limit": HOSTS}
+    return _fine(span) | {"fines": span.strip // span.fine, "limit": HOSTS}
 
 
 def _in_gaps(span: Span) -> Mapping[str, Any]:
