@@ -17,11 +17,13 @@ times (WHEN):
   14:30, "yesterday 14:30"                  a time of day
   2026-03-01, "2026-03-01 14:30 UTC"        a date, also in ISO 8601
 """
+_CODES = """\
+exit codes: 0 answered, 1 failed, 2 wrong usage, 3 answered but incomplete (objects were left out), 130 interrupted
+"""
 _ANSWERED = f"""\
 {_TIMES}Without a zone they are local, or in --timezone.
 
-exit codes: 0 answered, 1 failed, 2 wrong usage, 3 answered but incomplete (objects were left out), 130 interrupted
-"""
+{_CODES}"""
 _QUERY = """\
 Query an archive in SQL (DuckDB's dialect). Each measurement is a table: dns_answer, or "dns.answer" in quotes.
 Only the objects of the hours that --since, --until and the SQL's own conditions on timestamp, date and hour allow are
@@ -121,7 +123,7 @@ def add(commands: Any) -> None:
         help="summarize an archive in an HTML file",
         formatter_class=raw,
         description=_REPORT,
-        epilog=f"{_TIMES}Without a zone they are local.",
+        epilog=f"{_TIMES}Without a zone they are local.\n\n{_CODES}",
     )
     report.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; default: 1d")
     report.add_argument("--until", metavar="WHEN", help="only records before then; default: now")

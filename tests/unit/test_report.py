@@ -197,8 +197,9 @@ def test_what_is_left_out_is_said_rows_series_and_damaged_objects(
     sound = next(one for one in objects(place) if "dns.query" in str(one))
     other = re.sub(r"(\d)\.parquet", lambda last: f"{(int(last[1]) + 1) % 10}.parquet", sound.name)
     sound.with_name(other).write_bytes(b"PAR1 no more PAR1")
+    sound.with_name(sound.name.replace(".parquet", ".jsonl.gz")).write_bytes(b"")
     file = tmp_path / "report.html"
-    assert cli.main(["report", "--archive", str(place), *day.WHEN, "-o", str(file)]) == 0
+    assert cli.main(["report", "--archive", str(place), *day.WHEN, "-o", str(file)]) == 3
     page = Page(file)
     assert len(page.rows("names", "names")) == table.ROWS
     assert page.figures["names"]["names"]["in_all"] == table.ROWS + 9
@@ -210,7 +211,12 @@ def test_what_is_left_out_is_said_rows_series_and_damaged_objects(
     left_out = "1 object left out: that cannot be read."
     assert left_out in page.figures["names"]["names"]["notes"]
     assert left_out in page.text
-    assert left_out in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert left_out in err
+    bad = f"it is no Parquet, or only a part of it: {sound.with_name(other).relative_to(place)}"
+    assert f"\n  {bad}\n" in err
+    assert f"Records are missing: 1 object cannot be read ({bad})." in page.text
+    assert "Records are missing: there are objects of JSON lines" in page.text
 
 
 def test_an_archive_without_anything_of_the_time_makes_a_page_that_says_so(

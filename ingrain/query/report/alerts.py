@@ -1,13 +1,15 @@
-"""What a reader has to know before all else: hosts that are silent, losses, gaps, and what could not be compared.
+"""What a reader has to know before all else: what could not be read, silent hosts, losses, gaps, what is not compared.
 
-In: the answers of the section `record`. Out: a list of sentences at the top of the page, the worst first.
+In: the answers, above all of the section `record`. Out: a list of sentences at the top of the page, the worst first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ingrain.query.report.figures import Answered, Answers
+from ingrain.query import damage
+from ingrain.query.archive import JSON_LINES
+from ingrain.query.report.figures import Answered, Answers, unreadable
 from ingrain.query.report.span import Span
 from ingrain.query.report.units import cut, escaped, length, number, shown
 
@@ -28,6 +30,7 @@ def _found(span: Span, answers: Answers) -> Iterator[tuple[str, str]]:
     failed = sum(1 for figures in answers.values() for one in figures.values() if one.failed)
     if failed:
         yield _BAD, f"{_counted(failed, 'question')} failed; the reasons are given below."
+    yield from _left_out(answers)
     if not hosts.rows:
         if not hosts.failed:
             yield _HINT, "The archive has no records of this period, nor of the baseline before it."
@@ -50,6 +53,15 @@ def _found(span: Span, answers: Answers) -> Iterator[tuple[str, str]]:
             _HINT,
             f"No records of the baseline ({length(span.baseline)}): all counts as new, and stopped hosts are unknown.",
         )
+
+
+def _left_out(answers: Answers) -> Iterator[tuple[str, str]]:
+    bad = unreadable(answers)
+    if bad:
+        told = "; ".join(line.strip() for line in damage.told(bad))
+        yield _BAD, f"Records are missing: {_counted(len(bad), 'object')} cannot be read ({told})."
+    if any(JSON_LINES in note for figures in answers.values() for one in figures.values() for note in one.notes):
+        yield _BAD, f"Records are missing: there are objects {JSON_LINES}."
 
 
 def _silent(hosts: Answered) -> Iterator[tuple[str, str]]:

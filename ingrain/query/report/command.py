@@ -10,11 +10,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ingrain.query.commands import engine_of, length_of, moment_of, window_of
+from ingrain.query import damage
+from ingrain.query.commands import INCOMPLETE, engine_of, length_of, moment_of, window_of
 from ingrain.query.engine import Engine
 from ingrain.query.errors import QueryError
 from ingrain.query.question import BEGINNING
-from ingrain.query.report.figures import Answered, Section, answer
+from ingrain.query.report.figures import Answered, Section, answer, unreadable
 from ingrain.query.report.page import page
 from ingrain.query.report.sections import sections
 from ingrain.query.report.span import Span
@@ -24,7 +25,10 @@ _AHEAD = timedelta(days=1)  # by how much a host's clock may be ahead; of what i
 
 
 def report(options: argparse.Namespace) -> int:
-    """Make it; the exit code: 1 where not all could be answered. Raises QueryError where nothing could."""
+    """Make it; the exit code: 1 where not all could be answered, 3 where objects were left out.
+
+    Raises QueryError where nothing could be answered.
+    """
     now = datetime.now(UTC)
     since = max(moment_of("--since", options.since, now), BEGINNING)
     until = min(moment_of("--until", options.until, now) if options.until else now, now + _AHEAD)
@@ -59,5 +63,9 @@ def _tell(path: Path, answers: dict[str, dict[str, Answered]]) -> int:
         print(f"ingrain: {note}", file=sys.stderr)
     if not any(one.rows for one in every):
         print("ingrain: the archive has nothing of that time", file=sys.stderr)
+    for line in damage.told(unreadable(answers)):
+        print(line, file=sys.stderr)
     print(f"ingrain: the report is in {path}", file=sys.stderr)
-    return 1 if any(one.failed for one in every) else 0
+    if any(one.failed for one in every):
+        return 1
+    return INCOMPLETE if any(one.incomplete for one in every) else 0

@@ -15,6 +15,7 @@ from typing import Any
 from ingrain.grains import GRAINS, OWN
 from ingrain.query import output
 from ingrain.query.archive import Window
+from ingrain.query.damage import Reasons
 from ingrain.query.engine import Asked, Engine
 from ingrain.query.errors import QueryError
 from ingrain.query.report.span import Span
@@ -79,13 +80,15 @@ class Section:
 class Answered:
     """A figure's rows. in_all: how many there would be without a limit. notes: what has to be known of them.
 
-    failed: why there are none.
+    failed: why there are none. incomplete: whether objects were left out. unreadable: those that cannot be read.
     """
 
     rows: list[Row] = field(default_factory=list)
     in_all: int = 0
     notes: list[str] = field(default_factory=list)
     failed: QueryError | None = None
+    incomplete: bool = False
+    unreadable: Reasons = field(default_factory=dict)
 
 
 Answers = Mapping[str, Mapping[str, Answered]]
@@ -106,7 +109,12 @@ def answer(engine: Engine, figure: Figure, span: Span) -> Answered:
     notes = [
         f"{count:,} object{'' if count == 1 else 's'} left out: {why}." for why, count in sorted(told.passed.items())
     ]
-    return Answered(rows, in_all, notes)
+    return Answered(rows, in_all, notes, incomplete=told.incomplete, unreadable=told.unreadable)
+
+
+def unreadable(answers: Answers) -> Reasons:
+    """The objects that no figure has anything of, with the reason."""
+    return {key: why for of in answers.values() for one in of.values() for key, why in one.unreadable.items()}
 
 
 def ranked(sql: str, order: str) -> str:
