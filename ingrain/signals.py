@@ -11,6 +11,14 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 RELOADING = signal.SIGHUP
 
 
+class EndedError(BaseException):
+    """A signal ends a command. code: its exit code, as shells have it: 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
 def hold() -> None:
     """Have them wait until somebody asks for them, in this thread and those that it begins.
 
@@ -53,3 +61,28 @@ def ended_by(end: Callable[[signal.Signals], None]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what is done here as Ctrl-C does, by an exception in the main thread: EndedError.
+
+    After the first one both are passed over: what was begun is cleared away. What is ignored (nohup) stays so.
+    """
+    ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        for one in ending:
+            signal.signal(one, _pass_over)
+        raise EndedError(number)
+
+    before = {one: signal.signal(one, handle) for one in ending}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    """In place of SIG_IGN, of which Python complains where a signal is there already."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ingrain import extra
+from ingrain import extra, signals
 from ingrain.query.errors import QueryError
 
 _TIMES = """\
@@ -74,13 +74,16 @@ def run(options: argparse.Namespace) -> int:
             raise
         raise QueryError(extra.missing(error.name, "query")) from error
     try:
-        if options.command == "report":
-            from ingrain.query.report import command  # noqa: PLC0415 - which the questions do not need
+        with signals.raised():  # what does not fit in memory is in a folder that would stay
+            if options.command == "report":
+                from ingrain.query.report import command  # noqa: PLC0415 - which the questions do not need
 
-            return command.report(options)
-        return commands.RUN[options.command](options)
+                return command.report(options)
+            return commands.RUN[options.command](options)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except signals.EndedError as ended:
+        return ended.code
 
 
 def add(commands: Any) -> None:

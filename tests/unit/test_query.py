@@ -190,20 +190,35 @@ def test_an_answer_larger_than_its_memory_says_what_to_do(capsys: pytest.Capture
     assert "--memory-limit" in err
 
 
-def test_ctrl_c_ends_a_long_question_and_leaves_nothing_behind(archive: Path, tmp_path: Path) -> None:
+HEEDING = "--default-signal=INT,TERM,HUP"
+"""A shell has what it runs in the background ignore some."""
+
+
+@pytest.mark.parametrize(
+    ("heeding", "sent", "code"),
+    [
+        ([HEEDING], [signal.SIGINT], 130),
+        ([HEEDING], [signal.SIGTERM], 143),
+        ([HEEDING], [signal.SIGHUP, signal.SIGTERM], 129),
+        ([HEEDING, "--ignore-signal=HUP"], [signal.SIGHUP, signal.SIGTERM], 143),
+    ],
+)
+def test_a_signal_ends_a_long_question_and_leaves_nothing_behind(
+    archive: Path, tmp_path: Path, heeding: list[str], sent: list[signal.Signals], code: int
+) -> None:
     sql = "SELECT sum(hash(a)) FROM range(1000000000000) AS t(a)"
-    heeding = ["env", "--default-signal=INT"]  # a shell has what it runs in the background ignore it
-    command = [*heeding, sys.executable, "-m", "ingrain", "query", sql, "--archive", str(archive)]
+    command = ["env", *heeding, sys.executable, "-m", "ingrain", "query", sql, "--archive", str(archive)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as asking:
         try:
             while not list(tmp_path.glob("ingrain-query-*")) and asking.poll() is None:
                 time.sleep(0.01)
-            asking.send_signal(signal.SIGINT)
+            for one in sent:
+                asking.send_signal(one)
             out, err = asking.communicate(timeout=120)
         finally:
             asking.kill()
-    assert (asking.returncode, out, err) == (130, b"", b"")
+    assert (asking.returncode, out, err) == (code, b"", b"")
     assert list(tmp_path.iterdir()) == []
 
 
