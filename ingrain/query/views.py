@@ -1,7 +1,8 @@
 """Each measurement's objects as a table: `"dns.answer"`, and `dns_answer`. Only the records of its window are in it.
 
 Types are those of this build, whatever an object has: what it lacks is null, a narrower number is widened. Columns that
-this build does not know (a step's, a later version's) are there, too, where they are asked for.
+this build does not know (a step's, a later version's) are there, too, where they are asked for. In a measurement that it
+does not know `value` is of the objects' type, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ import duckdb
 
 from ingrain.query.archive import Window, is_inside
 from ingrain.query.files import SCHEME
-from ingrain.query.schema import DATE, HOST, HOST_OF_NAME, HOUR, duckdb_columns, literal, quoted, table_name, where
+from ingrain.query.schema import (
+    DATE,
+    HOST,
+    HOST_OF_NAME,
+    HOUR,
+    duckdb_columns,
+    literal,
+    measurements,
+    quoted,
+    table_name,
+    where,
+)
 
 _NAME = "name of the object"
 """The column that DuckDB is to put an object's name in: one that no tag has, for their keys have no spaces."""
@@ -37,8 +49,10 @@ def create(
     keys = list(keys)
     columns = duckdb_columns(measurement)
     if keys and all_columns:
-        known = {name.casefold() for name in columns}
-        columns |= {name: kind for name, kind in _of(connection, keys).items() if name.casefold() not in known}
+        there, known = _of(connection, keys), {name.casefold() for name in columns}
+        columns |= {name: kind for name, kind in there.items() if name.casefold() not in known}
+        if measurement not in measurements():  # one of another's choice may be measured in fractions
+            columns["value"] = there.get("value", columns["value"])
     wanted = ", ".join(_column(name, kind) for name, kind in columns.items() if name not in (DATE.name, HOUR.name))
     selected = ", ".join(f"{_BY_NAME[name]} AS {name}" if name in _BY_NAME else quoted(name) for name in columns)
     inside: list[str] = []

@@ -81,6 +81,18 @@ def test_what_an_older_version_did_not_write_is_null_and_what_a_newer_one_does_i
     assert not err
 
 
+@pytest.mark.parametrize("order", [(1.75, 2), (2, 1.75)])
+def test_fractions_of_a_measurement_that_is_not_known_here_stay_what_they_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, order: tuple[float, float]
+) -> None:
+    for at, value in enumerate(order):
+        table = records().set_column(1, "value", pa.array([value]))
+        plant(tmp_path, f"h-{at}-00000000-1.parquet", table, "measurement=osquery.load/date=2025-03-01/hour=12")
+    assert query(capsys, tmp_path, "SELECT sum(value) AS n FROM osquery_load")[0] == [{"n": 3.75}]
+    columns = {row["column_name"]: row["column_type"] for row in query(capsys, tmp_path, "DESCRIBE osquery_load")[0]}
+    assert columns["value"] == "DOUBLE"
+
+
 def test_the_host_that_a_record_tells_counts_before_that_of_its_object(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
