@@ -10,7 +10,7 @@ import dataclasses
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -34,7 +34,9 @@ INCOMPLETE = 3
 def query(options: argparse.Namespace) -> int:
     """`ingrain query`; the exit code."""
     form = _form(options, "table")
-    sql = sys.stdin.read() if options.sql == "-" else options.sql
+    with _utf8("the SQL"):
+        sql: str = sys.stdin.read() if options.sql == "-" else options.sql
+        sql.encode()
     now, zone = datetime.now(UTC), zone_of(options.timezone)
     since = moment_of("--since", options.since, now, zone) if options.since else None
     window = window_of(since, moment_of("--until", options.until, now, zone) if options.until else None)
@@ -199,12 +201,23 @@ def _say(line: str) -> None:
 @contextmanager
 def engine_of(options: argparse.Namespace, timezone: str = "UTC") -> Iterator[tuple[Archive, Engine]]:
     """The archive that is meant, and what asks it, until the context ends. timezone: whose days SQL means."""
+    with _utf8("--memory-limit"):
+        options.memory_limit.encode()
     archive = open_archive(options.archive, options.file, options.region, options.endpoint_url)
     engine = Engine(archive, Limits(options.memory_limit, options.threads), bar, timezone)
     try:
         yield archive, engine
     finally:
         engine.close()
+
+
+@contextmanager
+def _utf8(what: str) -> Iterator[None]:
+    """Raise UsageError where something is not in UTF-8: DuckDB takes nothing else."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise UsageError(f"{what} is not in UTF-8") from error
 
 
 def zone_of(name: str | None) -> tzinfo | None:
@@ -218,8 +231,15 @@ def zone_of(name: str | None) -> tzinfo | None:
 def window_of(since: datetime | None, until: datetime | None) -> Window:
     """From when to when; raises UsageError where nothing is between them."""
     if since and until and since >= until:
-        raise UsageError(f"no time is left from {since.astimezone()} to {until.astimezone()}: --since is not before it")
+        raise UsageError(f"no time is left from {_local(since)} to {_local(until)}: --since is not before it")
     return since, until
+
+
+def _local(moment: datetime) -> datetime:
+    """In the local zone, as far as that has such a time."""
+    with suppress(OverflowError):
+        return moment.astimezone()
+    return moment
 
 
 def moment_of(option: str, text: str, now: datetime, zone: tzinfo | None = None) -> datetime:

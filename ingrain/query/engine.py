@@ -87,10 +87,13 @@ class Answer:
         return bool(self.unreadable) or JSON_LINES in self.passed
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows, in order, some at a time."""
+        """The rows, in order, some at a time. Raises UsageError for a time that Python cannot tell in the time zone."""
         cursor = self._connection.execute(f"FROM {_ANSWER}")
-        while rows := cursor.fetchmany(_ROWS):
-            yield from rows
+        try:
+            while rows := cursor.fetchmany(_ROWS):
+                yield from rows
+        except OverflowError as error:
+            raise UsageError("a time is not in the years 1 to 9999 of that zone: leave --timezone out") from error
 
     def arrow(self) -> pa.RecordBatchReader:
         """The rows as Arrow batches."""

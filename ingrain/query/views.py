@@ -1,8 +1,8 @@
 """Each measurement's objects as a table: `"dns.answer"`, and `dns_answer`. Only the records of its window are in it.
 
 Types are those of this build, whatever an object has: what it lacks is null, a narrower number is widened. Columns that
-this build does not know (a step's, a later version's) are there, too, where they are asked for. In a measurement that it
-does not know `value` is of the objects' type, too.
+this build does not know (a step's, a later version's) are there, too, where they are asked for. Where it does not know
+the measurement, `value` is of the objects' type, too.
 """
 
 from __future__ import annotations

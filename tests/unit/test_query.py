@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,6 +188,60 @@ def test_nothing_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture
         assert "\\x1b]0;owned" in out.replace("\\\\", "\\")
     _, err = query(capsys, tmp_path, 'SELECT "\x1b[2J\n" FROM dns_query', expected=2)
     assert "\x1b" not in err
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+AT_THE_END = "SELECT TIMESTAMPTZ '9999-12-31 23:00+00' AS t"
+LONG = "SELECT max(timestamp) - min(timestamp) AS span FROM dns_query"
+
+
+@pytest.mark.parametrize(
+    ("sql", "options", "told"),
+    [
+        (
+            LONG,
+            ("--format", "parquet", "--output", "{}/s.parquet"),
+            "Parquet has no such type as a column of the answer; cast it",
+        ),
+        ("SELECT 'caf\udce9'", (), "the SQL is not in UTF-8"),
+        ("SELECT 1", ("--memory-limit", "\udcff"), "--memory-limit is not in UTF-8"),
+        (
+            "SELECT 1",
+            ("--since", "0001-01-01T00:00Z", "--until", "0001-01-01T00:00Z"),
+            "no time is left from 0001-01-01",
+        ),
+        (AT_THE_END, ("--timezone", "Asia/Tokyo"), "a time is not in the years 1 to 9999 of that zone"),
+    ],
+)
+@pytest.mark.usefixtures("new_york")
+def test_what_cannot_be_done_is_told_and_no_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sql: str, options: tuple[str, ...], told: str
+) -> None:
+    archive = tmp_path / "archive"
+    plant(archive, "a-1-00000000-1.parquet", records())
+    _, err = query(capsys, archive, sql, *(one.format(tmp_path) for one in options), expected=2)
+    assert f"ingrain: {told}" in err
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_sql_from_standard_input_that_is_not_in_utf8_is_told(tmp_path: Path, locale: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ingrain", "query", "-", "--archive", str(tmp_path)],
+        input=b"SELECT 'caf\xe9'",
+        capture_output=True,
+        check=False,
+        env={**os.environ, "LC_ALL": locale},
+    )
+    assert (done.returncode, done.stderr) == (2, b"ingrain: the SQL is not in UTF-8\n")
 
 
 @pytest.mark.parametrize("name", ["with 'quotes' and \"those\"", "[a]*?", "naïve ☃", "archive:"])
