@@ -236,7 +236,7 @@ class Engine:
     ) -> list[tuple[str, str]]:
         """Have the answer made; its columns. It runs beside, so that a signal ends it and its progress can be told."""
         connection = self._connect({key: size for of_one in objects.values() for key, size in of_one.items()})
-        statement = f"CREATE TABLE {_ANSWER} AS FROM (\n{asked.sql.strip().rstrip(';')}\n)"
+        statement = f"CREATE TABLE {_ANSWER} AS FROM (\n{_statement(asked.sql)}\n)"
         failed: list[BaseException] = []
 
         def work() -> None:
@@ -296,6 +296,18 @@ class Engine:
         with suppress(OSError):
             names = self._archive.measurements()
         return f"\nThe archive has {', '.join(map(table_name, names)) or 'no measurement'}"
+
+
+def _statement(sql: str) -> str:
+    """A statement without the semicolons at its end, and without the comments after these."""
+    raw = sql.encode()
+    end = len(raw)
+    for at, kind in reversed(duckdb.tokenize(sql)):
+        if raw[at : at + 1] == b";":
+            end = at
+        elif kind != duckdb.token_type.comment:
+            break
+    return raw[:end].decode()
 
 
 def _none_readable(unreadable: damage.Reasons) -> str:

@@ -178,6 +178,12 @@ def test_sql_reads_the_archive_and_can_do_nothing_else(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("end", ["", ";", "; -- é; all", " /* ; */ ; ;; /* of\nit */ -- ;\n", "\n-- ;"])
+def test_semicolons_and_comments_may_follow(capsys: pytest.CaptureFixture[str], tmp_path: Path, end: str) -> None:
+    for sql in ("SELECT 'é;' AS a", "-- é\nSELECT 'é;' AS a"):
+        assert query(capsys, tmp_path, sql + end)[0] == [{"a": "é;"}]
+
+
 def test_nothing_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07\u202e\r\n" + "long" * 50_000
     plant(tmp_path, "a-1-00000000-1.parquet", records(q_name=pa.array([evil]), **{"\x1b[2J": pa.array([[evil]])}))
