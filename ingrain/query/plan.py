@@ -98,11 +98,11 @@ def plan(connection: duckdb.DuckDBPyConnection, sql: str, archived: list[str]) -
 
 
 def create(connection: duckdb.DuckDBPyConnection, measurements: Iterable[str]) -> None:
-    """Their tables, without rows, with the columns that this build knows."""
+    """Their tables, without rows, with the columns that this build knows. Of a name that two share, the last one's."""
     for one in measurements:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in duckdb_columns(one).items())
         for name in dict.fromkeys((one, table_name(one))):
-            connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
+            connection.execute(f"CREATE OR REPLACE TABLE {quoted(name)} ({columns})")
 
 
 def named(sql: str, there: Iterable[str]) -> list[str]:

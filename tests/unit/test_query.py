@@ -41,6 +41,18 @@ def test_each_measurement_is_a_table_by_both_of_its_names(capsys: pytest.Capture
     assert (columns["timestamp"], columns["process_uid"]) == ("TIMESTAMP WITH TIME ZONE", "UBIGINT")
 
 
+def test_measurements_that_share_a_table_s_name_are_told_apart_by_their_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("a-b", "a_b"):
+        folder = f"measurement=osquery.{name}/date=2025-03-01/hour=12"
+        plant(tmp_path, "h-1-00000000-1.parquet", records(x=pa.array([name])), folder)
+    tables = {row["name"] for row in query(capsys, tmp_path, "SHOW TABLES")[0]}
+    assert {"osquery.a-b", "osquery.a_b", "osquery_a_b"} <= tables
+    for name, x in (('"osquery.a-b"', "a-b"), ('"osquery.a_b"', "a_b"), ("osquery_a_b", "a_b")):
+        assert query(capsys, tmp_path, f"SELECT x FROM {name}")[0] == [{"x": x}]
+
+
 def test_only_records_of_the_window_are_in_the_tables(capsys: pytest.CaptureFixture[str], archive: Path) -> None:
     sql = "SELECT count(*) AS n FROM file_open"
     for options, count in (
