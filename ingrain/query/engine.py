@@ -177,7 +177,7 @@ class Engine:
             if unreadable and len(unreadable) == len(sizes):
                 raise UnreadableError(_none_readable(unreadable), frozenset(sizes))
             try:
-                columns = self._run(asked, left, windows)
+                columns = self._run(asked, left, windows, planned.unknown)
             except duckdb.Error as error:
                 if attempt == _TRIES - 1 or not damage.is_damage(error):
                     raise
@@ -232,9 +232,16 @@ class Engine:
             self._connection = None
 
     def _run(
-        self, asked: Asked, objects: Mapping[str, Mapping[str, int]], windows: Mapping[str, Window]
+        self,
+        asked: Asked,
+        objects: Mapping[str, Mapping[str, int]],
+        windows: Mapping[str, Window],
+        unknown: Sequence[str],
     ) -> list[tuple[str, str]]:
-        """Have the answer made; its columns. It runs beside, so that a signal ends it and its progress can be told."""
+        """Have the answer made; its columns. It runs beside, so that a signal ends it and its progress can be told.
+
+        unknown: columns that the SQL names and this build does not know.
+        """
         connection = self._connect({key: size for of_one in objects.values() for key, size in of_one.items()})
         statement = f"CREATE TABLE {_ANSWER} AS FROM (\n{_statement(asked.sql)}\n)"
         failed: list[BaseException] = []
@@ -245,7 +252,10 @@ class Engine:
                 if not objects:  # SHOW TABLES, and what needs none
                     plan.create(connection, self._archive.measurements())
                 for name, window in windows.items():
-                    views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
+                    if objects[name]:
+                        views.create(connection, name, objects[name], window, all_columns=asked.all_columns)
+                    else:
+                        views.create_empty(connection, name, unknown)
                 connection.execute(statement, dict(asked.parameters))
                 if asked.order:  # DuckDB's sort is not stable, so it needs to be told where a row was
                     connection.execute(

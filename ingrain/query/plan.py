@@ -51,10 +51,14 @@ _Filters = list[tuple[str, dict[str, Any]]]
 
 @dataclass(slots=True)
 class Plan:
-    """measurements: those that the SQL reads. scans: of those for which that is known, the conditions of each scan."""
+    """measurements: those that the SQL reads. scans: of those for which that is known, the conditions of each scan.
+
+    unknown: columns that the SQL names and this build does not know: tags, if anything.
+    """
 
     measurements: list[str]
     scans: dict[str, list[_Filters]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
     def hours(self, measurement: str, window: Window) -> Hours:
         """Which hours may have a row that is asked for, of the records of a window."""
@@ -89,12 +93,12 @@ def plan(connection: duckdb.DuckDBPyConnection, sql: str, archived: list[str]) -
         raise
     except duckdb.Error:  # it knows no columns, which some joins need, and no name that is computed
         needed = said or archived
-    scans: dict[str, list[_Filters]] = {}
-    for root in _planned(connection, sql, said):
+    planned = Plan(needed)
+    for root in _planned(connection, sql, said, planned.unknown):
         for table, filters in _scans(root):
             if table.casefold() in by_name:
-                scans.setdefault(by_name[table.casefold()], []).append(filters)
-    return Plan(needed, scans)
+                planned.scans.setdefault(by_name[table.casefold()], []).append(filters)
+    return planned
 
 
 def create(connection: duckdb.DuckDBPyConnection, measurements: Iterable[str]) -> None:
@@ -111,8 +115,13 @@ def named(sql: str, there: Iterable[str]) -> list[str]:
     return [one for one, word in words.items() if re.search(word, sql, re.IGNORECASE)]
 
 
-def _planned(connection: duckdb.DuckDBPyConnection, sql: str, tables: Iterable[str]) -> list[dict[str, Any]]:
-    """DuckDB's plan; none where it cannot be had. Raises duckdb.CatalogException as above."""
+def _planned(
+    connection: duckdb.DuckDBPyConnection, sql: str, tables: Iterable[str], unknown: list[str]
+) -> list[dict[str, Any]]:
+    """DuckDB's plan; none where it cannot be had. Raises duckdb.CatalogException as above.
+
+    unknown: is given the columns that are not known.
+    """
     for _ in range(_UNKNOWN_COLUMNS):
         found = connection.execute("SELECT json_serialize_plan(?, optimize := true)", [sql]).fetchall()
         try:
@@ -124,12 +133,13 @@ def _planned(connection: duckdb.DuckDBPyConnection, sql: str, tables: Iterable[s
             return roots
         if planned["error_type"] == "catalog":
             connection.execute(sql)  # which raises it
-        unknown = _UNKNOWN.search(planned["error_message"])
-        if unknown is None:
+        found_out = _UNKNOWN.search(planned["error_message"])
+        if found_out is None:
             break
+        unknown.append(found_out[1])
         for one in tables:  # a tag that only the objects know, so text
             for name in dict.fromkeys((one, table_name(one))):
-                connection.execute(f"ALTER TABLE {quoted(name)} ADD COLUMN IF NOT EXISTS {quoted(unknown[1])} VARCHAR")
+                connection.execute(f"ALTER TABLE {quoted(name)} ADD COLUMN IF NOT EXISTS {quoted(unknown[-1])} VARCHAR")
     return []
 
 

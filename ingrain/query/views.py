@@ -7,7 +7,7 @@ the measurement, `value` is of the objects' type, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import duckdb
 
@@ -40,7 +40,9 @@ _BY_NAME = {
 def create(
     connection: duckdb.DuckDBPyConnection, measurement: str, keys: Iterable[str], window: Window, *, all_columns: bool
 ) -> None:
-    """Make the two views. all_columns: also those that this build does not know, for which every object is opened.
+    """Make the two views of these objects, one at least.
+
+    all_columns: also those that this build does not know, for which every object is opened.
 
     Records of an object whose hour is all inside the window are not compared with it: their times may not be needed.
 
@@ -48,9 +50,9 @@ def create(
     """
     keys = list(keys)
     columns = duckdb_columns(measurement)
-    if keys and all_columns:
-        there, known = _of(connection, keys), {name.casefold() for name in columns}
-        columns |= {name: kind for name, kind in there.items() if name.casefold() not in known}
+    if all_columns:
+        there = _of(connection, keys)
+        columns |= _unknown(there, columns)
         if measurement not in measurements():  # one of another's choice may be measured in fractions
             columns["value"] = there.get("value", columns["value"])
     wanted = ", ".join(_column(name, kind) for name, kind in columns.items() if name not in (DATE.name, HOUR.name))
@@ -65,8 +67,24 @@ def create(
         for objects, bounds in ((inside, ""), (across, where(window)))
         if objects
     ]
+    _create(connection, measurement, " UNION ALL ".join(parts))
+
+
+def create_empty(connection: duckdb.DuckDBPyConnection, measurement: str, more: Iterable[str]) -> None:
+    """Make the two views of no object. more: columns that this build does not know; whatever has them, is text."""
+    columns = duckdb_columns(measurement)
+    columns |= _unknown(dict.fromkeys(more, "VARCHAR"), columns)
     nothing = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
-    source = " UNION ALL ".join(parts) or f"SELECT {nothing} WHERE false"
+    _create(connection, measurement, f"SELECT {nothing} WHERE false")
+
+
+def _unknown(columns: Mapping[str, str], known: Iterable[str]) -> dict[str, str]:
+    """Those of the columns that are none of the known ones, in whatever case."""
+    names = {name.casefold() for name in known}
+    return {name: kind for name, kind in columns.items() if name.casefold() not in names}
+
+
+def _create(connection: duckdb.DuckDBPyConnection, measurement: str, source: str) -> None:
     for name in dict.fromkeys((measurement, table_name(measurement))):
         connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {source}")
 

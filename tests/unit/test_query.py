@@ -77,6 +77,16 @@ def test_objects_of_other_hours_and_measurements_are_not_opened(tmp_path: Path) 
     assert {key.split("/", 1)[1][:23] for key in watched.opened} == {"date=2025-03-01/hour=12"}
 
 
+def test_a_tag_of_objects_of_another_time_is_no_mistake_where_there_is_none_of_the_asked_time(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plant(tmp_path, "a-1-00000000-1.parquet", records(colour=pa.array(["red"])))
+    sql = "SELECT q.colour, count(*) AS n FROM dns_query AS q WHERE colour <> 'blue' GROUP BY ALL"
+    assert query(capsys, tmp_path, sql)[0] == [{"colour": "red", "n": 1}]
+    rows, err = query(capsys, tmp_path, sql, "--since", "2025-03-02")
+    assert (rows, err) == ([], "ingrain: in that time the archive has nothing of dns.query\n")
+
+
 def test_what_an_older_version_did_not_write_is_null_and_what_a_newer_one_does_is_there(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
