@@ -165,6 +165,8 @@ def test_talked_to_a_name_finds_the_addresses_that_dns_and_tls_told(
         ("mail.test", ["2001:db8::25"]),  # looked up an hour before
         ("2001:DB8:0:0::25", ["2001:db8::25"]),
         ("2001:db8::/32", ["2001:db8::25"]),
+        ("::ffff:192.0.2.99", ["192.0.2.99"]),
+        ("::FFFF:c000:209/125", ["192.0.2.8"]),
         ("2001:db8::20/126", []),
         ("2001:db8::20/123", ["2001:db8::25"]),
         ("192.0.2.99", ["192.0.2.99"]),
@@ -363,6 +365,9 @@ def test_the_sql_that_a_question_prints_has_its_answer(
         (("top-talkers", "--since", "tomorrowish"), "--since: 'tomorrowish' is no time"),
         (("new-names", "--baseline", "monday"), "--baseline: 'monday' is no length"),
         (("top-talkers", "--since", "today", "--until", "yesterday"), "--since is not before it"),
+        (("talked-to", "203.0.113.7/33"), "203.0.113.7/33 is no address and no network"),
+        (("talked-to", "203.0.113.007"), "203.0.113.007 is no address and no network"),
+        (("talked-to", "2001:db8::12345"), "2001:db8::12345 is no address and no network"),
         (("top-talkers", "--follow"), "--follow is for logs"),
         (("top-talkers", "--format", "parquet"), "--output FILE"),
         (("top-talkers", "--memory-limit", "much"), "no such limit"),

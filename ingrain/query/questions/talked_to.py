@@ -1,10 +1,14 @@
 """Who exchanged data with an address, a network, or the addresses that a name had."""
 
 import ipaddress
+import re
 from datetime import timedelta
 from typing import Any
 
+from ingrain.query.errors import UsageError
 from ingrain.query.question import Question, Said, like, matches, name_like
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _KNOWN = timedelta(days=1)  # a name that was looked up before the asked time may be in use in it
 
@@ -22,14 +26,30 @@ _ORDERED = f"""CASE $family
 """An address of a family as text that is sorted as addresses are; null of the other family."""
 
 
+_ADDRESS = re.compile(r"[0-9.]+(/\d*)?|[0-9a-f:.]*:[0-9a-f:.]*(%\w*)?(/\d*)?", re.IGNORECASE)
+"""What is meant as an address or a network, whether it is one or not: no host has such a name."""
+
+_MAPPED = 96  # bits of an IPv6 address before the IPv4 address that is mapped into it (RFC 4291, 2.5.5.2)
+
+
 def _parameters(said: Said) -> dict[str, Any]:
     try:
-        network = ipaddress.ip_network(said.what, strict=False)
-    except ValueError:
+        network = _unmapped(ipaddress.ip_network(said.what, strict=False))
+    except ValueError as error:
+        if _ADDRESS.fullmatch(said.what):
+            raise UsageError(f"{said.what} is no address and no network: {error}") from error
         return name_like("name", said.what) | like("peer", said.what.lower()) | _between(0, "", "")
     text = str(network if "/" in said.what else network.network_address)
     first, last = map(_ordered, (network.network_address, network.broadcast_address))
     return name_like("name", said.what) | like("peer", text) | _between(network.version, first, last)
+
+
+def _unmapped(network: _Network) -> _Network:
+    """Archives have IPv4 addresses as such, also those that IPv6 sockets see as ::ffff:192.0.2.7."""
+    mapped = network.network_address.ipv4_mapped if network.version == 6 else None  # noqa: PLR2004 - IPv6
+    if mapped is None or network.prefixlen < _MAPPED:
+        return network
+    return ipaddress.ip_network(f"{mapped}/{network.prefixlen - _MAPPED}")
 
 
 def _between(family: int, first: str, last: str) -> dict[str, Any]:
