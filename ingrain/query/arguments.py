@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ingrain import extra, signals
 from ingrain.query.errors import QueryError
+from ingrain.text import harmless
 
 _TIMES = """\
 times (WHEN):
@@ -56,6 +59,9 @@ Describe the tables of an archive, or print the statements that define them in a
 
 COMMANDS = ("query", "ask", "report", "schema")
 
+
+_THREADS = 256
+_ROWS = 1_000_000_000
 
 INTERRUPTED = 130
 """The exit code where a question is ended by Ctrl-C: as shells have it, 128 and SIGINT's number."""
@@ -107,7 +113,7 @@ def add(commands: Any) -> None:
     )
     ask.add_argument("question", metavar="QUESTION", nargs="?", help="one of those that `ingrain ask` lists")
     ask.add_argument("what", metavar="WHAT", nargs="?", default="", help="what it is about: a path, a name, an address")
-    ask.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; default: 1d")
+    ask.add_argument("--since", metavar="WHEN", help="only records from then on; default: a day before --until")
     ask.add_argument("--until", metavar="WHEN", help="only records before then; default: now")
     ask.add_argument("--timezone", metavar="ZONE", help="zone of times in tables, e.g. Europe/Berlin; default: local")
     ask.add_argument(
@@ -116,7 +122,7 @@ def add(commands: Any) -> None:
         default="7d",
         help="new-names: the time before --since to compare with; default: 7d",
     )
-    ask.add_argument("--limit", metavar="N", type=_positive, default=20, help="top-talkers: rows; default: 20")
+    ask.add_argument("--limit", metavar="N", type=_whole(_ROWS), default=20, help="top-talkers: rows; default: 20")
     ask.add_argument("--follow", action="store_true", help="logs: keep printing new lines until Ctrl-C")
     ask.add_argument("--sql", action="store_true", help="print the SQL, for `ingrain query`, instead of running it")
     _where(ask)
@@ -128,7 +134,7 @@ def add(commands: Any) -> None:
         description=_REPORT,
         epilog=f"{_TIMES}Without a zone they are local.\n\n{_CODES}",
     )
-    report.add_argument("--since", metavar="WHEN", default="1d", help="only records from then on; default: 1d")
+    report.add_argument("--since", metavar="WHEN", help="only records from then on; default: a day before --until")
     report.add_argument("--until", metavar="WHEN", help="only records before then; default: now")
     report.add_argument(
         "--baseline", metavar="LENGTH", default="7d", help="the time before --since to compare with; default: 7d"
@@ -174,7 +180,7 @@ def _where(parser: argparse.ArgumentParser) -> None:
         default="768MB",
         help="memory for DuckDB, beyond which it uses $TMPDIR; default: 768MB",
     )
-    limits.add_argument("--threads", metavar="N", type=_positive, default=0, help="default: one per core")
+    limits.add_argument("--threads", metavar="N", type=_whole(_THREADS), default=0, help="default: one per core")
 
 
 def _answer(parser: argparse.ArgumentParser, default: str) -> None:
@@ -187,8 +193,13 @@ def _answer(parser: argparse.ArgumentParser, default: str) -> None:
     answer.add_argument("--output", type=Path, metavar="FILE", help="write the answer to a file")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
+def _whole(most: int) -> Callable[[str], int]:
+    """What makes a whole number of a text. Raises argparse.ArgumentTypeError for what is none from 1 to this one."""
+
+    def number(text: str) -> int:
+        with suppress(ValueError):
+            if 1 <= int(text) <= most:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, found {harmless(text)!r}")
+
     return number

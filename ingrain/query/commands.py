@@ -21,11 +21,13 @@ from ingrain.query.archive import Archive, Window, open_archive, within
 from ingrain.query.engine import Answer, Asked, Engine, Limits
 from ingrain.query.errors import QueryError, UsageError
 from ingrain.query.follow import asked, follow
-from ingrain.query.question import Question, Said, standalone
+from ingrain.query.question import BEGINNING, Question, Said, standalone
 from ingrain.query.questions import QUESTIONS
 from ingrain.query.schema import measurements
 from ingrain.query.written import written
 from ingrain.text import harmless
+
+_DAY = timedelta(days=1)
 
 INCOMPLETE = 3
 """The exit code of an answer from which something was left out."""
@@ -54,9 +56,7 @@ def ask(options: argparse.Namespace) -> int:
         return 0
     question = _question(options)
     now, zone = datetime.now(UTC), zone_of(options.timezone)
-    since = moment_of("--since", options.since, now, zone)
-    until = moment_of("--until", options.until, now, zone) if options.until else now
-    window_of(since, until)
+    since, until = asked_time(options, now, zone)
     said = Said(options.what, since, until, length_of("--baseline", options.baseline), options.limit)
     if options.sql:
         print(_sql(question, said))
@@ -226,6 +226,20 @@ def zone_of(name: str | None) -> tzinfo | None:
         return None if name is None else when.zone(name)
     except ValueError as error:
         raise UsageError(f"--timezone: {harmless(str(error))}") from error
+
+
+def asked_time(options: argparse.Namespace, now: datetime, zone: tzinfo | None = None) -> tuple[datetime, datetime]:
+    """From when to when a question is that needs both: --until, or now, and --since, or a day before.
+
+    Raises UsageError as `moment_of` and `window_of` do.
+    """
+    until = moment_of("--until", options.until, now, zone) if options.until else now
+    if options.since:
+        since = moment_of("--since", options.since, now, zone)
+    else:
+        since = max(min(until, now), BEGINNING + _DAY) - _DAY
+    window_of(since, until)
+    return since, until
 
 
 def window_of(since: datetime | None, until: datetime | None) -> Window:

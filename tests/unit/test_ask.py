@@ -381,6 +381,30 @@ def test_what_is_said_wrong_is_told_and_exits_2(
     assert told in said.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "most"), [("--threads", "0", 256), ("--threads", "257", 256), ("--limit", "many", 10**9)]
+)
+def test_a_number_that_is_none_is_told_with_what_one_is(
+    capsys: pytest.CaptureFixture[str], archive: Path, option: str, value: str, most: int
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        Said(capsys, "ask", "top-talkers", option, value, "--archive", archive)
+    told = f"argument {option}: expected a whole number from 1 to {most}, found '{value}'"
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_beginning_it_is_the_day_before_the_end(
+    capsys: pytest.CaptureFixture[str], archive: Path, tmp_path: Path
+) -> None:
+    until = ("--until", "2025-03-01T12:00:01Z")
+    rows = ask(capsys, archive, "who-accessed", "/etc/passwd", when=until)
+    assert only(rows, "process", "action") == [("cat", "open")]  # of cron's a day before it is a second too late
+    page = tmp_path / "report.html"
+    assert Said(capsys, "report", *until, "--archive", archive, "--output", page).code == 0
+    assert "2025-02-28 12:00:01 to 2025-03-01 12:00:01 UTC (1 d)" in page.read_text()
+    assert Said(capsys, "ask", "top-talkers", "--until", "9999-12-30", "--archive", archive).code == 0
+
+
 def test_an_answer_is_the_same_in_every_form(capsys: pytest.CaptureFixture[str], archive: Path, tmp_path: Path) -> None:
     words = ("ask", "ran", "c*", *WHEN, "--archive", archive)
     rows = Said(capsys, *words, "--format", "json").rows

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ingrain.query import damage
-from ingrain.query.commands import INCOMPLETE, engine_of, length_of, moment_of, window_of
+from ingrain.query.commands import INCOMPLETE, asked_time, engine_of, length_of, window_of
 from ingrain.query.engine import Engine
 from ingrain.query.errors import QueryError
 from ingrain.query.question import BEGINNING
@@ -30,8 +30,8 @@ def report(options: argparse.Namespace) -> int:
     Raises QueryError where nothing could be answered.
     """
     now = datetime.now(UTC)
-    since = max(moment_of("--since", options.since, now), BEGINNING)
-    until = min(moment_of("--until", options.until, now) if options.until else now, now + _AHEAD)
+    since, until = asked_time(options, now)
+    since, until = max(since, BEGINNING), min(until, now + _AHEAD)
     window_of(since, until)
     span = Span(since, until, length_of("--baseline", options.baseline))
     with engine_of(options) as (archive, engine), written(options.output) as to:
