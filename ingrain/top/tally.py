@@ -37,7 +37,7 @@ class Tally:
         if row is None:
             row = self._rows[key] = Row(key, [0] * self._sums, [0] * self._sums, {})
             if len(self._rows) > KEYS:
-                self._rows.popitem(last=False)
+                self._forget(self._rows.popitem(last=False)[0])
         self._rows.move_to_end(key)
         if not self._seconds or self._seconds[-1][0] < int(now):
             self._seconds.append((int(now), {}))
@@ -46,11 +46,15 @@ class Tally:
         row.total[which] += amount
         return row
 
+    def _forget(self, key: Key) -> None:
+        """Of one that comes again, nothing of before is taken off."""
+        for _, amounts in self._seconds:
+            amounts.pop(key, None)
+
     def rows(self, now: float) -> Iterator[Row]:
         """All that is known, with the window that ends now."""
         while self._seconds and self._seconds[0][0] <= now - self._window_s:
             for key, amounts in self._seconds.popleft()[1].items():
-                row = self._rows.get(key)
-                if row is not None:
-                    row.recent = [held - gone for held, gone in zip(row.recent, amounts, strict=True)]
+                row = self._rows[key]
+                row.recent = [held - gone for held, gone in zip(row.recent, amounts, strict=True)]
         return iter(self._rows.values())

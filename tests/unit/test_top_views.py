@@ -89,6 +89,20 @@ def test_a_flood_of_keys_is_bounded_and_what_came_last_is_known(monkeypatch: pyt
     assert [row.key[0] for row in sums.rows(1.0)] == [str(number) for number in range(900, 1000)]
 
 
+def test_a_key_that_was_forgotten_and_comes_again_has_the_rate_of_what_came_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tally, "KEYS", 100)
+    sums = Tally(1, WINDOW_S)
+    sums.add(("a",), 0, 1000, 0.0)
+    for number in range(100):
+        sums.add((str(number),), 0, 1, 1.0)
+    sums.add(("a",), 0, 5, 2.0)
+    for now in (2.0, WINDOW_S, WINDOW_S + 1.0):
+        assert [row.recent for row in sums.rows(now) if row.key == ("a",)] == [[5]]
+    assert [row.recent for row in sums.rows(WINDOW_S + 2.0) if row.key == ("a",)] == [[0]]
+
+
 def test_records_of_one_process_add_up_and_those_of_nobody_are_left_out() -> None:
     table = Table(PROCESSES)
     table.add(frame(sent(("curl", 7, 100), ("curl", 7, 1), ("curl", 8, 5))), 0.0)
