@@ -22,6 +22,7 @@ _UNIT = rf"(\d+(?:\.\d+)?)\s*{_UNITS}"
 _LENGTH = re.compile(rf"(?:{_UNIT}(?:\s+|,\s*|(?=\d)|\Z))+")
 _ONE = re.compile(rf"an?\s+{_UNITS}\s+ago")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_ONE_DIGIT = re.compile(r"(?<=\d[ t])(?=\d:)")  # before an hour that ISO 8601 has with two
 _CLOCK = re.compile(r"\d?\d:\d\d(:\d\d)?")
 _SAID = re.compile(
     rf"(?P<day>today|yesterday|(?P<last>last\s+)?(?P<weekday>{'|'.join(_DAYS)})|(?P<which>this|last)\s+"
@@ -80,7 +81,7 @@ def _moment(said: str, now: datetime, local: tzinfo | None) -> datetime:
         return now.astimezone(UTC) - length(said.removesuffix("ago"))
     found = _SAID.fullmatch(said)
     if not said or not found:
-        return _utc(datetime.fromisoformat(said.upper()), local)
+        return _utc(datetime.fromisoformat(_ONE_DIGIT.sub("0", said).upper()), local)
     clock = found["clock"] or "00:00"
     at = time.fromisoformat(clock if clock[2] == ":" else f"0{clock}")
     meant = _utc(datetime.combine(_day(found, now.astimezone(local).date()), at), local)
