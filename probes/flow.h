@@ -148,7 +148,30 @@ static __always_inline int read_part(struct __sk_buff *skb, __u32 offset, void *
 	return 1;
 }
 
-#define HEADERS_MAX 16 /* of IPv6, before that of the transport */
+/* RFC 8200 4.1: these may stand before the transport header. */
+static __always_inline int is_extension(__u32 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS ||
+	       header == IPPROTO_FRAGMENT;
+}
+
+#define EXTENSIONS_MAX 16 /* a sender's own are five at most, but receivers take any */
+#define BEHIND 8	  /* bits of a header's number, below its offset */
+
+/* Offset and number of the header behind those that are extensions, the first of which has this number; or negative. */
+__noinline int behind_extensions(struct __sk_buff *skb, __u32 header)
+{
+	__u32 offset = sizeof(struct ipv6hdr);
+	__u8 option[2];
+
+	for (int i = 0; i < EXTENSIONS_MAX && is_extension(header); i++) {
+		if (!read_part(skb, offset, option, sizeof(option)))
+			return -1;
+		offset += header == IPPROTO_FRAGMENT ? 8 : (option[1] + 1) * 8;
+		header = option[0];
+	}
+	return offset << BEHIND | (header & 0xff);
+}
 
 /* Finds the transport header of a whole TCP or UDP packet; false for anything else. */
 static __always_inline int find_transport(struct __sk_buff *skb, struct layout *at)
@@ -165,21 +188,18 @@ static __always_inline int find_transport(struct __sk_buff *skb, struct layout *
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr room;
 		const struct ipv6hdr *ip = part(skb, 0, &room, sizeof(room));
-		__u8 option[2];
 
 		if (!ip || ip->version != 6)
 			return 0;
 		at->proto = ip->nexthdr;
 		at->transport = sizeof(*ip);
-		/* RFC 8200 4.1: these may stand before the transport header, in this order five; receivers take any */
-		for (int i = 0; i < HEADERS_MAX; i++) {
-			if (at->proto != IPPROTO_HOPOPTS && at->proto != IPPROTO_ROUTING &&
-			    at->proto != IPPROTO_DSTOPTS && at->proto != IPPROTO_FRAGMENT)
-				break;
-			if (!read_part(skb, at->transport, option, sizeof(option)))
+		if (is_extension(at->proto)) { /* in a function that is verified once, and not for each of its outcomes */
+			int behind = behind_extensions(skb, at->proto);
+
+			if (behind < 0)
 				return 0;
-			at->transport += at->proto == IPPROTO_FRAGMENT ? 8 : (option[1] + 1) * 8;
-			at->proto = option[0];
+			at->proto = behind;
+			at->transport = behind >> BEHIND;
 		}
 	} else {
 		return 0;
