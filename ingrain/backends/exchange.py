@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -23,8 +22,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import ingrain
 from ingrain.backends.environment import Redaction
+from ingrain.backends.proxies import proxy_of
 from ingrain.backends.uploader import LaterError
-from ingrain.backends.urls import origin, parse_url
+from ingrain.backends.urls import origin, userinfo
 
 _CONNECT_S = 10
 _READ = 4096  # bytes of an answer that says why
@@ -68,9 +68,10 @@ class Exchange:
             self._headers["User-Agent"] = f"ingrain/{ingrain.__version__}"
         self._timeout_s = timeout_s
         self._tls = _tls(ca_file) if uri.scheme == "https" else None
-        self._proxy = _proxy(uri)
+        self._proxy = proxy_of(uri, "http")
         known = _authorization(self._proxy)
-        self._secret = Redaction([*secrets, *headers.values(), *known.values(), uri.query, *_userinfo(self._proxy)])
+        user = userinfo(self._proxy.netloc) if self._proxy else ""
+        self._secret = Redaction([*secrets, *headers.values(), *known.values(), uri.query, user])
         self._path = Redaction([uri.path], _SEGMENT)
         if self._proxy and not self._tls:  # RFC 9112 section 3.2.2: a proxy is told the whole of it
             self._target = uri.geturl()
@@ -170,33 +171,11 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
         raise ValueError(f"ca_file: {ca_file} cannot be used: {why}") from error
 
 
-def _proxy(uri: SplitResult) -> SplitResult | None:
-    """By HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as curl and boto3 have it."""
-    address = urllib.request.getproxies().get(uri.scheme, "")
-    if not address or urllib.request.proxy_bypass(uri.hostname or ""):
-        return None
-    expected = (
-        f"{uri.scheme.upper()}_PROXY in the environment: expected http://HOST:PORT, with a user where there is one"
-    )
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        parse_url(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", expected)
-    except ValueError:  # which may tell its password
-        raise ValueError(expected) from None
-    if parts.scheme != "http":
-        raise ValueError(f"{expected}; no other way to a proxy is known here")
-    return parts
-
-
 def _authorization(proxy: SplitResult | None) -> dict[str, str]:
     if proxy is None or proxy.username is None:
         return {}
     words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
     return {"Proxy-Authorization": f"Basic {base64.b64encode(words.encode()).decode()}"}
-
-
-def _userinfo(proxy: SplitResult | None) -> list[str]:
-    return [] if proxy is None else [proxy.netloc.rpartition("@")[0]]
 
 
 def _elsewhere(location: str) -> str:

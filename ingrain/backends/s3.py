@@ -17,13 +17,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ingrain.account import Station
+from ingrain.backends.environment import Redaction
 from ingrain.backends.objects import Format
+from ingrain.backends.proxies import proxy_of
 from ingrain.backends.spooled import Sent, SpoolSettings
-from ingrain.backends.urls import parse_url
+from ingrain.backends.urls import parse_url, userinfo
 from ingrain.text import harmless
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ _ATTEMPTS = 2  # a connection that was kept open may be gone; all else waits as 
 _WITHOUT_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired")
 
+_WITH_URL = re.compile(r"\w+_proxy|AWS_ENDPOINT_URL\w*", re.IGNORECASE)
 _ENDPOINT = 'expected "http://HOST:PORT" or "https://HOST:PORT"'
 _BUCKET_NAME = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:\d*:[A-Za-z0-9:/._-]+")
@@ -122,6 +126,7 @@ class S3(Sent):
         self._prefix = f"{prefix}/" if prefix else ""
         self._client: S3Client | None = connect(settings)
         self._renewing = threading.Lock()
+        self._secret = _secrets(self._client.meta.endpoint_url)
         super().__init__(settings, station, f"bucket {self._bucket}", settings.format)
 
     def put(self, key: str, file: BinaryIO) -> int:
@@ -140,16 +145,16 @@ class S3(Sent):
         return 0
 
     def why(self, error: Exception) -> str:
-        """As S3 or boto3 tells it, and where credentials are looked for."""
+        """As S3 or boto3 tells it, and where credentials are looked for; without passwords of URLs."""
         told = _answer(error)
         if told is not None:
-            return f"{told.get('Code', 'error')}: {told.get('Message', '')}"
+            return self._secret(f"{told.get('Code', 'error')}: {told.get('Message', '')}")
         if type(error).__name__ in _WITHOUT_CREDENTIALS:
             return (
-                f"{error}. boto3 looks for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, for a "
-                "profile in ~/.aws, and for the role of the instance or the container"
+                f"{self._secret(str(error))}. boto3 looks for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
+                "environment, for a profile in ~/.aws, and for the role of the instance or the container"
             )
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {self._secret(str(error))}"
 
 
 def _type(key: str) -> str:
@@ -189,9 +194,17 @@ def connect(settings: S3Settings) -> S3Client:
     )
     try:
         session = boto3.session.Session(region_name=settings.region)
-        return session.client("s3", endpoint_url=settings.endpoint_url, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise ValueError(f"S3: boto3 cannot use what its environment says: {error}") from error
+        client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
+        proxy_of(urlsplit(client.meta.endpoint_url), "http", "https")
+    except (BotoCoreError, ValueError) as error:  # which may tell a password
+        raise ValueError(f"S3: boto3 cannot use what its environment says: {_secrets()(str(error))}") from None
+    return client
+
+
+def _secrets(*urls: str) -> Redaction:
+    """Of users and passwords in these URLs, and in those of the environment that boto3 uses: it tells some of them."""
+    known = [value for name, value in os.environ.items() if _WITH_URL.fullmatch(name)]
+    return Redaction(map(userinfo, [*known, *urls]))
 
 
 @contextmanager

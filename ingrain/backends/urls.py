@@ -24,3 +24,9 @@ def origin(parts: SplitResult) -> str:
     """Scheme, host and port: what may be told of a URL, of which the rest may be a secret."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
+def userinfo(url: str) -> str:
+    """The user and password of a URL, or of what is none because of them: all before its last `@`, if it has one."""
+    before = url.rpartition("@")[0]
+    return before.partition("://")[2] or before

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from ingrain import config
 from ingrain.account import Station
 from ingrain.backends.s3 import S3, S3Settings
 
+SECRET = "S3cretW0rd"
 FILE = """\
 [[probe]]
 pipelines = ["s3"]
@@ -29,10 +32,17 @@ def started(**settings: str) -> S3:
     return made
 
 
+def credentials() -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1"}
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_S3_BUCKET", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/state:{tmp_path}/other")
@@ -129,6 +139,63 @@ def test_a_profile_that_does_not_exist_is_an_error_at_the_start(monkeypatch: pyt
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ValueError, match=r"boto3 cannot use .*nobody"):
         started(bucket="logs")
+
+
+def refused(made: S3) -> str:
+    """What is told of an object that could not be sent."""
+    with pytest.raises(BotoCoreError) as caught:
+        made.put("k.parquet", io.BytesIO(b"x"))
+    return made.why(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"HTTP_PROXY": f"http://user:{SECRET}@127.0.0.1:9"}, "Failed to connect to proxy URL"),
+        ({"HTTP_PROXY": f"http://127.0.0.1:9@{SECRET}@127.0.0.1:9"}, "Failed to connect to proxy URL"),
+        ({"AWS_ENDPOINT_URL_S3": f"http://user:{SECRET}@127.0.0.1:9"}, "@127.0.0.1:9/logs/k.parquet"),
+        ({"AWS_ENDPOINT_URL": f"http://user:{SECRET}@127.0.0.1:9x"}, "was not a valid URI"),
+    ],
+)
+def test_no_password_of_a_proxy_or_an_endpoint_is_told_when_sending_fails(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    for name, value in {**credentials(), "AWS_ENDPOINT_URL": "http://127.0.0.2:9", **environment}.items():
+        monkeypatch.setenv(name, value)
+    made = S3(S3Settings(bucket="logs"), Station("s3"))
+    made.close()
+    why = refused(made)
+    assert said in why
+    assert SECRET not in why
+
+
+def test_no_password_of_an_endpoint_in_a_profile_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in credentials().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "none").write_text(f"[default]\nendpoint_url = http://user:{SECRET}@127.0.0.1:9\n")
+    made = S3(S3Settings(bucket="logs"), Station("s3"))
+    made.close()
+    assert SECRET not in refused(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", f"socks5://user:{SECRET}@127.0.0.1:9"),
+        ("HTTP_PROXY", f"http://user:{SECRET}/x@127.0.0.1:9"),
+        ("HTTP_PROXY", f"http://user:{SECRET}#x@127.0.0.1:9"),
+        ("HTTP_PROXY", f"http://user:{SECRET}[@127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL", f"user:{SECRET}@127.0.0.1:9"),
+    ],
+)
+def test_what_boto3_cannot_use_is_an_error_at_the_start_that_tells_no_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    for variable, text in {**credentials(), "AWS_ENDPOINT_URL": "http://127.0.0.2:9", name: value}.items():
+        monkeypatch.setenv(variable, text)
+    (said,) = S3Settings(bucket="logs").lacking()
+    assert "boto3 cannot use what its environment says" in said
+    assert SECRET not in said
 
 
 def test_a_prefix_ends_with_one_slash_and_begins_with_none() -> None:
