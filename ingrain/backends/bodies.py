@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from ingrain.backends.ingraind import ingraind_lines
 from ingrain.backends.lines import json_lines, raw
+from ingrain.backends.pieces import pieces
 from ingrain.batch import Batch, Measurement
 
-_ROWS = 2048  # rendered at a time: half a megabyte of text, of which what does not fit is rendered again
+_ROWS, _TEXT = 2048, 512 << 10  # rendered at a time: half a megabyte, of which what does not fit is rendered again
 
 
 class Body:
@@ -43,17 +44,18 @@ class Body:
 
     def write(self, records: pa.RecordBatch) -> int:
         """Append as many records as there is room for; one that alone is larger than a body has one to itself."""
-        for start in range(0, records.num_rows, _ROWS):
-            lines = self.render(Batch(self._measurement, records.slice(start, _ROWS)))
-            data, bounds = raw(lines)
+        taken = 0
+        for piece in pieces(Batch(self._measurement, records), _ROWS, _TEXT):
+            data, bounds = raw(self.render(piece))
             fits = int(np.searchsorted(bounds[1:] - bounds[0], self._room, side="right"))
             fits = max(fits, int(self._empty))
             self._file.write(data[bounds[0] : bounds[fits]])
             self._room -= int(bounds[fits] - bounds[0])
             self._empty = self._empty and not fits
-            if fits < len(lines):
-                return start + fits
-        return int(records.num_rows)
+            taken += fits
+            if fits < len(piece):
+                break
+        return taken
 
     def finish(self) -> None:
         """Write what stands at the end."""

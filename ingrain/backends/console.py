@@ -10,12 +10,13 @@ from typing import Literal
 from ingrain.account import Station
 from ingrain.backends.lines import json_lines, raw, text_lines
 from ingrain.backends.output import Output
+from ingrain.backends.pieces import pieces
 from ingrain.backends.reach import Reach
 from ingrain.batch import Batch
 from ingrain.settings import Settings
 from ingrain.stage import Backend
 
-_ROWS = 8192  # rendered at a time: some megabytes of text
+_ROWS, _TEXT = 8192, 4 << 20  # rendered at a time: some megabytes
 
 
 class ConsoleSettings(Settings, frozen=True):
@@ -40,14 +41,14 @@ class Console(Backend):
 
     def deliver(self, batch: Batch) -> None:
         """Write the batch's lines, as far as stdout takes them."""
-        for start in range(0, len(batch), _ROWS):
-            part = batch.with_records(batch.records.slice(start, _ROWS))
+        rest = len(batch)
+        for part in pieces(batch, _ROWS, _TEXT):
             data, bounds = raw(self._render(part))
             written, why = self._output.write(data, bounds.tolist(), self)
+            rest -= written
             if written:
                 self.delivered(written, part.oldest)
             if why:
-                rest = len(batch) - start - written
                 self.station.lost += rest
                 self.station.detail[why] += rest
                 self._reach.fails(why, "Records that cannot be written are counted as lost")
