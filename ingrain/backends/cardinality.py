@@ -17,13 +17,16 @@ FORGET_S = 3600.0
 
 
 class Cardinality:
-    """Which series are told apart: the first `limit`, as long as they are seen now and then. Some 100 bytes each."""
+    """Which series are told apart: the first `limit`, as long as they are seen now and then.
+
+    Some 100 bytes each, however long they are: a series is known by its hash, 64 bits keyed per process.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._count = 0
-        self._now: defaultdict[str, set[str]] = defaultdict(set)
-        self._before: defaultdict[str, set[str]] = defaultdict(set)
+        self._now: defaultdict[str, set[int]] = defaultdict(set)
+        self._before: defaultdict[str, set[int]] = defaultdict(set)
         self._due = time.monotonic() + FORGET_S
 
     def told_apart(self, name: str, series: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -33,13 +36,14 @@ class Cardinality:
             self._count = sum(map(len, self._before.values()))
             self._due = time.monotonic() + FORGET_S
         now, before = self._now[name], self._before[name]
-        known = np.fromiter(map(now.__contains__, series), np.bool_, len(series))
+        hashes = list(map(hash, series))
+        known = np.fromiter(map(now.__contains__, hashes), np.bool_, len(hashes))
         if self._count < self._limit or before:
             for at in np.flatnonzero(~known).tolist():
-                known[at] = self._admits(series[at], now, before)
+                known[at] = self._admits(hashes[at], now, before)
         return known
 
-    def _admits(self, one: str, now: set[str], before: set[str]) -> bool:
+    def _admits(self, one: int, now: set[int], before: set[int]) -> bool:
         if one in before:
             before.discard(one)
         elif one not in now:

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -171,6 +172,18 @@ def test_the_one_beyond_the_limit_has_a_plain_name_as_deep_as_the_others(server:
         "volume.out.overflow.overflow:13|c",
         "load.overflow:9|g",
     ]
+
+
+def test_a_series_that_is_remembered_takes_100_bytes_or_so_however_long_it_is() -> None:
+    count, known = 10_000, Cardinality(10_000)
+    tracemalloc.start()
+    try:
+        for start in range(0, count, 100):
+            known.told_apart("m", [f"{start + number:06}" + "x" * 10_000 for number in range(100)])
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 150 * count
 
 
 def test_a_series_that_is_not_sent_for_long_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
