@@ -72,7 +72,7 @@ class Pipeline:
         self._begun = self._finished = False
         self._alive = 0  # no stage before this post is replaced any more
         self._deaths: deque[float] = deque()
-        self._flush = Flush()
+        self._flush, self._flushing = Flush(), False
         self._refusing = threading.Lock()  # several probes offer at a time
         label = f"pipeline {config.name}: "
         backend = find_class(BACKENDS[config.backend])
@@ -176,10 +176,8 @@ class Pipeline:
 
     def flush(self) -> None:
         """Tell every stage, in the order of the data, to hand on what it holds; returns at once."""
-        if self._alive < len(self._posts):
-            self._posts[self._alive].tell(self._flush)
-        else:
-            self._flush.done.set()
+        self._flushing = True
+        self._tell(self._flush)
 
     def flushed(self, seconds: float) -> bool:
         """Wait so long for the `flush` to end; whether it has."""
@@ -244,12 +242,18 @@ class Pipeline:
         self._alive = number + 1
         for before in range(self._alive):
             self._settle(before)
-        self.flush()
-        self._flush = Flush()
+        self._tell(self._flush if self._flushing else Flush())
         self.stopped = (
             f"{name} died {DEATHS + 1} times within a minute: the pipeline is stopped, and refuses everything"
         )
         log.critical("%s. %d records that waited for it are lost; other pipelines go on", self.stopped, left)
+
+    def _tell(self, flush: Flush) -> None:
+        """Have it pass through all stages that work."""
+        if self._alive < len(self._posts):
+            self._posts[self._alive].tell(flush)
+        else:
+            flush.done.set()
 
     def _settle(self, number: int) -> None:
         """Close the account of a post where nobody works any more, and pass on the stop that waits there."""

@@ -276,6 +276,20 @@ def test_a_pipeline_that_is_given_up_leaves_no_record_in_flight(make: Make, tmp_
     assert (told.received, told.lost, told.delivered) == (2 * (DEATHS + 1) + 3 * (DEATHS + 1), 12 + 3, 15)
 
 
+def test_a_flush_ends_also_where_the_pipeline_is_given_up_meanwhile(make: Make, tmp_path: Path) -> None:
+    pipeline = make("Mortal", "Buffer")
+    pipeline.offer(records(3))
+    Mortal.gate.clear()
+    for _ in range(DEATHS + 1):
+        pipeline.offer(records(2, "die"))
+    pipeline.flush()
+    Mortal.gate.set()
+    while not pipeline.stopped:
+        mended(pipeline)
+    assert pipeline.flushed(60)
+    assert archived(tmp_path) == 1, "the three, summed up"
+
+
 def test_a_stage_that_cannot_be_constructed_is_tried_again_less_and_less_often_and_has_died_once(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
