@@ -21,7 +21,7 @@ from ingrain.stage import Stage
 log = logging.getLogger(__name__)
 
 _STARTING = "starting it"
-"""What a station says of a stage that cannot be constructed."""
+"""What a station says of a stage that cannot be constructed, or has no thread."""
 
 
 class Post:
@@ -60,7 +60,7 @@ class Post:
             self._stage = None
 
     def begin(self) -> None:
-        """Let the stage that was constructed work."""
+        """Let the stage that was constructed work. Raises RuntimeError where there is no thread for it."""
         if self._stage is not None:
             self._stage.begin(self.inbox)
             self._begun = True
@@ -81,12 +81,14 @@ class Post:
         return self.station.end("died with it")
 
     def refill(self) -> None:
-        """Have another stage work here, if one can be constructed; else try again later, and later each time."""
+        """Have another stage work here, if one can be had; else try again later, and later each time."""
         if time.monotonic() < self._retry_at:
             return
         try:
             self.fill()
+            self.begin()
         except BaseException as error:  # a library's panic, too: the reason is reported until it works
+            self.leave()
             if _STARTING not in self.station.failing:
                 log.exception("%s cannot be started; it is tried again, and what comes waits for it", self.station.name)
             self.station.failing[_STARTING] = str(error) or type(error).__name__
@@ -95,7 +97,6 @@ class Post:
             if self.station.failing.pop(_STARTING, None) is not None:
                 log.warning("%s could be started now", self.station.name)
             self._backoff.reset()
-            self.begin()
 
     def close(self) -> None:
         """Let no batch in any more, and nobody wait for room."""

@@ -79,14 +79,18 @@ class Stage(pykka.ThreadingActor):
         return Inbox()
 
     def begin(self, inbox: Inbox) -> None:
-        """Start on an inbox that is there already, with what waits in it."""
+        """Start on an inbox that is there already, with what waits in it. Raises RuntimeError without a thread."""
         own, self.actor_inbox = self.actor_inbox, inbox
         self.actor_ref.actor_inbox = inbox
         inbox.wake_at = own.wake_at
         while not own.empty():  # what was told to it while it was constructed
             inbox.put(own.get())
         pykka.ActorRegistry.register(self.actor_ref)
-        self._start_actor_loop()
+        try:
+            self._start_actor_loop()
+        except BaseException:
+            pykka.ActorRegistry.unregister(self.actor_ref)
+            raise
 
     def _actor_loop(self) -> None:
         try:

@@ -18,6 +18,7 @@ from chain import tagged
 from ingrain.account import Station
 from ingrain.backends import BACKENDS, backoff
 from ingrain.backends.archive import Archive, ArchiveSettings
+from ingrain.backends.http import HTTP, HTTPSettings
 from ingrain.batch import TEXT, Batch
 from ingrain.config.model import PipelineConfig
 from ingrain.pipeline import DEATHS, Pipeline, finish
@@ -63,6 +64,13 @@ class MortalArchive(Archive):
         if batch.records.column("process")[0].as_py() == "die":
             raise Panic
         super().deliver(batch)
+
+
+class MortalHTTP(HTTP):
+    """An HTTP that dies of every batch."""
+
+    def deliver(self, batch: Batch) -> None:
+        raise Panic(batch)
 
 
 class Reluctant(Mortal):
@@ -311,6 +319,30 @@ def test_a_stage_that_cannot_be_constructed_is_tried_again_less_and_less_often_a
     finish([pipeline], 60)
     adds_up(pipeline, 7)
     assert archived(tmp_path) == 6
+
+
+def test_one_that_no_thread_can_be_had_for_lets_go_of_its_spool_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: MortalHTTP) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setitem(BACKENDS, "MortalHTTP", f"{__name__}:MortalHTTP")
+    monkeypatch.setattr(backoff, "LEAST_S", 0.001)
+    settings = HTTPSettings(uri="http://127.0.0.1:9/", spool=str(tmp_path / "spool"))
+    pipeline = Pipeline(PipelineConfig("out", "MortalHTTP", settings, []))
+    pipeline.fill()
+    pipeline.begin()
+    pipeline.offer(records(1))
+    with monkeypatch.context() as limited:
+        limited.setattr(MortalHTTP, "_start_actor_loop", refuse)
+        mended(pipeline)
+        assert pipeline.stations[0].failing == {"starting it": "can't start new thread"}
+    while pipeline._posts[0].vacant:
+        pipeline.mend()
+    assert pipeline.stations[0].failing == {}
+    finish([pipeline], 60)
+    adds_up(pipeline, 1)
 
 
 def test_steps_of_one_type_have_names_of_their_own(make: Make) -> None:
