@@ -185,8 +185,7 @@ class Names:
         """Where to send to, best first; when that is nowhere, why. Waits until `deadline` for the first answer only."""
         now = time.monotonic()
         if now >= self._due and self._idle.is_set():
-            self._idle.clear()
-            threading.Thread(target=self._find, name="names", daemon=True).start()
+            self._begin()
         if not self._places:
             if not self._idle.wait(max(0.0, deadline - now)):
                 return [], f"the name {self._address.host} is still being looked up"
@@ -194,15 +193,28 @@ class Names:
                 return [], f"the name {self._address.host} cannot be looked up: {self._why}"
         return self._places, ""
 
+    def _begin(self) -> None:
+        """Look it up; without a thread for that, later."""
+        self._idle.clear()
+        try:
+            threading.Thread(target=self._find, name="names", daemon=True).start()
+        except RuntimeError as error:
+            self._fails(str(error))
+            self._idle.set()
+
     def _find(self) -> None:
         try:
             self._places = self._look_up(self._address.host, self._address.port)
             self._due = time.monotonic() + REFRESH_S
-        except (OSError, UnicodeError) as error:  # what was found before stays in use
-            self._why = getattr(error, "strerror", None) or str(error)
-            self._due = time.monotonic() + RETRY_S
+        except (OSError, UnicodeError) as error:
+            self._fails(getattr(error, "strerror", None) or str(error))
         finally:
             self._idle.set()
+
+    def _fails(self, why: str) -> None:
+        """What was found before stays in use."""
+        self._why = why
+        self._due = time.monotonic() + RETRY_S
 
 
 def _look_up(host: str, port: int) -> list[Place]:

@@ -25,7 +25,7 @@ from serving import free_port, refusing
 
 from ingrain.account import Station
 from ingrain.backends.cardinality import FORGET_S, Cardinality
-from ingrain.backends.datagrams import Address, Peer, Place, parse
+from ingrain.backends.datagrams import RETRY_S, Address, Peer, Place, parse
 from ingrain.backends.series import series
 from ingrain.backends.statsd import StatsD, StatsDSettings, from_environment, packed
 from ingrain.batch import TEXT, Batch
@@ -363,6 +363,26 @@ def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -
     assert asked.wait(60)
     assert "still being looked up" in peer.send(memoryview(b"x"), 0.0)
     answer.set()
+
+
+def test_a_name_that_no_thread_could_be_had_for_is_looked_up_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    place = (socket.AF_INET, server.socket.getsockname())
+    peer = Peer(Address("statsd", place[1][1]), lambda *_: [place])
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        assert "cannot be looked up: can't start new thread" in peer.send(memoryview(b"x"), 0.0)
+    assert peer.send(memoryview(b"x"), 0.0), "not at once"
+    now += RETRY_S
+    assert peer.send(memoryview(b"y"), now + 60) == ""
+    assert server.datagrams() == [b"y"]
+    peer.close()
 
 
 def test_of_a_host_s_addresses_the_one_that_answers_is_used(server: Server) -> None:
