@@ -6,13 +6,14 @@ What the kernel counts as resident is compared with it, no estimate: whatever ta
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import time
-from pathlib import Path
+from functools import cache
 
 from ingrain.memory import trim
 
-_STATM = Path("/proc/self/statm")
+_STATM_BYTES = 256  # seven numbers
 _SIZE = re.compile(r"([1-9][0-9]{0,8})([KMG])")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -35,7 +36,13 @@ def is_size(size: str) -> None:
 
 def resident() -> int:
     """Bytes of this process that are in memory, as the kernel counts them (proc_pid_statm(5))."""
-    return int(_STATM.read_bytes().split()[1]) * mmap.PAGESIZE
+    return int(os.pread(_statm(), _STATM_BYTES, 0).split()[1]) * mmap.PAGESIZE
+
+
+@cache
+def _statm() -> int:
+    """Opened once and for all: when memory is short, descriptors may be, too."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Room:

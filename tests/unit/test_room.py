@@ -65,6 +65,19 @@ print(room.full, room.full_within(60))
     assert told == ["False", "False", "False", "True", "True", "True", "False", "True"]
 
 
+def test_whether_there_is_room_is_known_also_when_no_file_can_be_opened_any_more() -> None:
+    code = """
+import resource
+from ingrain.room import Room
+room = Room(1 << 40)
+print(room.full)
+resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+print(room.full)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["False", "False"]
+
+
 def test_where_memory_is_tight_a_pipeline_takes_a_batch_at_a_time_and_counts_what_it_refuses(tmp_path: Path) -> None:
     room = Room(1)
     made = pipeline(tmp_path, room)
