@@ -183,6 +183,8 @@ def connect(settings: S3Settings) -> S3Client:
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
+        from ingrain.backends.bounded import bound  # noqa: PLC0415
+
     # Servers other than AWS's do not all know the checksums that newer versions of boto3 send unasked.
     config = Config(
         connect_timeout=_CONNECT_S,
@@ -198,6 +200,7 @@ def connect(settings: S3Settings) -> S3Client:
         proxy_of(urlsplit(client.meta.endpoint_url), "http", "https")
     except (BotoCoreError, ValueError) as error:  # which may tell a password
         raise ValueError(f"S3: boto3 cannot use what its environment says: {_secrets()(str(error))}") from None
+    bound(client)
     return client
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import socket
+import time
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
+from hostile import Answer, for_ever, hostile, told
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +30,7 @@ backend = "S3"
 
 def started(**settings: str) -> S3:
     """A backend that was made, and has let go of its spool."""
-    made = S3(S3Settings(endpoint_url="http://127.0.0.1:9", **settings), Station("s3"))  # type: ignore[arg-type]
+    made = S3(S3Settings(**{"endpoint_url": "http://127.0.0.1:9", **settings}), Station("s3"))  # type: ignore[arg-type]
     made.close()
     return made
 
@@ -143,7 +146,7 @@ def test_a_profile_that_does_not_exist_is_an_error_at_the_start(monkeypatch: pyt
 
 def refused(made: S3) -> str:
     """What is told of an object that could not be sent."""
-    with pytest.raises(BotoCoreError) as caught:
+    with pytest.raises((BotoCoreError, ClientError)) as caught:
         made.put("k.parquet", io.BytesIO(b"x"))
     return made.why(caught.value)
 
@@ -196,6 +199,47 @@ def test_what_boto3_cannot_use_is_an_error_at_the_start_that_tells_no_password(
     (said,) = S3Settings(bucket="logs").lacking()
     assert "boto3 cannot use what its environment says" in said
     assert SECRET not in said
+
+
+def drip(head: bytes, again: bytes) -> Answer:
+    """Says the one, then the other again and again, each time sooner than anything that waits for it gives up."""
+
+    def answer(near: socket.socket) -> None:
+        near.sendall(head)
+        while True:
+            near.sendall(again)
+            time.sleep(0.05)
+
+    return answer
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nX: "
+CONTINUE = b"HTTP/1.1 100 Continue\r\n"
+REFUSAL = b"HTTP/1.1 500 No\r\nContent-Length: 1000000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (drip(HEAD, b"x"), "ReadTimeoutError"),
+        (drip(b"HTTP/1.1 ", b"1"), "ReadTimeoutError"),
+        (drip(CONTINUE, b"X: y\r\n"), "ReadTimeoutError"),
+        (drip(b"", CONTINUE + b"\r\n"), "ReadTimeoutError"),
+        (drip(REFUSAL, b"x"), "ReadTimeoutError"),
+        (drip(b"HTTP/1.0 500 No\r\n\r\n", b"x"), "ReadTimeoutError"),
+        (told(CONTINUE), "ConnectionClosedError"),
+        (for_ever(REFUSAL, b"x" * 9999), "500: Internal Server Error"),
+        (for_ever(HEAD + b"y\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), "500: Internal Server Error"),
+    ],
+)
+def test_a_server_that_drips_or_never_ends_holds_no_upload_for_ever_and_little_of_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, said: str
+) -> None:
+    monkeypatch.setattr("ingrain.backends.bounded._ANSWER_S", 0.5)
+    for name, value in credentials().items():
+        monkeypatch.setenv(name, value)
+    with hostile(answer) as url:
+        assert said in refused(started(bucket="logs", endpoint_url=url.removesuffix("/insert")))
 
 
 def test_a_prefix_ends_with_one_slash_and_begins_with_none() -> None:
