@@ -17,6 +17,7 @@ from ingrain.batch import TEXT
 
 Number = TypeVar("Number", np.int64, np.float64)
 
+_INTS = np.iinfo(np.int64)
 _CODE_LIMIT = 1 << 62
 _NARROW = 1 << 17  # whole numbers that span less than this (ports do) are their own codes: no need to hash them
 
@@ -58,9 +59,20 @@ def groups(records: pa.RecordBatch, keys: Sequence[str]) -> tuple[npt.NDArray[np
 
 
 def sums(values: npt.NDArray[Number], group: npt.NDArray[np.int64], count: int) -> npt.NDArray[Number]:
-    """The sum of `values` (int64 or float64, one a row) in each of `count` groups; exact in int64."""
+    """The sum of `values` (int64 or float64, one a row) in each of `count` groups; exact in int64.
+
+    One that its type does not hold is the greatest or least number that it does.
+    """
     totals = np.zeros(count, dtype=values.dtype)
-    np.add.at(totals, group, values)
+    with np.errstate(over="ignore"):
+        np.add.at(totals, group, values)
+    if values.dtype == np.float64:
+        return np.nan_to_num(totals, copy=False)
+    if max(int(values.max(initial=0)), -int(values.min(initial=0))) * len(values) > _INTS.max:
+        about = np.zeros(count)  # what wrapped around is some 2^64 away from it
+        np.add.at(about, group, values)
+        wrapped = np.abs(about - totals) > _INTS.max
+        totals[wrapped] = np.where(about[wrapped] > 0, _INTS.max, _INTS.min)
     return totals
 
 

@@ -96,6 +96,25 @@ def test_sums_are_exact_where_floats_are_not() -> None:
     assert columns.sums(values, np.zeros(3, dtype=np.int64), 1).tolist() == [2**62 + 2]
 
 
+INTS = np.iinfo(np.int64)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([INTS.min, INTS.max, 1 << 62, -1, 1]) | st.integers(-9, 9)))
+)
+def test_a_sum_that_its_type_does_not_hold_is_the_greatest_or_least_that_it_does(rows: list[tuple[int, int]]) -> None:
+    group = np.array([key for key, _ in rows], dtype=np.int64)
+    values = np.array([value for _, value in rows], dtype=np.int64)
+    exact = [sum(value for key, value in rows if key == one) for one in range(3)]
+    assert columns.sums(values, group, 3).tolist() == [min(max(total, INTS.min), INTS.max) for total in exact]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_of_floats_is_finite(sign: float) -> None:
+    (total,) = columns.sums(np.array([1.5e308, 1.5e308]) * sign, np.zeros(2, dtype=np.int64), 1)
+    assert total == sign * sys.float_info.max
+
+
 @given(record_batches())
 def test_any_column_reads_as_its_values_in_text(records: pa.RecordBatch) -> None:
     for name in records.schema.names:
