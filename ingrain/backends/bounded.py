@@ -2,7 +2,7 @@
 
 boto3 bounds each single wait, so a server that says a byte now and then would hold an upload for ever; and it reads an
 answer whole, however large it is. There is no setting for either: connections are made by a class of ours instead.
-Imported together with boto3, by `ingrain.backends.s3` alone.
+Of uploads alone: what is asked of a bucket has long answers. Imported where boto3 is, by `ingrain.backends.s3`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _ANSWER_S = 90.0  # longer than any single wait
 _SLOWEST = 16 << 10  # bytes of an object in a second: one that goes out more slowly is given up
-_READ = 64 << 10  # bytes of an answer; S3's own take one or two thousand
+_READ = 1 << 20  # bytes of an answer; S3's own take one or two thousand
 _SIZES = ("X-Amz-Decoded-Content-Length", "Content-Length")
 
 

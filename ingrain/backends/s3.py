@@ -124,7 +124,7 @@ class S3(Sent):
             log.warning("%s is %r, but the file says bucket = %r; the file counts", BUCKET, named, self._bucket)
         prefix = settings.prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._client: S3Client | None = connect(settings)
+        self._client: S3Client | None = _sender(settings)
         self._renewing = threading.Lock()
         self._secret = _secrets(self._client.meta.endpoint_url)
         super().__init__(settings, station, f"bucket {self._bucket}", settings.format)
@@ -134,7 +134,7 @@ class S3(Sent):
         with self._renewing:
             if self._client is None:
                 gc.collect()  # the one before: 10 MB, in cycles
-                self._client = connect(self._settings)
+                self._client = _sender(self._settings)
             client = self._client
         try:
             client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=file, ContentType=_type(key))
@@ -183,8 +183,6 @@ def connect(settings: S3Settings) -> S3Client:
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-        from ingrain.backends.bounded import bound  # noqa: PLC0415
-
     # Servers other than AWS's do not all know the checksums that newer versions of boto3 send unasked.
     config = Config(
         connect_timeout=_CONNECT_S,
@@ -200,6 +198,14 @@ def connect(settings: S3Settings) -> S3Client:
         proxy_of(urlsplit(client.meta.endpoint_url), "http", "https")
     except (BotoCoreError, ValueError) as error:  # which may tell a password
         raise ValueError(f"S3: boto3 cannot use what its environment says: {_secrets()(str(error))}") from None
+    return client
+
+
+def _sender(settings: S3Settings) -> S3Client:
+    """One for uploads, each of which ends in time, and whose answers say little. Raises ValueError likewise."""
+    client = connect(settings)
+    from ingrain.backends.bounded import bound  # noqa: PLC0415 - it needs boto3
+
     bound(client)
     return client
 

@@ -229,7 +229,10 @@ REFUSAL = b"HTTP/1.1 500 No\r\nContent-Length: 1000000000\r\n\r\n"
         (drip(b"HTTP/1.0 500 No\r\n\r\n", b"x"), "ReadTimeoutError"),
         (told(CONTINUE), "ConnectionClosedError"),
         (for_ever(REFUSAL, b"x" * 9999), "500: Internal Server Error"),
-        (for_ever(HEAD + b"y\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), "500: Internal Server Error"),
+        (
+            for_ever(HEAD + b"y\r\nTransfer-Encoding: chunked\r\n\r\n", b"3e8\r\n%s\r\n" % (b"x" * 1000)),
+            "500: Internal Server Error",
+        ),
     ],
 )
 def test_a_server_that_drips_or_never_ends_holds_no_upload_for_ever_and_little_of_it_is_read(
