@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,19 +19,20 @@ from ingrain.query.errors import QueryError
 def written(path: Path) -> Iterator[BinaryIO]:
     """What is written in this context is there when it ends well. Raises QueryError where it cannot be."""
     try:
-        with _whole(path) if _is_regular(path) else nullcontext(path) as place, place.open("wb") as to:
+        with _whole(path) if _is_regular(path) else path.open("wb") as to:
             yield to
     except OSError as error:
         raise QueryError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def _whole(path: Path) -> Iterator[BinaryIO]:
     """A hidden file beside it, which takes its name when the context ends well, and is gone if not."""
     path = path.resolve()
     hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield hidden
+        with hidden.open("xb") as to:  # never what somebody else has put there
+            yield to
         hidden.replace(path)
     finally:
         hidden.unlink(missing_ok=True)
