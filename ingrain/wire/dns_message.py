@@ -30,6 +30,7 @@ _QUESTIONS_MAX = 64  # as in the kernel half: each is a record of its own, with 
 _CACHED_MAX = 512  # bytes of a message that is kept: longer ones hardly repeat
 _CACHE_BYTES = 8 << 20  # some 8,000 answers of a CNAME and an address
 _EMPTY, _ENTRY = 700, 260  # bytes of a message with its key in the cache, and of each of its records, beside text
+_HINT = 60  # of each further address in a record
 
 
 Answer = tuple[str, str, str, int]
@@ -190,5 +191,7 @@ def _data(read: _Read, at: int, end: int, kind: int, record_class: int) -> str:
         read.malformed = True
         return dns_rdata.unknown(read.message, at, end)
     if kind in dns_rdata.ADDRESSES:
-        read.addresses += dns_rdata.addresses(read.message, at, end, kind, record_class, known=read.known)
+        found = dns_rdata.addresses(read.message, at, end, kind, record_class, known=read.known)
+        read.addresses += found
+        read.size += _HINT * len(found[1:])
     return data
