@@ -28,22 +28,27 @@ struct prefixed { /* RFC 1035 4.2.2 */
 #define UPDATE 0x28 /* RFC 2136 */
 #define DSO 0x30    /* RFC 8490 */
 
+static __always_inline int has_few_records(const struct header *dns)
+{
+	return bpf_ntohs(dns->answers) <= RECORDS_MAX && bpf_ntohs(dns->authorities) <= RECORDS_MAX &&
+	       bpf_ntohs(dns->additionals) <= RECORDS_MAX;
+}
+
 /* Whether that can be a query or an answer. What it says else is for the user side to read, and to count if it cannot. */
 static __always_inline int is_dns(const struct header *dns, __u8 first_label, __u32 length)
 {
 	int is_answer = dns->qr_opcode_aa_tc_rd & 0x80;
-	__u16 questions = bpf_ntohs(dns->questions), answers = bpf_ntohs(dns->answers);
+	__u16 questions = bpf_ntohs(dns->questions);
 
-	if (dns->qr_opcode_aa_tc_rd & OPCODE || questions > QUESTIONS_MAX || answers > RECORDS_MAX ||
-	    bpf_ntohs(dns->authorities) > RECORDS_MAX || bpf_ntohs(dns->additionals) > RECORDS_MAX)
+	if (dns->qr_opcode_aa_tc_rd & OPCODE || questions > QUESTIONS_MAX || !has_few_records(dns))
 		return 0; /* an opcode other than QUERY, or more than a message holds */
 	if (questions)
 		return first_label <= LABEL_MAX && length > sizeof(*dns) + 4;
 	if (!is_answer)
 		return 0;
 	/* No question: an answer of multicast DNS (RFC 6762 18), or a refusal that is nothing but a header. */
-	return answers ? !dns->id && dns->qr_opcode_aa_tc_rd & 0x04 && !(dns->ra_z_ad_cd_rcode & 0x0f) :
-			 length == sizeof(*dns) && dns->ra_z_ad_cd_rcode & 0x0f;
+	return dns->answers ? !dns->id && dns->qr_opcode_aa_tc_rd & 0x04 && !(dns->ra_z_ad_cd_rcode & 0x0f) :
+			      length == sizeof(*dns) && dns->ra_z_ad_cd_rcode & 0x0f;
 }
 
 /* Whether that can be another request than a query. Nothing is told of those, but of the queries behind them. */
@@ -54,8 +59,7 @@ static __always_inline int is_request(const struct header *dns, __u8 first_label
 	switch (dns->qr_opcode_aa_tc_rd & (0x80 | OPCODE)) {
 	case NOTIFY:
 	case UPDATE:
-		return questions == 1 && first_label <= LABEL_MAX && bpf_ntohs(dns->answers) <= RECORDS_MAX &&
-		       bpf_ntohs(dns->authorities) <= RECORDS_MAX && bpf_ntohs(dns->additionals) <= RECORDS_MAX;
+		return questions == 1 && first_label <= LABEL_MAX && has_few_records(dns);
 	case DSO:
 		return !questions && !dns->answers && !dns->authorities && !dns->additionals &&
 		       !dns->ra_z_ad_cd_rcode;
