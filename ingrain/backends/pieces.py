@@ -21,14 +21,21 @@ def pieces(batch: Batch, rows: int, size: int) -> Iterator[Batch]:
         yield from map(batch.with_records, [part] if most * len(part) <= size else _split(part, size))
 
 
-def _split(records: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
-    """Each part with no text in its dictionaries but its own: else each would be as much work as the whole."""
-    ends = np.cumsum(sum(map(_bytes, records.columns)))
+def cuts(sizes: npt.NDArray[np.int64], rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where pieces begin and end, if each row has so many bytes: of `rows` and `size` at the most, or of one row."""
+    ends = np.cumsum(sizes)
     start = before = 0
     while start < len(ends):
-        end = max(int(np.searchsorted(ends, before + size, side="right")), start + 1)
-        yield compact(records.slice(start, end - start))
+        end = max(int(np.searchsorted(ends[: start + rows], before + size, side="right")), start + 1)
+        yield start, end
         start, before = end, int(ends[end - 1])
+
+
+def _split(records: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """Each part with no text in its dictionaries but its own: else each would be as much work as the whole."""
+    sizes = np.asarray(sum(map(_bytes, records.columns)))
+    for start, end in cuts(sizes, len(records), size):
+        yield compact(records.slice(start, end - start))
 
 
 def _most(column: pa.Array) -> int:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.backends.cardinality import Cardinality
+from ingrain.backends.pieces import cuts
 from ingrain.batch import Batch, Kind
 from ingrain.columns import as_text, groups, lasts, sums
 
@@ -26,7 +27,7 @@ NULL_NAME = "none"
 """What stands in a plain name for a tag that a record does not have; with tags, the tag is left out."""
 
 _EXACT = 2.0**53  # below it every whole number is a float64
-_CHUNK = 8192  # series put together at a time: a megabyte or two of text
+_SERIES, _TEXT = 8192, 4 << 20  # put together at a time: a megabyte or two of text, where tags are not long
 _NOT_IN_NAMES = "[^0-9A-Za-z_-]"  # statsd keeps these; it changes or drops what else it finds in a name
 _NOT_IN_LEVELS = "[^0-9A-Za-z_.-]"  # dots part the levels of a name
 _NOT_IN_TAGS = r"[|,#@\x00-\x1f\x7f-\x9f\x{2028}\x{2029}]"  # a colon is allowed, and stands in IPv6 addresses
@@ -67,8 +68,9 @@ def series(batch: Batch, prefix: str, known: Cardinality, *, use_tags: bool) -> 
     names = _own_names(batch.names.take(rows), prefix) if batch.names is not None else None
     tags = [_rendered(tag, as_text(records.column(tag).take(rows)), use_tags=use_tags) for tag in batch.tags]
     beyond = [np.empty(0, np.intp)]
-    for start in range(0, count, _CHUNK):
-        some = np.arange(start, min(start + _CHUNK, count))
+    sizes = sum((_sizes(values).take(indices.to_numpy()) for values, indices in tags), np.zeros(count, np.int64))
+    for start, end in cuts(sizes * len(folded), _SERIES, _TEXT):
+        some = np.arange(start, end)
         joined = _joined([values.take(indices.slice(start, len(some))) for values, indices in tags], len(some))
         named = names.slice(start, len(some)) if names is not None else None
         told = joined if named is None else _joined([named, joined], len(some))
@@ -110,6 +112,11 @@ def _rendered(tag: str, text: pa.DictionaryArray, *, use_tags: bool) -> tuple[pa
         absent = f".{NULL_NAME}"
     known = pa.concat_arrays([pc.fill_null(values, absent), pa.array([absent], pa.string())])
     return known, pc.fill_null(text.indices, len(values))
+
+
+def _sizes(text: pa.StringArray) -> npt.NDArray[np.int64]:
+    """Bytes of each."""
+    return np.asarray(pc.binary_length(text).to_numpy().astype(np.int64))
 
 
 def _joined(parts: list[pa.StringArray], count: int) -> pa.StringArray:

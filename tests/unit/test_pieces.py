@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from ingrain.account import Station
 from ingrain.backends.bodies import JsonArray, JsonLines
+from ingrain.backends.cardinality import Cardinality
 from ingrain.backends.console import Console, ConsoleSettings
 from ingrain.backends.lines import json_lines
 from ingrain.backends.output import Output
 from ingrain.backends.pieces import pieces
+from ingrain.backends.series import series
 from ingrain.backends.writers import JsonLinesWriter
 from ingrain.batch import TEXT, Batch
 
@@ -76,6 +78,10 @@ def console(batch: Batch) -> None:
     os.close(descriptor)
 
 
+def statsd(batch: Batch) -> None:
+    assert sum(len(some.text) for some in series(batch, "", Cardinality(10_000), use_tags=True)) == len(batch)
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -83,11 +89,12 @@ def console(batch: Batch) -> None:
         lambda batch: JsonArray(io.BytesIO(), VOLUME, batch.records.schema, 1 << 20).write(batch.records),
         lambda batch: JsonLines(io.BytesIO(), VOLUME, batch.records.schema, 1 << 20).write(batch.records),
         console,
+        statsd,
     ],
 )
 def test_a_long_line_in_every_record_is_never_rendered_for_all_of_them_at_once(
     write: Callable[[Batch], object], pool: pa.MemoryPool
 ) -> None:
-    rows = [{"value": 1, "packets": 1, "process": "x" * 16_000}] * 4096
+    rows = [{"value": 1, "packets": 1, "process": "x" * 16_000, "d_port": port} for port in range(4096)]
     write(batch_of(VOLUME, rows))
     assert pool.max_memory() < 24 << 20

@@ -237,7 +237,7 @@ def test_any_process_name_stays_one_level_of_a_plain_name(rows: list[tuple[str |
 
 
 def test_more_series_than_are_put_together_at_a_time_all_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingrain.backends.series._CHUNK", 7)
+    monkeypatch.setattr("ingrain.backends.series._SERIES", 7)
     lines = text_of(volumes([(f"p{n}", n, n) for n in range(100)]), use_tags=False).splitlines()
     assert [line for line in lines if "packets" not in line] == [f"volume.out.p{n}.{n}:{n}|c" for n in range(100)]
 
