@@ -1,21 +1,25 @@
-"""Servers that do harm: each connection is answered by a function, once its request's head has come."""
+"""Servers that do harm: each connection is answered by a function, once its request's head, or its hello, has come."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 Answer = Callable[[socket.socket], None]
 
 
+_HANDSHAKE = b"\x16"  # the first byte of a TLS record
+
+
 @contextmanager
-def hostile(answer: Answer) -> Iterator[str]:
+def hostile(answer: Answer, scheme: str = "http") -> Iterator[str]:
     """Its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_accept, args=(listening, answer), daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/insert"
+        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/insert"
         listening.shutdown(socket.SHUT_RDWR)
 
 
@@ -28,7 +32,7 @@ def _accept(listening: socket.socket, answer: Answer) -> None:
 def _serve(near: socket.socket, answer: Answer) -> None:
     with near, suppress(OSError):
         said = b""
-        while b"\r\n\r\n" not in said:
+        while b"\r\n\r\n" not in said and not said.startswith(_HANDSHAKE):
             said += near.recv(1 << 16)
         answer(near)
 
@@ -54,3 +58,19 @@ def for_ever(head: bytes, again: bytes) -> Answer:
             near.sendall(again)
 
     return answer
+
+
+def drip(head: bytes, again: bytes) -> Answer:
+    """Says the one, then the other again and again, each time sooner than anything that waits for it gives up."""
+
+    def answer(near: socket.socket) -> None:
+        near.sendall(head)
+        while True:
+            near.sendall(again)
+            time.sleep(0.05)
+
+    return answer
+
+
+SLOW_HANDSHAKE = drip(b"\x16\x03\x03\x40\x00", b"\x02")
+"""A record of TLS, of 16 KiB."""

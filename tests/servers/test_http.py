@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from faulty import faulty
-from hostile import Answer, for_ever, hostile, told
+from hostile import SLOW_HANDSHAKE, Answer, drip, for_ever, hostile, told
 from serving import Receiver, batch_of, end, pipeline, receiver, refusing, until
 
 from ingrain.account import Station
@@ -223,12 +222,6 @@ def test_a_redirect_is_told_and_not_followed(
     assert TOKEN not in caplog.text
 
 
-def drip(near: socket.socket) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000:
-        near.sendall(bytes([byte]))
-        time.sleep(0.05)
-
-
 def silent(near: socket.socket) -> None:
     while near.recv(1 << 16):
         pass
@@ -238,7 +231,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 HARM: dict[str, tuple[Answer, str]] = {
     "nothing": (told(b""), "RemoteDisconnected"),
     "silence": (silent, "TimeoutError"),
-    "slowness": (drip, "TimeoutError: no whole answer within 1 s"),
+    "slowness": (drip(HEAD + b"X: ", b"y"), "TimeoutError: no whole answer within 1 s"),
     "garbage": (told(b"\x00\xff\x1b[2J\n" * 100), "BadStatusLine"),
     "endless head": (for_ever(HEAD, b"X: y\r\n"), "HTTPException: got more than 100 headers"),
     "endless line": (for_ever(HEAD, b"x" * 9999), "LineTooLong"),
@@ -249,6 +242,7 @@ HARM: dict[str, tuple[Answer, str]] = {
         "500 No: ",
     ),
     "an odd status": (told(b"HTTP/1.1 999 \xff\r\n\r\n"), "999 "),
+    "a slow handshake": (SLOW_HANDSHAKE, "The handshake operation timed out"),
 }
 
 
@@ -258,7 +252,8 @@ def test_a_hostile_server_costs_the_delivery_to_it_for_so_long_and_nothing_else(
 ) -> None:
     monkeypatch.setattr("ingrain.backends.exchange._CONNECT_S", 0.2)
     answer, said = HARM[harm]
-    with hostile(answer) as uri, pipeline("HTTP", settings(uri, timeout_s=1)) as made:
+    scheme = "https" if answer is SLOW_HANDSHAKE else "http"
+    with hostile(answer, scheme) as uri, pipeline("HTTP", settings(uri, timeout_s=1)) as made:
         assert made.offer(batch_of(VOLUME[0], [{"timestamp": NOON, "value": 7, "packets": 1}]))
         flush(made)
         until("that to be told", lambda: said in "".join(made.stations[-1].failing.values()))

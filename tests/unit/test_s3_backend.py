@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import socket
-import time
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from hostile import Answer, for_ever, hostile, told
+from hostile import SLOW_HANDSHAKE, Answer, drip, for_ever, hostile, told
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,18 +199,6 @@ def test_what_boto3_cannot_use_is_an_error_at_the_start_that_tells_no_password(
     assert SECRET not in said
 
 
-def drip(head: bytes, again: bytes) -> Answer:
-    """Says the one, then the other again and again, each time sooner than anything that waits for it gives up."""
-
-    def answer(near: socket.socket) -> None:
-        near.sendall(head)
-        while True:
-            near.sendall(again)
-            time.sleep(0.05)
-
-    return answer
-
-
 HEAD = b"HTTP/1.1 200 OK\r\nX: "
 CONTINUE = b"HTTP/1.1 100 Continue\r\n"
 REFUSAL = b"HTTP/1.1 500 No\r\nContent-Length: 1000000000\r\n\r\n"
@@ -243,6 +229,14 @@ def test_a_server_that_drips_or_never_ends_holds_no_upload_for_ever_and_little_o
         monkeypatch.setenv(name, value)
     with hostile(answer) as url:
         assert said in refused(started(bucket="logs", endpoint_url=url.removesuffix("/insert")))
+
+
+def test_a_handshake_that_never_ends_holds_no_upload_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingrain.backends.s3._CONNECT_S", 0.5)
+    for name, value in credentials().items():
+        monkeypatch.setenv(name, value)
+    with hostile(SLOW_HANDSHAKE, "https") as url:
+        assert "ReadTimeoutError" in refused(started(bucket="logs", endpoint_url=url.removesuffix("/insert")))
 
 
 def test_a_prefix_ends_with_one_slash_and_begins_with_none() -> None:
