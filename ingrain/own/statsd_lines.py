@@ -102,13 +102,11 @@ def _rate(raw: bytes) -> float:
 
 def _tags(raw: list[bytes]) -> tuple[tuple[str, str], ...]:
     """A tag without a value is `true`; the values of a key that comes several times stand together, with spaces."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}  # a search among many values would take too long
     for one in filter(None, raw):
         key, colon, value = one.partition(b":")
         told = safe(value) if colon else "true"
-        values = found.setdefault(foreign.tag(key.decode("latin-1"), RESERVED), [])
-        if told not in values:
-            values.append(told)
+        found.setdefault(foreign.tag(key.decode("latin-1"), RESERVED), {})[told] = None
     if len(found) > TAGS:
         raise MalformedError(f"more than {TAGS} tags")
     return tuple((key, " ".join(sorted(values))) for key, values in sorted(found.items()))

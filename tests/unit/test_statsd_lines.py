@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,19 @@ def test_what_is_no_metric_is_malformed(line: bytes) -> None:
 def test_events_and_service_checks_are_told_from_what_is_malformed(line: bytes) -> None:
     with pytest.raises(NoMetricError):
         read(line)
+
+
+def test_the_values_of_a_tag_are_taken_in_a_time_that_is_linear_in_their_number() -> None:
+    def seconds(values: int) -> float:
+        tags = b"#" + b",".join(b"k:%d" % value for value in range(values))
+        best = 60.0
+        for _ in range(3):
+            begun = time.process_time()
+            metric(b"a", b"c|" + tags)
+            best = min(best, time.process_time() - begun)
+        return best
+
+    assert seconds(16_000) < 16 * seconds(2_000)  # where each is compared with all others it is 64 times as long
 
 
 def test_no_tag_takes_the_place_of_a_column_that_is_there_anyway() -> None:
