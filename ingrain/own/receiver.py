@@ -5,6 +5,7 @@ Over UDP or a Unix socket. Nothing is sent, so nobody can be made to answer anyb
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -120,11 +121,25 @@ def _bound(address: Address) -> socket.socket:
     try:
         bound.bind(place)
         if address.path:
-            Path(address.path).chmod(_ANYBODY_WRITES)
+            _open_to_anybody(address.path)
     except BaseException:
         bound.close()
         raise
     return bound
+
+
+def _open_to_anybody(path: str) -> None:
+    """Have anybody write to the socket there. Raises OSError for what others have put in its place meanwhile.
+
+    Where its folder is another user's, that may be a link: what it leads to must not become writable.
+    """
+    there = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(there).st_mode):
+            raise OSError(errno.EEXIST, "somebody has put something else there")
+        Path(f"/proc/self/fd/{there}").chmod(_ANYBODY_WRITES)
+    finally:
+        os.close(there)
 
 
 def _remove_stale(path: str) -> None:

@@ -154,6 +154,27 @@ def test_a_unix_socket_is_for_anybody_and_goes_with_its_server_and_so_does_one_l
     assert path.read_text() == "a file"
 
 
+def test_a_link_that_somebody_puts_in_the_place_of_a_unix_socket_makes_nothing_else_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "s", tmp_path / "passwd"
+    other.write_text("")
+    other.chmod(0o644)
+
+    class Swapped(socket.socket):
+        """One in whose folder another user is faster."""
+
+        def bind(self, place: Any) -> None:
+            super().bind(place)
+            path.unlink()
+            path.symlink_to(other)
+
+    monkeypatch.setattr("ingrain.own.receiver.socket.socket", Swapped)
+    with pytest.raises(OSError, match="something else there"), receiver(f"unix://{path}"):
+        pass
+    assert stat.S_IMODE(other.stat().st_mode) == 0o644
+
+
 def test_an_address_that_cannot_be_had_is_told_with_what_may_mend_it() -> None:
     with receiver(f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}") as other:
         host, port = other._socket.getsockname()
