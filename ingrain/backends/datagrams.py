@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import socket
 import threading
@@ -27,6 +28,7 @@ _ELSEWHERE = {errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.E
 _UNIX = "unix://"
 _UNIX_PATH_BYTES = 107  # sun_path holds 108 with the zero that ends it (unix(7))
 _PORTS = 1 << 16
+_NAME, _LABEL = 253, re.compile(r"[0-9A-Za-z_-]{1,63}")  # of a host: RFC 1035 section 2.3.4, as text
 
 Place = tuple[socket.AddressFamily, Any]
 
@@ -65,7 +67,7 @@ def parse(text: str, default_port: int) -> Address:
         port = port.removeprefix(":") if port else str(default_port)
     else:
         host, colon, port = text.partition(":")
-        valid = 0 < len(host) <= 253 and all(one.isascii() and (one.isalnum() or one in "-._") for one in host)  # noqa: PLR2004 - RFC 1035 section 2.3.4, as text
+        valid = len(host) <= _NAME and all(map(_LABEL.fullmatch, host.removesuffix(".").split(".")))
         port = port if colon else str(default_port)
     if not valid or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < _PORTS):
         raise ValueError('expected "HOST:PORT", "[IPV6]:PORT" with a port from 1 to 65535, or "unix:///PATH"')

@@ -81,9 +81,9 @@ class StatsD(OwnProbe):
         settings = self.settings
         try:
             self._receiver = Receiver(self._address, settings.buffer_kb << 10)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a zone of IPv6 that is too long for a name
             raise ProbeError(
-                f"{self._address} cannot be listened at: {error.strerror or error}; "
+                f"{self._address} cannot be listened at: {getattr(error, 'strerror', None) or error}; "
                 "is another server there, or bind_address not of this host?"
             ) from error
         if self._receiver.buffer_bytes < settings.buffer_kb << 10:

@@ -421,7 +421,8 @@ def test_an_address_says_where(text: str, expected: Address) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ":8125", "a:", "a:0", "a:65536", "a:8125x", "a:٣", "::1", "[::1", "[::1]8125", "[a]:1", "a b:1", "a\n:1",
-     "ä:1", "unix://", "unix://a", "unix:///" + "a" * 107, "unix:///a\0", "http://a:1", "a" * 254 + ":1",
+     "ä:1", "unix://", "unix://a", "unix:///" + "a" * 107, "unix:///a\0", "http://a:1", "a" * 64 + ":1", "a..b:1",
+     ".:1", "a." * 127 + ":1",
      "a:9" + "9" * 5000],
 )  # fmt: skip
 def test_what_is_no_address_is_a_mistake_of_the_file(text: str) -> None:

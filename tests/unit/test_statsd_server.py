@@ -182,6 +182,8 @@ def test_an_address_that_cannot_be_had_is_told_with_what_may_mend_it() -> None:
             server(f"{host}:{port}").start()
     with pytest.raises(ProbeError, match=r"no-such-host\.invalid"):
         server("no-such-host.invalid:8125").start()
+    with pytest.raises(ProbeError, match=r"cannot be listened at: .*label"):
+        server(f"[fe80::1%{'a' * 64}]:8125").start()
 
 
 def test_of_two_servers_for_one_address_one_runs_and_the_other_is_a_problem() -> None:
