@@ -19,6 +19,7 @@ class ServiceManager:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         self._said = ""
+        self._away = False
 
     @property
     def watchdog_s(self) -> float | None:
@@ -59,4 +60,11 @@ class ServiceManager:
                 told.settimeout(_PATIENCE_S)
                 told.sendto("\n".join(assignments).encode(), address)
         except OSError as error:  # a manager that does not read must not hold the agent up
-            log.warning("the service manager at %s cannot be told %s: %s", self._address, assignments[0], error)
+            if not self._away:
+                what = "the service manager at %s cannot be told %s: %s; what else it cannot be told is not logged"
+                log.warning(what, self._address, assignments[0], error)
+            self._away = True
+        else:
+            if self._away:
+                log.warning("the service manager at %s can be told again", self._address)
+            self._away = False

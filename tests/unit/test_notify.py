@@ -67,10 +67,25 @@ def test_where_nobody_waits_nothing_is_said(
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     ServiceManager().ready()
     assert not caplog.messages
+
+
+def test_a_manager_that_has_gone_is_logged_once_until_it_is_there_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    ServiceManager().ready()
+    told = ServiceManager()
+    told.ready()
+    for _ in range(3):
+        told.alive()
     (warning,) = caplog.messages
     assert warning.startswith(f"the service manager at {tmp_path / 'gone'} cannot be told READY=1")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as bound:
+        bound.bind(str(tmp_path / "gone"))
+        told.alive()
+        assert bound.recv(4096) == b"WATCHDOG=1"
+    for _ in range(3):
+        told.alive()
+    assert len(caplog.messages) == 3
 
 
 @pytest.mark.parametrize(
