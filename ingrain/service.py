@@ -23,6 +23,7 @@ from ingrain.notify import ServiceManager
 from ingrain.pipeline import PipelineError
 from ingrain.signals import ENDING, RELOADING
 from ingrain.status import Status, StatusServer
+from ingrain.text import harmless
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Service:
 
     def __init__(self, file: Path, config: Config, log_to: Callable[[LogConfig], None]) -> None:
         self._file = file
+        # Now, as the working directory may go; in the protocols that it is told in there is only UTF-8.
+        self._told_file = harmless(str(file.absolute()))
         self._config = config
         self._log_to = log_to
         self._refused = ""
@@ -76,7 +79,7 @@ class Service:
         return Status(
             __version__,
             os.getpid(),
-            str(self._file.absolute()),
+            self._told_file,
             self._started,
             self._looked,
             self._problems,
@@ -115,9 +118,8 @@ class Service:
         self._show()
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + HEALTH_S
-            self._problems = self._agent.problems() + self._health.look(self._agent.account())
-            if self._refused:
-                self._problems.append(self._refused)
+            problems = self._agent.problems() + self._health.look(self._agent.account())
+            self._problems = [harmless(problem) for problem in (*problems, self._refused) if problem]
             self._manager.status(self._problems[0] if self._problems else "healthy")
         if not self._agent.stalled():  # else the watchdog is what helps
             self._manager.alive()

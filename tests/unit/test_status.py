@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -83,6 +84,25 @@ def test_a_running_agent_says_what_it_is_and_that_all_is_well(tmp_path: Path) ->
     assert people.returncode == 0
     assert "\nhealthy\n" in people.stdout
     assert not running.socket.exists()
+
+
+def test_it_answers_whatever_its_file_is_called_and_when_its_working_directory_is_gone(tmp_path: Path) -> None:
+    folder, gone = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / "gone"
+    folder.mkdir()
+    gone.mkdir()
+    program = (
+        "import os, sys\nsys.argv[2] = os.path.relpath(sys.argv[2])\n"
+        "from ingrain.__main__ import main\nsys.exit(main())"
+    )
+    toml = OWN.format(socket=tmp_path / "status.sock") + CONSOLE
+    with agent(toml, folder, program=("-c", program), cwd=gone) as running:
+        running.socket = tmp_path / "status.sock"
+        gone.rmdir()
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for("there is no such file")
+        _, told = until("the refusal", lambda: found if (found := running.status())[0] else None)
+    assert told["file"] == f"{gone}/../caf\\xe9/config.toml"
+    assert "caf\\xe9/config.toml: there is no such file" in told["problems"][0]
 
 
 def test_where_no_agent_runs_that_is_said_and_is_not_healthy(tmp_path: Path) -> None:
