@@ -48,15 +48,19 @@ class Agent:
     def start(self) -> None:
         """Build and attach everything. A probe that cannot run is reported, and the others do.
 
-        Raises AgentError where no probe can run, ConfigError where the host lacks what a pipeline needs, PipelineError
-        where one cannot be built nevertheless. Nothing has been attached then.
+        Raises AgentError where no probe can run, or be read, ConfigError where the host lacks what a pipeline needs,
+        PipelineError where one cannot be built nevertheless. Nothing is attached then.
         """
         memory.frugal()
         self._pipelines.change(_fed(self._config), self._feed, _nothing)
         if not self._change(self._config):
             self.stop()
             raise AgentError("no probe of the configuration can run here; `ingrain doctor` says why")
-        self._probes.read()
+        try:
+            self._probes.read()
+        except RuntimeError as error:  # the limit of threads
+            self.stop()
+            raise AgentError(f"the probes cannot be read: {error}") from error
 
     def reload(self, config: Config, beat: Callable[[], None]) -> None:
         """Become what this configuration describes. beat: called again and again while that takes time.

@@ -43,7 +43,12 @@ class Door:
         self._stopping = threading.Event()
         self._listener = _listen(path)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the limit of threads
+            self._listener.close()
+            _remove(path)
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def stop(self) -> None:
         """Let nobody in any more, and take the socket away."""

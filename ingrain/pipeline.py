@@ -144,10 +144,13 @@ class Pipeline:
             post.leave()
 
     def begin(self) -> None:
-        """Let its stages work. Those that were not constructed are tried again whenever `mend` is called."""
+        """Let its stages work. Those that cannot, or were not constructed, are tried again by `mend`."""
         self._begun = True
         for post in reversed(self._posts):
-            post.begin()
+            try:
+                post.begin()
+            except RuntimeError as error:  # the limit of threads
+                post.postpone(error)
 
     def mend(self) -> None:
         """Replace stages that have died, and start those that could not be started before."""

@@ -87,16 +87,21 @@ class Post:
         try:
             self.fill()
             self.begin()
-        except BaseException as error:  # a library's panic, too: the reason is reported until it works
-            self.leave()
-            if _STARTING not in self.station.failing:
-                log.exception("%s cannot be started; it is tried again, and what comes waits for it", self.station.name)
-            self.station.failing[_STARTING] = str(error) or type(error).__name__
-            self._retry_at = time.monotonic() + self._backoff.next()
+        except BaseException as error:  # noqa: BLE001 a library's panic, too: the reason is reported until it works
+            self.postpone(error)
         else:
             if self.station.failing.pop(_STARTING, None) is not None:
                 log.warning("%s could be started now", self.station.name)
             self._backoff.reset()
+
+    def postpone(self, error: BaseException) -> None:
+        """Do without the stage that could not be started, for now; `refill` tries it again."""
+        self.leave()
+        if _STARTING not in self.station.failing:
+            what = "%s cannot be started; it is tried again, and what comes waits for it"
+            log.error(what, self.station.name, exc_info=error)
+        self.station.failing[_STARTING] = str(error) or type(error).__name__
+        self._retry_at = time.monotonic() + self._backoff.next()
 
     def close(self) -> None:
         """Let no batch in any more, and nobody wait for room."""

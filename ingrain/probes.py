@@ -192,10 +192,10 @@ class Probes:
         """
         try:
             containers = Containers(cgroup.mount(), Path(os.environ.get("HOST_ROOT") or "/"))
-        except OSError as error:
+            containers.start()
+        except (OSError, RuntimeError) as error:  # RuntimeError: the limit of threads
             log.warning("records will not tell containers: %s", error)
             return
-        containers.start()
         self.containers = containers
 
     def _try(self, config: ProbeConfig, inheritance: Inheritance) -> None:

@@ -49,6 +49,7 @@ class Service:
         self._manager = ServiceManager()
         self._server: StatusServer | None = None
         self._feed: Feed | None = None
+        self._unasked = False
         self._watched = False
         self._started = time.time()
         self._looked = self._started
@@ -121,6 +122,8 @@ class Service:
             problems = self._agent.problems() + self._health.look(self._agent.account())
             self._problems = [harmless(problem) for problem in (*problems, self._refused) if problem]
             self._manager.status(self._problems[0] if self._problems else "healthy")
+            if self._feed is None:
+                self._serve()
         if not self._agent.stalled():  # else the watchdog is what helps
             self._manager.alive()
 
@@ -163,11 +166,20 @@ class Service:
             if server:
                 server.stop()
         self._server = self._feed = None
+        self._unasked = False
 
     def _serve(self) -> None:
+        """Answer those who ask, and let in those who watch; what cannot be is tried again when health is looked at."""
         path = self._config.agent.socket
         try:
-            self._server = StatusServer(path, self.status)
-            self._feed = Feed(beside(path))
+            self._server = self._server or StatusServer(path, self.status)
+            self._feed = self._feed or Feed(beside(path))
         except OSError as error:
-            log.warning("`ingrain status` and `ingrain top` have nobody to ask: %s: %s", path, error.strerror)
+            if not self._unasked:
+                asking = "`ingrain top` has" if self._server else "`ingrain status` and `ingrain top` have"
+                log.warning("%s nobody to ask: %s: %s; it is tried again", asking, path, error.strerror or error)
+            self._unasked = True
+        else:
+            if self._unasked:
+                log.warning("`ingrain status` and `ingrain top` are answered now")
+            self._unasked = False

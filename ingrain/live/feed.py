@@ -72,7 +72,11 @@ class Feed(Door):
                 return
             watcher = _Watcher(asking, self._gone)
             self._watchers = [*self._watchers, watcher]
-        watcher.start()
+        try:
+            watcher.start()
+        except RuntimeError:  # the limit of threads
+            self._gone(watcher)
+            raise
 
     def _gone(self, watcher: _Watcher) -> None:
         with self._changing:

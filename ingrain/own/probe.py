@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from ingrain.account import Account, ProbeAccount
 from ingrain.batch import Batch, Measurement
 from ingrain.pipeline import Outlet
+from ingrain.probe import ProbeError
 from ingrain.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,11 @@ class OwnProbe(ABC):
     def start(self) -> None:
         """Begin. Raises ProbeError where it cannot run here."""
         told = self.open()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the limit of threads
+            self.close()
+            raise ProbeError(str(error)) from error
         log.info("probe %s %s", self.kind, told)
 
     def feed(self, pipelines: Sequence[Outlet]) -> None:

@@ -114,6 +114,19 @@ def test_more_than_some_are_turned_away(feed: Feed, path: str) -> None:
     assert not any(one.ended for one in watching)
 
 
+def test_one_that_no_thread_can_be_had_for_is_turned_away_and_not_counted(
+    feed: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(feeding._Watcher, "start", refuse)
+        late = Watching(path)
+        until("it to be turned away", lambda: late.ended)
+    assert not feed.watched
+
+
 def test_where_no_agent_is_that_is_said(path: str) -> None:
     with pytest.raises(LocalError, match="no agent answers"):
         Live(path, lambda _: None, lambda _: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,6 +185,21 @@ def test_an_address_that_cannot_be_had_is_told_with_what_may_mend_it() -> None:
         server("no-such-host.invalid:8125").start()
     with pytest.raises(ProbeError, match=r"cannot be listened at: .*label"):
         server(f"[fe80::1%{'a' * 64}]:8125").start()
+
+
+def test_one_that_no_thread_can_be_had_for_cannot_run_and_lets_go_of_its_address(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ProbeError, match="can't start new thread"):
+            server(address).start()
+    made = server(address)
+    made.start()
+    made.finish()
 
 
 def test_of_two_servers_for_one_address_one_runs_and_the_other_is_a_problem() -> None:

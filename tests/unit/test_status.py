@@ -105,6 +105,34 @@ def test_it_answers_whatever_its_file_is_called_and_when_its_working_directory_i
     assert "caf\\xe9/config.toml: there is no such file" in told["problems"][0]
 
 
+def test_for_want_of_a_thread_nobody_is_answered_for_a_while_and_the_agent_goes_on(tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    program = (
+        f"import os, threading\nstart = threading.Thread.start\n"
+        f"def limited(thread):\n"
+        f"    if thread.name in ('status', 'live') and os.path.exists({str(few)!r}):\n"
+        f"        raise RuntimeError('can\\'t start new thread')\n"
+        f"    start(thread)\n"
+        f"threading.Thread.start = limited\n"
+        f"import ingrain.service\ningrain.service.HEALTH_S = 0.1\nfrom ingrain.__main__ import main\nmain()"
+    )
+    toml = OWN.format(socket=tmp_path / "status.sock") + CONSOLE
+    few.touch()
+    with agent(toml, tmp_path, program=("-c", program)) as running:
+        running.wait_for("nobody to ask")
+        assert not running.socket.exists()
+        few.unlink()
+        running.wait_for("are answered now")
+        assert running.status()[0] == 0
+        few.touch()
+        running.reload(toml.replace("status.sock", "other.sock"), says="nobody to ask")
+        few.unlink()
+        running.wait_for("are answered now", 2)
+        running.socket = tmp_path / "other.sock"
+        assert running.status()[0] == 0
+    assert running.said.count("nobody to ask") == 2
+
+
 def test_where_no_agent_runs_that_is_said_and_is_not_healthy(tmp_path: Path) -> None:
     done = ingrain("status", "--socket", tmp_path / "none.sock")
     assert (done.returncode, done.stdout) == (1, "")

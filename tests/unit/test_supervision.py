@@ -332,7 +332,13 @@ def test_one_that_no_thread_can_be_had_for_lets_go_of_its_spool_and_is_tried_aga
     settings = HTTPSettings(uri="http://127.0.0.1:9/", spool=str(tmp_path / "spool"))
     pipeline = Pipeline(PipelineConfig("out", "MortalHTTP", settings, []))
     pipeline.fill()
-    pipeline.begin()
+    with monkeypatch.context() as limited:
+        limited.setattr(MortalHTTP, "_start_actor_loop", refuse)
+        pipeline.begin()
+        assert pipeline.stations[0].failing == {"starting it": "can't start new thread"}
+    while pipeline._posts[0].vacant:
+        pipeline.mend()
+    assert pipeline.stations[0].failing == {}
     pipeline.offer(records(1))
     with monkeypatch.context() as limited:
         limited.setattr(MortalHTTP, "_start_actor_loop", refuse)
