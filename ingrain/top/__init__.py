@@ -17,7 +17,13 @@ from ingrain.top.sources import Own, Seen, Source
 
 
 def show(socket: str | None, kinds: Sequence[str] | None, cgroup: str | None) -> int:
-    """Show it until the user ends it; the command's exit code: 1 where there is nothing to watch, which is told."""
+    """Show it until the user ends it; the command's exit code: 1 where there is nothing to watch, which is told.
+
+    So it is where nobody could end it: without a terminal it would run probes until it is killed.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        sys.stderr.write("ingrain: top needs a terminal to read keys from; `ingrain status` does without\n")
+        return 1
     app = Top(lambda seen, ended: connect(socket, kinds, cgroup, seen, ended))
     app.run()
     if app.failed:

@@ -73,6 +73,16 @@ def test_an_agent_that_does_not_let_one_in_is_no_reason_to_run_probes(
         source(None)
 
 
+@pytest.mark.parametrize("stdin", [subprocess.DEVNULL, None])
+def test_without_a_terminal_it_begins_nothing(stdin: int | None, tmp_path: Path) -> None:
+    typo = str(tmp_path / "typo.sock")
+    closed = "import os, sys\nos.close(0)\nos.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, *(["-c", closed] if stdin is None else []), "-m", "ingrain", "top", "--socket", typo]
+    done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ingrain: top needs a terminal to read keys from; `ingrain status` does without\n"
+
+
 def test_an_agent_that_is_named_and_not_there_is_told_and_nothing_else_is_run(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "ingrain", "top", "--socket", str(tmp_path / "typo.sock")]
