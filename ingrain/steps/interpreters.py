@@ -16,7 +16,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_POSITIONAL = _names("ash bash dash ksh lksh mksh sh yash zsh pypy python")
+_POSITIONAL = _names("ash bash dash ksh lksh mksh posh rbash sh yash zsh pypy python")
 """Of these the first argument behind `-c` that is no option is the script, and ends the options (POSIX, sh)."""
 
 _FILES = _POSITIONAL | _names("expect fish lua luajit node nodejs perl php raku ruby tclsh")
@@ -33,6 +33,11 @@ _LAUNCHERS = _names(
     "screen"
 )
 """These run a program that comes somewhere among their arguments, or what a shell makes of one."""
+
+_KNOWN = _INTERPRETERS | _LAUNCHERS
+
+_BUILD = re.compile(r"[-.]?\d{1,2}(\.\d{1,2})*(-[\w-]+)?$|[-.](static|dbg|tiny|basic|nox|gtk3)$")
+"""Behind a program's name: a version, and what Debian has behind it or instead of it (`perl5.36-x86_64-linux-gnu`)."""
 
 _THEN_A_PROGRAM = ("-exec", "-execdir", "-ok", "-okdir")  # find(1)
 
@@ -65,5 +70,6 @@ def _beside_script(command: Sequence[str], has_tags: Callable[[str], object]) ->
 
 
 def _name(argument: str) -> str:
-    """A program's name, without its folder and its version: `python` of /usr/bin/python3.11."""
-    return re.sub(r"[-.\d]+$", "", argument.rpartition("/")[2])
+    """A program's name, without its folder and what tells builds of it apart: `python` of /usr/bin/python3.11."""
+    name = argument.rpartition("/")[2]
+    return name if name in _KNOWN else _BUILD.sub("", name)
