@@ -66,6 +66,8 @@ def is_socket(path: str) -> None:
     """Raise ValueError for what no socket can be called."""
     if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > _PATH_BYTES:
         raise ValueError(f"expected an absolute path of at most {_PATH_BYTES} bytes, like {SOCKET}")
+    if path.endswith(".live"):
+        raise ValueError(f"may not end in .live, where `ingrain top` watches: expected a path like {SOCKET}")
 
 
 class StatusServer(Door):

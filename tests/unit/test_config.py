@@ -380,6 +380,12 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
     assert all(0 < line <= len(lines) for line in told)
 
 
+def test_a_socket_that_top_s_would_be_put_upon_is_a_mistake(tmp_path: Path) -> None:
+    [(line, key, message)] = mistakes(tmp_path, MINIMAL + '[agent]\nsocket = "/run/a.live"\n')
+    assert (line, key) == (8, "agent.socket")
+    assert "may not end in .live" in message
+
+
 @pytest.mark.parametrize("size", ["100MB", "150", "1.5G", ""])
 def test_a_limit_of_memory_that_is_no_size_is_a_mistake_on_its_line(tmp_path: Path, size: str) -> None:
     [(line, key, message)] = mistakes(tmp_path, MINIMAL + f'[agent]\nmemory_limit = "{size}"\n')
