@@ -1,7 +1,7 @@
 """The command line: `run`, `check`, `replay`, `status`, `top` and `doctor`; what asks archives is in ingrain/query.
 
 Exit codes: 0 success; 1 the command failed, or the agent is not well; 2 wrong usage, or mistakes in the configuration;
-of questions to archives also 3, 130, 143 and 129 (`ingrain.query.commands`, `ingrain.query.arguments`).
+130 Ctrl-C; of questions to archives also 3, 143 and 129 (`ingrain.query.commands`, `ingrain.query.arguments`).
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
     except QueryError as error:
         print(f"ingrain: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        return asking.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1

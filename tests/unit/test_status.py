@@ -309,6 +309,20 @@ def test_an_answer_that_is_none_is_an_error_and_no_crash(tmp_path: Path, answer:
         assert program.returncode == 1
 
 
+def test_ctrl_c_ends_the_wait_for_an_answer_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "status.sock"
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        hanging.listen()
+        command = [sys.executable, "-m", "ingrain", "status", "--socket", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+            asked, _ = hanging.accept()
+            with asked:
+                asking.send_signal(signal.SIGINT)
+                said = asking.communicate(timeout=60)
+    assert (asking.returncode, *said) == (130, "", "")
+
+
 def test_an_agent_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingrain.status.PATIENCE_S", 0.1)
     path = str(tmp_path / "dead.sock")
