@@ -127,7 +127,8 @@ class Osquery(OwnProbe):
         self._account = ProbeAccount(self.kind)
         self._program = settings.osqueryi
         self._counting = threading.Lock()  # queries have a thread each: one that takes long holds up no other
-        self._failed: dict[str, tuple[float, str]] = {}
+        self._failed: dict[int, tuple[float, str]] = {}
+        """By the number of the query: several may have one name."""
 
     def open(self) -> str:
         """Find osqueryi."""
@@ -143,8 +144,8 @@ class Osquery(OwnProbe):
     def run(self) -> None:
         """Have every query asked at its interval."""
         threads = [
-            threading.Thread(target=self._ask_again, args=(query,), name=f"query {query.name}", daemon=True)
-            for query in self.settings.queries
+            threading.Thread(target=self._ask_again, args=(at, query), name=f"query {query.name}", daemon=True)
+            for at, query in enumerate(self.settings.queries)
         ]
         for thread in threads:
             thread.start()
@@ -160,21 +161,22 @@ class Osquery(OwnProbe):
     def problems(self) -> list[str]:
         """Queries that had no answer within a minute, and why."""
         since = time.monotonic() - RECENT_S
-        failed = self._failed.copy().items()
-        return super().problems() + [f"query {name}: {why}" for name, (at, why) in failed if at > since]
+        failed = sorted(self._failed.copy().items())
+        names = [query.name for query in self.settings.queries]
+        return super().problems() + [f"query {names[number]}: {why}" for number, (at, why) in failed if at > since]
 
-    def _ask_again(self, query: Query) -> None:
+    def _ask_again(self, number: int, query: Query) -> None:
         settings = self.settings
         interval = (query.interval_ms or settings.interval_ms) / 1000
         at_start = settings.run_at_start if query.run_at_start is None else query.run_at_start
         left = query.iterations
         due = time.monotonic() + (0.0 if at_start else interval)
         while left != 0 and not self.stopping.wait(max(0.0, due - time.monotonic())):
-            self._ask(query)
+            self._ask(number, query)
             left = left - 1 if left else left
             due = max(due + interval, time.monotonic())
 
-    def _ask(self, query: Query) -> None:
+    def _ask(self, number: int, query: Query) -> None:
         settings = self.settings
         command = [self._program, *settings.osqueryi_args, "--json"]
         command += ["--config_path", settings.config_path] if settings.config_path else []
@@ -184,11 +186,11 @@ class Osquery(OwnProbe):
             batches, malformed = batches_of(query, found, time.time_ns())
         except QueryError as error:
             if not self.stopping.is_set():
-                self._fails(query, str(error))
+                self._fails(number, query, str(error))
             return
         except Exception as error:  # the thread's edge
             log.exception("probe Osquery: the answer to query %s could not be told", query.name)
-            self._fails(query, repr(error))
+            self._fails(number, query, repr(error))
             return
         told = self.offer(batches)
         with self._counting:
@@ -198,17 +200,17 @@ class Osquery(OwnProbe):
             account.malformed += malformed
             account.told += told
             account.records += told
-        self._works(query)
+        self._works(number, query)
 
-    def _fails(self, query: Query, why: str) -> None:
-        if query.name not in self._failed:
+    def _fails(self, number: int, query: Query, why: str) -> None:
+        if number not in self._failed:
             log.error("probe Osquery: query %s has no answer, and is asked again: %s", query.name, why)
-        self._failed[query.name] = time.monotonic(), why
+        self._failed[number] = time.monotonic(), why
         with self._counting:
             self._account.failed_polls += 1
 
-    def _works(self, query: Query) -> None:
-        if self._failed.pop(query.name, None):
+    def _works(self, number: int, query: Query) -> None:
+        if self._failed.pop(number, None):
             log.info("probe Osquery: query %s is answered again", query.name)
 
 

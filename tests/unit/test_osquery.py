@@ -102,6 +102,18 @@ def test_a_query_that_fails_is_told_until_it_is_answered_and_others_go_on(tmp_pa
     made.finish()
 
 
+def test_of_two_queries_of_one_name_the_one_that_works_does_not_hide_the_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = osquery(Door(), query("SELECT wrong"), query())
+    made.start()
+    until("some rounds", lambda: made.account().failed_polls >= 3 and made.account().received >= 9)
+    assert any("no such column: wrong" in problem for problem in made.problems())
+    made.finish()
+    assert caplog.text.count("has no answer") == 1
+    assert "answered again" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
