@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -34,8 +35,9 @@ class Output:
     @staticmethod
     @cache
     def stdout() -> Output:
-        """The process's standard output."""
-        return Output(1)
+        """The process's standard output. Where that was closed before it began, its number is another file's by now."""
+        closed = sys.stdout is None
+        return Output(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if closed else 1)  # of which each write fails
 
     def write(self, data: memoryview, bounds: Sequence[int], who: object) -> tuple[int, str]:
         """Write lines in their order: line n stands at `data[bounds[n] : bounds[n + 1]]`.

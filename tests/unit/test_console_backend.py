@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -209,6 +212,25 @@ def test_consoles_that_share_stdout_keep_their_lines_apart(pipe: Pipe) -> None:
         reader.join()
     words = [line.split("process=")[1] for line in text[0].splitlines()]
     assert sorted(words) == ["a" * 3000] * 200 + ["b" * 3000] * 200
+
+
+def test_where_stdout_was_closed_no_record_gets_into_a_file_that_has_its_number(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from chain import VOLUME, batch_of
+from ingrain.account import Station
+from ingrain.backends.console import Console, ConsoleSettings
+os.dup2(os.open({str(other)!r}, os.O_WRONLY | os.O_CREAT), 1)
+console = Console(ConsoleSettings(), Station("console"))
+console.deliver(batch_of(VOLUME, [{{"value": 1}}]))
+sys.exit(console.station.detail != {{"Bad file descriptor": 1}})
+"""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert other.read_bytes() == b""
 
 
 def test_the_descriptor_itself_stays_as_its_other_owners_left_it(pipe: Pipe) -> None:
