@@ -24,6 +24,7 @@ from ingrain.backends.console import Console, ConsoleSettings
 from ingrain.backends.lines import json_lines, rfc3339, text_lines
 from ingrain.backends.output import Output
 from ingrain.batch import TIMESTAMP, Batch
+from ingrain.text import harmless
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 STAMPS = st.integers(-9_223_372_036 * 10**9, (1 << 63) - 1)  # what Arrow, which reads them back here, can read
@@ -121,7 +122,7 @@ def test_whatever_a_process_calls_itself_it_is_one_word_of_one_line(names: list[
             word = json.loads(word)
         else:
             assert not set(' "=') & set(word)
-        assert word == name or not name.isprintable()
+        assert word in (name, harmless(name)) or not name.isprintable()  # Python prints what is drawn as nothing
 
 
 @given(STAMPS)
