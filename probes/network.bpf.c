@@ -18,10 +18,11 @@ static __always_inline int is_seen(struct __sk_buff *skb, const struct layout *a
 
 static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 {
-	struct bpf_sock *sk = skb->sk;
+	struct bpf_sock *sk = skb->sk, *full;
 	struct owner *owner = 0;
 	struct traffic *t;
 	struct layout at;
+	int raw;
 
 	if (!sk || !on_device(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
@@ -30,22 +31,27 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 		return 1;
 	}
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t && !bpf_sk_fullsock(sk)) /* a handshake's, or one that waits for late packets */
-		return 1;
 	if (!t || t->known < WAITS) {
+		full = bpf_sk_fullsock(sk);
+		if (!full) /* a handshake's, or one that waits for late packets */
+			return 1;
+		raw = full->type == RAW_SOCKET;
 		owner = owner_of(skb);
 		if (t) {
 			t->cookie = bpf_get_socket_cookie(skb);
+			t->raw = raw;
 			if (is_own(owner))
 				t->known = OWN;
 		}
+	} else {
+		raw = t->raw;
 	}
 	if (t ? t->known == OWN : is_own(owner))
 		return 1;
-	if (at.proto == IPPROTO_UDP)
-		see_udp(skb, &at, direction, t);
-	else
+	if (at.proto == IPPROTO_TCP && !raw) /* to a raw socket TCP keeps nothing, though some kernels say so */
 		see_tcp(skb, &at, direction, t);
+	else
+		see_by_peer(skb, &at, direction, t);
 	return 1;
 }
 

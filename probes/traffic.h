@@ -6,11 +6,14 @@
 
 #include "volume.h"
 
-/* A UDP socket may have many. */
+#define RAW_SOCKET 3 /* SOCK_RAW of linux/net.h */
+
+/* A UDP or raw socket may have many. */
 struct pair {
 	__u64 peer[2], local[2]; /* addresses, as in struct flow */
 	__u16 peer_port;
-	__u16 unused[3];
+	__u16 proto; /* a raw socket sends any */
+	__u16 unused[2];
 };
 
 enum known {
@@ -25,6 +28,7 @@ struct traffic {
 	struct bpf_spin_lock lock; /* a socket's packets may come on several CPUs, and while it sends */
 	__u32 known;
 	__u64 cookie;
+	__u32 raw;          /* whether it is a raw socket */
 	__u32 place;        /* of its volume; UDP: of the one that was added to last */
 	__u32 begun;        /* TCP: sequence number of the first byte behind its own SYN, if it connects */
 	__u32 sent_next;    /* TCP: sequence number after the last byte that was counted */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Payload over UDP, by peer: a first datagram to or from one is a connection.
+ * Payload over UDP, by peer: a first datagram to or from one is a connection. Likewise the packets of raw sockets, also
+ * those of TCP: whoever writes them himself, or reads those of others, has no connection that TCP knows.
  */
 #pragma once
 
@@ -11,7 +12,7 @@ struct peer {
 	struct pair pair;
 };
 
-/* UDP sockets with many peers: those whose connection event is out, and their place. A forgotten one is announced again. */
+/* Such sockets with many peers: those whose connection event is out, and their place. A forgotten one is announced again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -21,7 +22,7 @@ struct {
 
 static __always_inline int is_same(const struct pair *one, const struct pair *other)
 {
-	return one->peer_port == other->peer_port && one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&
+	return one->peer_port == other->peer_port && one->proto == other->proto && one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&
 	       one->local[0] == other->local[0] && one->local[1] == other->local[1];
 }
 
@@ -29,7 +30,8 @@ static __always_inline int is_between(const struct volume *volume, const struct 
 {
 	const __u64 *local = (const __u64 *)volume->flow.s_ip, *peer = (const __u64 *)volume->flow.d_ip;
 
-	return volume->flow.d_port == pair->peer_port && peer[0] == pair->peer[0] && peer[1] == pair->peer[1] &&
+	return volume->flow.d_port == pair->peer_port && volume->flow.proto == pair->proto &&
+	       peer[0] == pair->peer[0] && peer[1] == pair->peer[1] &&
 	       local[0] == pair->local[0] && local[1] == pair->local[1];
 }
 
@@ -70,6 +72,7 @@ static __always_inline int read_pair(struct __sk_buff *skb, const struct layout 
 	if (!read_part(skb, at->transport, ports, sizeof(ports)))
 		return 0;
 	pair->peer_port = bpf_ntohs(ports[direction == OUT]);
+	pair->proto = at->proto;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		__be32 addresses[2];
 
@@ -88,15 +91,22 @@ static __always_inline int read_pair(struct __sk_buff *skb, const struct layout 
 	return 1;
 }
 
-static __always_inline void see_udp(struct __sk_buff *skb, struct layout *at, enum direction direction,
-				    struct traffic *t)
+static __always_inline void see_by_peer(struct __sk_buff *skb, struct layout *at, enum direction direction,
+					struct traffic *t)
 {
-	__u32 zero = 0, packets = skb->gso_segs ?: 1;
+	__u32 zero = 0, packets = skb->gso_segs ?: 1, header = sizeof(struct udphdr);
 	struct volume *volume;
 	struct peer key = {};
 	void *active;
 
-	if (!find_payload(skb, at, sizeof(struct udphdr)) || !read_pair(skb, at, direction, &key.pair))
+	if (at->proto == IPPROTO_TCP) {
+		struct tcphdr tcp;
+
+		if (!read_part(skb, at->transport, &tcp, sizeof(tcp)))
+			return;
+		header = tcp.doff * 4;
+	}
+	if (!find_payload(skb, at, header) || !read_pair(skb, at, direction, &key.pair))
 		return;
 	key.cookie = t ? t->cookie : bpf_get_socket_cookie(skb);
 

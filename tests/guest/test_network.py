@@ -36,6 +36,7 @@ from test_hiding import (
     test_a_socket_that_listens_after_it_tried_to_connect_takes_connections,
     test_a_udp_socket_that_several_addresses_reach_tells_them_apart,
     test_queries_that_are_sent_at_once_are_seen_one_by_one,
+    test_tcp_that_a_process_writes_itself_is_told_by_its_peers,
 )
 from test_live_streams import (
     place,

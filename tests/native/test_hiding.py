@@ -127,6 +127,36 @@ print(joined)
     assert len(watched.rows("connection.out")) == 1
 
 
+def test_tcp_that_a_process_writes_itself_is_told_by_its_peers(watch: Watcher, do: Callable[[str], str]) -> None:
+    watched = watch("Network", extra="interval_ms = 3600000")
+    with watched():
+        ports = do("""
+def segment(port, size, flags=2):
+    return struct.pack("!HHIIBBHHH", 4444, port, 1, 0, 0x50, flags, 1000, 0, 0) + b"x" * size
+held = [socket.socket() for _ in range(2)]
+for one in held:
+    one.bind(("127.0.0.1", 0))  # it does not listen
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)  # and gets a copy of what arrives here
+whole = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+one, other = (each.getsockname()[1] for each in held)
+for _ in range(2):
+    raw.sendto(segment(one, 50), ("127.0.0.1", 0))
+head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 1, 0, 64, 6, 0, bytes([127, 0, 0, 1]), bytes([127, 0, 0, 1]))
+whole.sendto(head + segment(other, 7), ("127.0.0.1", 0))
+print(one, other)
+""")
+    one, other = map(int, ports.split())
+
+    def told(measurement: str) -> list[tuple[int, int]]:
+        return [(row["d_port"], row["value"]) for row in watched.rows(measurement) if row["s_port"] == 4444]
+
+    assert told("connection.out") == [(one, 1), (other, 1)]
+    assert sorted(told("volume.out")) == sorted([(one, 100), (other, 7)])
+    assert {row["proto"] for row in watched.rows("volume.out")} == {"tcp"}
+    received = watched.rows("volume.in")
+    assert sum(row["value"] for row in received) == 107  # by the raw socket; what else arrives there are refusals
+
+
 def test_a_socket_that_listens_after_it_tried_to_connect_takes_connections(
     watch: Watcher, do: Callable[[str], str]
 ) -> None:
