@@ -103,16 +103,18 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, en
 	h = part(skb, at->transport, &room, sizeof(room));
 	if (!tcp || !h || !find_payload(skb, at, h->doff * 4))
 		return;
+	syn = h->syn;
+	fin = h->fin;
 	if (!t) { /* a process can use up what its socket may have (net.core.optmem_max) */
 		count_uncounted(packets, at->payload_len);
+		if (direction == OUT && syn && !h->ack)
+			announce(skb, at, direction, OUT, 0);
 		return;
 	}
 	/* In this order: tcp_rcv_nxt_update() writes them in it, so their sum is never too much. */
 	received = tcp->bytes_received;
 	rcv_nxt = tcp->rcv_nxt;
 	snd_nxt = tcp->snd_nxt;
-	syn = h->syn;
-	fin = h->fin;
 	used = fin || h->rst || (direction == OUT && at->payload_len);
 	seq = bpf_ntohl(h->seq) + syn;
 	end = seq + at->payload_len;

@@ -127,6 +127,31 @@ print(joined)
     assert len(watched.rows("connection.out")) == 1
 
 
+def test_a_connection_of_a_socket_without_room_for_the_agents_notes_is_told(
+    watch: Watcher, do: Callable[[str], str]
+) -> None:
+    watched = watch("Network")
+    with watched():
+        keys, port = do("""
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.socket()
+keys = 0
+try:
+    while True:  # each takes of what the socket may have for options
+        far = struct.pack("=HH4s120x", socket.AF_INET, 0, struct.pack("!I", 0x0a000000 + keys))
+        client.setsockopt(socket.IPPROTO_TCP, 14, far + struct.pack("=BBHI80s", 0, 0, 3, 0, b"key"))  # TCP_MD5SIG
+        keys += 1
+except OSError:
+    pass
+client.connect(server.getsockname())
+print(keys, server.getsockname()[1])
+""").split()
+    assert int(keys) > 0, "this kernel knows no such keys: this test shows nothing"
+    assert [row["d_port"] for row in watched.rows("connection.out")] == [int(port)]
+    (probe,) = watched.account.probes
+    assert probe.uncounted > 0
+
+
 def test_tcp_that_a_process_writes_itself_is_told_by_its_peers(watch: Watcher, do: Callable[[str], str]) -> None:
     watched = watch("Network", extra="interval_ms = 3600000")
     with watched():
