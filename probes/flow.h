@@ -27,7 +27,10 @@ struct owner {
 	char comm[16];
 	__u64 start; /* when the process began, in ns since boot; 0: unknown */
 	__u32 flags;
-	__u32 unused;
+	/* Bytes, so that what one process says of the socket is not undone by another that says something of it meanwhile. */
+	__u8 connected; /* it was connected to a peer, */
+	__u8 anywhere;  /* or to several, or its datagrams had addresses of their own */
+	__u16 unused;
 };
 
 struct {
@@ -263,6 +266,73 @@ static __always_inline void copy_owner(const struct owner *owner, struct flow *f
 	__builtin_memcpy(flow->comm, owner->comm, sizeof(flow->comm));
 }
 
+enum socket_type { /* SOCK_STREAM ... of linux/net.h */
+	STREAM_SOCKET = 1,
+	DATAGRAM_SOCKET = 2,
+	RAW_SOCKET = 3,
+};
+
+/* The packet's socket, if what it sends goes to the peer that it is connected to, whatever address the packet has by now. */
+static __always_inline struct bpf_sock *connected(struct __sk_buff *skb, const struct owner *owner)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : 0;
+	if (!sk || !sk->dst_port)
+		return 0;
+	if (sk->type == STREAM_SOCKET)
+		return sk;
+	if ((sk->src_ip4 & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+	    (sk->src_ip6[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000))
+		return 0; /* bound to a multicast group, from which nothing is sent */
+	if (sk->type != DATAGRAM_SOCKET || sk->state != BPF_TCP_ESTABLISHED || !owner || !owner->connected || owner->anywhere)
+		return 0;
+	return sk;
+}
+
+static __always_inline void read_socket(struct __sk_buff *skb, struct bpf_sock *sk, void *s_ip, void *d_ip,
+					__u16 *s_port, __u16 *d_port)
+{
+	__be32 *from = s_ip, *to = d_ip;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		__be32 own = sk->src_ip4, peer = sk->dst_ip4;
+
+		barrier_var(own); /* or one load from either place would be made of these and of those below, */
+		barrier_var(peer); /* which the verifier does not take */
+		mapped(s_ip, &own);
+		mapped(d_ip, &peer);
+	} else {
+		from[0] = sk->src_ip6[0];
+		from[1] = sk->src_ip6[1];
+		from[2] = sk->src_ip6[2];
+		from[3] = sk->src_ip6[3];
+		to[0] = sk->dst_ip6[0];
+		to[1] = sk->dst_ip6[1];
+		to[2] = sk->dst_ip6[2];
+		to[3] = sk->dst_ip6[3];
+	}
+	*s_port = sk->src_port;
+	*d_port = bpf_ntohs(sk->dst_port);
+}
+
+/*
+ * The ends of a packet as its process has them. Where addresses are translated in the process's own network namespace,
+ * what is sent has others by now, and what is received has those of the process again.
+ */
+static __always_inline int read_own_ends(struct __sk_buff *skb, const struct layout *at, enum direction direction,
+					 const struct owner *owner, struct flow *flow)
+{
+	struct bpf_sock *sk;
+
+	if (!read_ends(skb, at, direction, flow))
+		return 0;
+	sk = direction == OUT ? connected(skb, owner) : 0;
+	if (sk)
+		read_socket(skb, sk, flow->s_ip, flow->d_ip, &flow->s_port, &flow->d_port);
+	return 1;
+}
+
 /* When, and whose. */
 static __always_inline void read_owner(struct __sk_buff *skb, const struct owner *owner, struct flow *flow)
 {
@@ -295,7 +365,7 @@ static __always_inline void capture(struct __sk_buff *skb, const struct layout *
 {
 	struct packet packet = {};
 
-	if (!read_ends(skb, at, direction, &packet.flow))
+	if (!read_own_ends(skb, at, direction, owner, &packet.flow))
 		return;
 	read_owner(skb, owner, &packet.flow);
 	packet.captured = skb->len < CAPTURE_MAX ? skb->len : CAPTURE_MAX;

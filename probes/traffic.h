@@ -6,8 +6,6 @@
 
 #include "volume.h"
 
-#define RAW_SOCKET 3 /* SOCK_RAW of linux/net.h */
-
 /* A UDP or raw socket may have many. */
 struct pair {
 	__u64 peer[2], local[2]; /* addresses, as in struct flow */

@@ -91,6 +91,19 @@ static __always_inline int read_pair(struct __sk_buff *skb, const struct layout 
 	return 1;
 }
 
+/* The pair of a packet that is sent as its process has it, like read_own_ends(). */
+static __always_inline void read_own_pair(struct __sk_buff *skb, struct pair *pair)
+{
+	struct bpf_sock *sk = skb->sk;
+	__u16 own_port;
+
+	if (!sk || !sk->dst_port) /* asked first: many have no peer, and each datagram another pair */
+		return;
+	sk = connected(skb, owner_of(skb));
+	if (sk)
+		read_socket(skb, sk, pair->local, pair->peer, &own_port, &pair->peer_port);
+}
+
 static __always_inline void see_by_peer(struct __sk_buff *skb, struct layout *at, enum direction direction,
 					struct traffic *t)
 {
@@ -112,8 +125,12 @@ static __always_inline void see_by_peer(struct __sk_buff *skb, struct layout *at
 
 	active = bpf_map_lookup_elem(&volumes, &zero);
 	volume = t ? volume_at(active, t->place, key.cookie) : 0;
-	if (!volume || !is_between(volume, &key.pair))
-		volume = volume_of_peer(skb, at, direction, active, t, &key);
+	if (!volume || !is_between(volume, &key.pair)) {
+		if (direction == OUT)
+			read_own_pair(skb, &key.pair);
+		if (!volume || !is_between(volume, &key.pair))
+			volume = volume_of_peer(skb, at, direction, active, t, &key);
+	}
 	if (!volume) {
 		count_uncounted(packets, at->payload_len);
 		return;

@@ -60,9 +60,10 @@ static __always_inline void count_uncounted(__u32 packets, __u64 bytes)
 static __always_inline int read_flow(struct __sk_buff *skb, const struct layout *at, enum direction direction,
 				     enum direction view, struct flow *flow)
 {
+	const struct owner *owner = owner_of(skb);
 	struct flow packet;
 
-	if (!read_ends(skb, at, direction, &packet))
+	if (!read_own_ends(skb, at, direction, owner, &packet))
 		return 0;
 	*flow = packet;
 	if (view != direction) {
@@ -72,7 +73,7 @@ static __always_inline int read_flow(struct __sk_buff *skb, const struct layout 
 		flow->d_port = packet.s_port;
 		flow->direction = view;
 	}
-	read_owner(skb, owner_of(skb), flow);
+	read_owner(skb, owner, flow);
 	return 1;
 }
 

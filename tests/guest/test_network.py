@@ -45,6 +45,10 @@ from test_live_streams import (
 from test_replay import (
     test_a_conversation_is_told_with_its_own_times_and_without_what_only_sockets_know,
 )
+from test_translated import (
+    test_an_answer_has_its_query_where_the_servers_address_is_translated,
+    translated,
+)
 
 pytestmark = pytest.mark.matrix
 
