@@ -290,18 +290,19 @@ static __always_inline struct bpf_sock *connected(struct __sk_buff *skb, const s
 	return sk;
 }
 
-static __always_inline void read_socket(struct __sk_buff *skb, struct bpf_sock *sk, void *s_ip, void *d_ip,
-					__u16 *s_port, __u16 *d_port)
+/* A socket's own end and that of its peer. */
+static __always_inline void read_socket(struct bpf_sock *sk, int ipv4, void *own_ip, void *peer_ip, __u16 *own_port,
+					__u16 *peer_port)
 {
-	__be32 *from = s_ip, *to = d_ip;
+	__be32 *from = own_ip, *to = peer_ip;
 
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+	if (ipv4) {
 		__be32 own = sk->src_ip4, peer = sk->dst_ip4;
 
 		barrier_var(own); /* or one load from either place would be made of these and of those below, */
 		barrier_var(peer); /* which the verifier does not take */
-		mapped(s_ip, &own);
-		mapped(d_ip, &peer);
+		mapped(own_ip, &own);
+		mapped(peer_ip, &peer);
 	} else {
 		from[0] = sk->src_ip6[0];
 		from[1] = sk->src_ip6[1];
@@ -312,8 +313,8 @@ static __always_inline void read_socket(struct __sk_buff *skb, struct bpf_sock *
 		to[2] = sk->dst_ip6[2];
 		to[3] = sk->dst_ip6[3];
 	}
-	*s_port = sk->src_port;
-	*d_port = bpf_ntohs(sk->dst_port);
+	*own_port = sk->src_port;
+	*peer_port = bpf_ntohs(sk->dst_port);
 }
 
 /*
@@ -329,7 +330,8 @@ static __always_inline int read_own_ends(struct __sk_buff *skb, const struct lay
 		return 0;
 	sk = direction == OUT ? connected(skb, owner) : 0;
 	if (sk)
-		read_socket(skb, sk, flow->s_ip, flow->d_ip, &flow->s_port, &flow->d_port);
+		read_socket(sk, skb->protocol == bpf_htons(ETH_P_IP), flow->s_ip, flow->d_ip, &flow->s_port,
+			    &flow->d_port);
 	return 1;
 }
 

@@ -27,7 +27,7 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 	if (!sk || !on_device(skb, direction) || !find_transport(skb, &at) || !is_seen(skb, &at))
 		return 1;
 	if (at.proto == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN) {
-		see_listener(sk);
+		see_listener(skb, sk);
 		return 1;
 	}
 	t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -65,4 +65,17 @@ SEC("cgroup_skb/ingress")
 int network_ingress(struct __sk_buff *skb)
 {
 	return see(skb, IN);
+}
+
+/* Not where only one device's packets are seen: of those nothing is known here. */
+SEC("cgroup/getpeername4")
+int network_accepted4(struct bpf_sock_addr *ctx)
+{
+	return by_device ? 1 : see_accepted(ctx, 1);
+}
+
+SEC("cgroup/getpeername6")
+int network_accepted6(struct bpf_sock_addr *ctx)
+{
+	return by_device || only_ipv4 ? 1 : see_accepted(ctx, 0);
 }

@@ -43,6 +43,7 @@ static __always_inline void forget(struct traffic *t, enum known known)
 	t->place = 0;
 	t->received = 0;
 	t->fin_seen = 0;
+	t->told = 0;
 	bpf_spin_unlock(&t->lock);
 }
 
@@ -56,7 +57,7 @@ static __always_inline void announce_accepted(struct __sk_buff *skb, const struc
 					      struct traffic *t, struct volume *volume, int used)
 {
 	const struct owner *owner = owner_of(skb);
-	int due;
+	int due, told;
 
 	if (owner && !(owner->flags & ACCEPTED) && !used && bpf_ktime_get_ns() - t->since < PATIENCE)
 		return;
@@ -64,12 +65,15 @@ static __always_inline void announce_accepted(struct __sk_buff *skb, const struc
 	due = t->known == WAITS;
 	if (due)
 		t->known = KNOWN;
+	told = t->told;
+	t->told = 1;
 	bpf_spin_unlock(&t->lock);
 	if (!due)
 		return;
 	if (owner && volume)
 		copy_owner(owner, &volume->flow);
-	announce(skb, at, direction, IN, t->since);
+	if (!told)
+		announce(skb, at, direction, IN, t->since);
 }
 
 static __always_inline void add_tcp(struct volume *volume, enum direction direction, const struct bytes *bytes,
@@ -174,10 +178,44 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, en
  * A handshake passes through its listener. What that accepts gets a copy of what is noted here: so it is known to be new,
  * also by its first packet; any other connection is older than this program, unless its SYN was seen.
  */
-static __always_inline void see_listener(struct bpf_sock *sk)
+static __always_inline void see_listener(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct traffic *t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (t && t->known != LISTENS)
+	if (t && t->known != LISTENS) {
+		t->cgroup_id = bpf_skb_cgroup_id(skb);
 		forget(t, LISTENS); /* it may have tried to connect before */
+	}
+}
+
+/*
+ * Somebody asks for the peer's address, as accept(2) does: it is known who accepted the connection. Nothing else would tell
+ * one over which nothing goes.
+ */
+static __always_inline int see_accepted(struct bpf_sock_addr *ctx, int ipv4)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct traffic *t = sk ? bpf_sk_storage_get(&traffic, sk, 0, 0) : 0;
+	struct owner *owner = t ? bpf_sk_storage_get(&owners, sk, 0, 0) : 0;
+	struct flow flow = {};
+	__u64 since;
+	int due;
+
+	if (!owner || is_own(owner) || t->told || (t->known != LISTENS && t->known != WAITS))
+		return 1;
+	bpf_spin_lock(&t->lock);
+	due = !t->told && (t->known == LISTENS || t->known == WAITS);
+	t->told = 1;
+	since = t->known == WAITS ? t->since : 0;
+	bpf_spin_unlock(&t->lock);
+	if (!due)
+		return 1;
+	read_socket(sk, ipv4, flow.d_ip, flow.s_ip, &flow.d_port, &flow.s_port);
+	flow.time = since ?: bpf_ktime_get_ns();
+	flow.cgroup_id = t->cgroup_id;
+	flow.proto = IPPROTO_TCP;
+	flow.direction = IN;
+	copy_owner(owner, &flow);
+	hand_over(ctx, &flow);
+	return 1;
 }

@@ -32,6 +32,8 @@ struct traffic {
 	__u32 sent_next;    /* TCP: sequence number after the last byte that was counted */
 	__u32 fin_next;     /* TCP: sequence number after the peer's FIN, which TCP counts as a byte received */
 	__u32 fin_seen;
+	__u32 told;         /* TCP: whether the event of an accepted connection is out already */
+	__u64 cgroup_id;    /* TCP: of a listener, and copied from it */
 	__u64 received;     /* TCP: bytes that were counted */
 	__u64 since;        /* TCP: when the first packet was seen */
 	struct pair latest; /* UDP: the latest ends, whose connection event is out */

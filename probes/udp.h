@@ -101,7 +101,8 @@ static __always_inline void read_own_pair(struct __sk_buff *skb, struct pair *pa
 		return;
 	sk = connected(skb, owner_of(skb));
 	if (sk)
-		read_socket(skb, sk, pair->local, pair->peer, &own_port, &pair->peer_port);
+		read_socket(sk, skb->protocol == bpf_htons(ETH_P_IP), pair->local, pair->peer, &own_port,
+			    &pair->peer_port);
 }
 
 static __always_inline void see_by_peer(struct __sk_buff *skb, struct layout *at, enum direction direction,

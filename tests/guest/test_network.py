@@ -75,6 +75,12 @@ test_a_connection_that_a_forked_child_accepts_is_the_childs = only(
     ("4", "answers"),
     ("6", "silent"),
 )
+test_a_connection_over_which_nothing_goes_is_told_while_it_is_open = only(
+    test_accepted.test_a_connection_over_which_nothing_goes_is_told_while_it_is_open,
+    "address",
+    "127.0.0.1",
+    "::ffff:127.0.0.1",
+)
 test_dns_whose_first_bytes_come_with_the_handshake_is_told = only(
     test_handshake.test_dns_whose_first_bytes_come_with_the_handshake_is_told,
     "way, sizes",

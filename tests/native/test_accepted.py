@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Start, Watch
 from test_live_streams import NAMES_PROCESSES
+
+from ingrain.kernel import cgroup
 
 Watcher = Callable[..., Watch]
 
@@ -83,6 +86,40 @@ def test_a_connection_is_told_once_also_where_nobody_knows_who_accepted_it(
         _child, port = run(start, "4", behaves, "no address")
     assert [row["d_port"] for row in watched.rows("connection.in")] == [port]
     assert sum(row["value"] for row in watched.rows("volume.in") if row["d_port"] == port) == 1003
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_a_connection_over_which_nothing_goes_is_told_while_it_is_open(
+    watch: Watcher, start: Start, group: Path, address: str
+) -> None:
+    code = """
+import os, socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+listener = socket.socket(family); listener.bind((sys.argv[1], 0)); listener.listen()
+here, there = os.pipe()
+child = os.fork()
+if not child:
+    taken, _ = listener.accept()
+    os.write(there, b".")
+    sys.stdin.read()
+    os._exit(0)
+client = socket.socket(family); client.connect(listener.getsockname())
+os.read(here, 1)
+print(child, client.getsockname()[1], listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+    watched = watch("Network")
+    with watched():
+        program = start(sys.executable, "-c", code, address)
+        assert program.stdout
+        child, near, far = map(int, program.stdout.readline().split())
+    (told,) = watched.rows("connection.in")
+    assert (told["process_id"], told["cgroup_id"]) == (child, cgroup.identifier(group))
+    (begun,) = watched.rows("connection.out")
+    for row in (begun, told):
+        ip = address.removeprefix("::ffff:")
+        assert (row["s_ip"], row["s_port"], row["d_ip"], row["d_port"]) == (ip, near, ip, far)
+    assert begun["timestamp"] <= told["timestamp"]
 
 
 def test_a_connection_that_nobody_accepts_is_told_when_it_ends(watch: Watcher, start: Start) -> None:
