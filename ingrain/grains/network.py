@@ -26,7 +26,9 @@ _AT_A_TIME = 1 << 15  # events decoded: what that takes beside them stays within
 
 _VALUES = (
     Column("value", pa.int64(), "payload bytes as the application sees them, without TCP retransmissions"),
-    Column("packets", pa.int64(), "packets, including acknowledgements and retransmissions"),
+    Column(
+        "packets", pa.int64(), "packets, with acknowledgements and retransmissions, without a listener's handshakes"
+    ),
 )
 
 CONNECTION = (
