@@ -30,7 +30,8 @@ struct owner {
 	/* Bytes, so that what one process says of the socket is not undone by another that says something of it meanwhile. */
 	__u8 connected; /* it was connected to a peer, */
 	__u8 anywhere;  /* or to several, or its datagrams had addresses of their own */
-	__u16 unused;
+	__u8 listens;   /* it is a listener's, or was copied from a listener to what that accepted */
+	__u8 unused;
 };
 
 struct {

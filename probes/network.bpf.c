@@ -38,6 +38,8 @@ static __always_inline int see(struct __sk_buff *skb, enum direction direction)
 		raw = full->type == RAW_SOCKET;
 		owner = owner_of(skb);
 		if (t) {
+			if (!t->cookie && t->known == NEW && owner && owner->listens)
+				t->known = LISTENS; /* its listener had no room for more */
 			t->cookie = bpf_get_socket_cookie(skb);
 			t->raw = raw;
 			if (is_own(owner))

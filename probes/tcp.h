@@ -181,7 +181,10 @@ static __always_inline void see_tcp(struct __sk_buff *skb, struct layout *at, en
 static __always_inline void see_listener(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct traffic *t = bpf_sk_storage_get(&traffic, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct owner *owner = t ? 0 : owner_of(skb);
 
+	if (owner)
+		owner->listens = 1;
 	if (t && t->known != LISTENS) {
 		t->cgroup_id = bpf_skb_cgroup_id(skb);
 		forget(t, LISTENS); /* it may have tried to connect before */

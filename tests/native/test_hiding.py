@@ -127,29 +127,45 @@ print(joined)
     assert len(watched.rows("connection.out")) == 1
 
 
+FILL = """
+def fill(sock):  # each takes of what the socket may have for options
+    keys = 0
+    try:
+        while True:
+            far = struct.pack("=HH4s120x", socket.AF_INET, 0, struct.pack("!I", 0x0a000000 + keys))
+            sock.setsockopt(socket.IPPROTO_TCP, 14, far + struct.pack("=BBHI80s", 0, 0, 3, 0, b"key"))  # TCP_MD5SIG
+            keys += 1
+    except OSError:
+        assert keys, "this kernel knows no such keys: this test shows nothing"
+server, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
+"""
+
+
 def test_a_connection_of_a_socket_without_room_for_the_agents_notes_is_told(
     watch: Watcher, do: Callable[[str], str]
 ) -> None:
     watched = watch("Network")
     with watched():
-        keys, port = do("""
-server = socket.create_server(("127.0.0.1", 0))
-client = socket.socket()
-keys = 0
-try:
-    while True:  # each takes of what the socket may have for options
-        far = struct.pack("=HH4s120x", socket.AF_INET, 0, struct.pack("!I", 0x0a000000 + keys))
-        client.setsockopt(socket.IPPROTO_TCP, 14, far + struct.pack("=BBHI80s", 0, 0, 3, 0, b"key"))  # TCP_MD5SIG
-        keys += 1
-except OSError:
-    pass
-client.connect(server.getsockname())
-print(keys, server.getsockname()[1])
-""").split()
-    assert int(keys) > 0, "this kernel knows no such keys: this test shows nothing"
-    assert [row["d_port"] for row in watched.rows("connection.out")] == [int(port)]
+        port = int(do(f"{FILL}\nfill(client); client.connect(server.getsockname()); print(server.getsockname()[1])"))
+    assert [row["d_port"] for row in watched.rows("connection.out")] == [port]
     (probe,) = watched.account.probes
     assert probe.uncounted > 0
+
+
+def test_a_connection_to_a_listener_without_room_for_the_agents_notes_is_told(
+    watch: Watcher, do: Callable[[str], str]
+) -> None:
+    watched = watch("Network")
+    with watched():
+        port = do(f"""{FILL}
+fill(server)
+client.connect(server.getsockname())
+taken, _ = server.accept()
+client.sendall(b"x" * 100); taken.recv(100)
+print(client.getsockname()[1])
+""")
+    assert [row["s_port"] for row in watched.rows("connection.in")] == [int(port)]
+    assert sum(row["value"] for row in watched.rows("volume.in")) == 100
 
 
 def test_tcp_that_a_process_writes_itself_is_told_by_its_peers(watch: Watcher, do: Callable[[str], str]) -> None:
