@@ -55,6 +55,18 @@ _NAME_BYTES = 16
 _PID_BITS = 22  # PID_MAX_LIMIT of linux/threads.h
 
 
+def is_cgroup(path: str) -> None:
+    """Raise ValueError for what no cgroup is called."""
+    if "\0" in path:
+        raise ValueError("expected a path, which has no NUL in it")
+
+
+def is_device(name: str) -> None:
+    """Raise ValueError for what no network device is called."""
+    if not name or "\0" in name:
+        raise ValueError('expected the name of a network device, like "eth0"; without it all are observed')
+
+
 class ProbeSettings(Settings, frozen=True):
     """What all probes with a kernel half have in common.
 
@@ -63,7 +75,7 @@ class ProbeSettings(Settings, frozen=True):
     loader: which object of the probe is loaded; by default the agent's `loader`
     """
 
-    cgroup: str | None = None
+    cgroup: Annotated[str, msgspec.Meta(extra={"check": is_cgroup})] | None = None
     buffer_kb: Annotated[int, msgspec.Meta(ge=8, le=262_144)] = 1024
     loader: Loader | None = None
 
@@ -75,7 +87,7 @@ class NetworkSettings(ProbeSettings, frozen=True):
     xdp_mode: accepted for ingraind's files, without effect
     """
 
-    interface: str | None = None
+    interface: Annotated[str, msgspec.Meta(extra={"check": is_device})] | None = None
     xdp_mode: str | None = None
 
 

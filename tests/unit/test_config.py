@@ -380,6 +380,22 @@ def test_whatever_stands_behind_a_key_is_accepted_or_told_never_a_crash(tmp_path
     assert all(0 < line <= len(lines) for line in told)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("cgroup", "a\\u0000b", "no NUL"),
+        ("interface", "a\\u0000b", "a network device"),
+        ("interface", "", "without it all are observed"),
+    ],
+)
+def test_what_no_probe_could_observe_is_a_mistake_real(tmp_path: Path, key: str, value: str, said: str) -> None:
+    out = '[pipeline.out.config]\nbackend = "Console"\n'
+    toml = f'[[probe]]\npipelines = ["out"]\n[probe.config]\ntype = "DNS"\n{key} = "{value}"\n{out}'
+    [(line, where, message)] = mistakes(tmp_path, toml)
+    assert (line, where) == (5, f"probe[0].config.{key}")
+    assert said in message
+
+
 def test_a_socket_that_top_s_would_be_put_upon_is_a_mistake(tmp_path: Path) -> None:
     [(line, key, message)] = mistakes(tmp_path, MINIMAL + '[agent]\nsocket = "/run/a.live"\n')
     assert (line, key) == (8, "agent.socket")
