@@ -56,7 +56,7 @@ class Watched:
     def __init__(self, program: Program, monitor: Iterable[str], ignore: Iterable[str]) -> None:
         self._program = program
         self._listed = [(directory, _WATCH) for directory in monitor] + [(one, _IGNORE) for one in ignore]
-        self._names_put: set[tuple[bytes, int]] = set()
+        self._names_put: dict[tuple[str, bytes], bytes] = {}
         self._places_put: dict[bytes, int] = {}
         self._readings = 0
         self.refresh()
@@ -84,15 +84,20 @@ class Watched:
         if len(tree) > _NAMES_MAX:
             raise ValueError(f"the directories have {len(tree)} names; there is room for {_NAMES_MAX}")
         rule = np.zeros((), self._program.dtype("rule"))
+        found: dict[tuple[str, bytes], bytes] = {}
         for (above, text), (number, verdict) in tree.items():
             kind = "name" if len(text) <= _SHORT_BYTES else "long_name"
             name = np.zeros((), self._program.dtype(kind))
             name["above"], name["name"] = above, text
             rule["number"], rule["verdict"] = number, verdict
-            entry = (name.tobytes() + rule.tobytes(), verdict)
-            if entry not in self._names_put:
-                maps.put(self._program.maps[f"{kind}s"], name.tobytes(), rule.tobytes())
-                self._names_put.add(entry)
+            found[f"{kind}s", name.tobytes()] = rule.tobytes()
+        for kind, gone in self._names_put.keys() - found.keys():
+            maps.remove(self._program.maps[kind], gone)
+            del self._names_put[kind, gone]
+        for (kind, key), value in found.items():
+            if self._names_put.get((kind, key)) != value:
+                maps.put(self._program.maps[kind], key, value)
+                self._names_put[kind, key] = value
         return bool(tree)
 
     def _put_places(self) -> list[int]:
