@@ -5,12 +5,13 @@ containerd keeps them below its state folder, a folder a namespace of its own (`
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from ingrain.containers.documents import Documents, decode_json, listing
-from ingrain.containers.record import Record, of_labels
+from ingrain.containers.record import CONTAINERD, Labels, Record
 
 CONFIG = "config.json"
 
@@ -24,9 +25,9 @@ class _Spec(msgspec.Struct):
     annotations: dict[str, str] | None = None
 
 
-def bundles() -> Documents[Record]:
-    """Reads the annotations of bundles' `config.json`."""
-    return Documents(_record, _LIMIT)
+def bundles(labels: Labels) -> Documents[Record]:
+    """Reads the annotations of bundles' `config.json`. labels: those of the engine that wrote them."""
+    return Documents(partial(_record, labels), _LIMIT)
 
 
 class Containerd:
@@ -34,7 +35,7 @@ class Containerd:
 
     def __init__(self, host: Path) -> None:
         self._states = [host / state / _TASKS for state in _STATES]
-        self._bundles = bundles()
+        self._bundles = bundles(CONTAINERD)
 
     def find(self, container_id: str) -> Record | None:
         """Its record, from whichever namespace it is in."""
@@ -45,5 +46,5 @@ class Containerd:
         return None
 
 
-def _record(data: bytes) -> Record:
-    return of_labels(decode_json(data, _Spec).annotations)
+def _record(labels: Labels, data: bytes) -> Record:
+    return labels.record(decode_json(data, _Spec).annotations)

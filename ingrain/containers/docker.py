@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from ingrain.containers.documents import Documents, decode_json
-from ingrain.containers.record import Record, of_labels, text
+from ingrain.containers.record import CRI_DOCKERD, Record, text
 
 _LIMIT = 1 << 20
 _SETTINGS = "daemon.json"
+_KUBELETS = "k8s_"  # how names begin that cri-dockerd gives (core/naming.go of it)
 
 
 class _Settings(msgspec.Struct):
@@ -58,4 +59,6 @@ def _data_root(data: bytes) -> str | None:
 def _record(data: bytes) -> Record:
     config = decode_json(data, _Config)
     inner = config.Config or _Inner()
-    return of_labels(inner.Labels).otherwise(Record(text((config.Name or "").removeprefix("/")), text(inner.Image)))
+    name = (config.Name or "").removeprefix("/")
+    labels = inner.Labels if name.startswith(_KUBELETS) else None  # of any other they are the image's, or whoever's
+    return CRI_DOCKERD.record(labels).otherwise(Record(text(name), text(inner.Image)))

@@ -1,10 +1,10 @@
-"""What an engine has on record about a container, and the labels by which engines and Kubernetes say it."""
+"""What an engine has on record about a container, and the labels by which each says it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from ingrain.text import safe
@@ -39,32 +39,50 @@ class Record:
         return any((self.name, self.image, self.pod, self.namespace))
 
 
-_LABELS = {
-    # containerd's CRI plug-in (internal/cri/annotations), CRI-O (pkg/annotations) and cri-dockerd, which writes the
-    # kubelet's own names (types/labels.go of it) as CRI-O does; nerdctl (pkg/labels).
-    "name": ("io.kubernetes.cri.container-name", "io.kubernetes.container.name", "nerdctl/name"),
-    "image": (
-        "io.kubernetes.cri.image-name",
-        "io.kubernetes.cri-o.ImageName",
-        "io.kubernetes.cri.podsandbox.image-name",
-    ),
-    "pod": ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"),
-    "namespace": ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"),
-}
-_SANDBOXES = {
-    "io.kubernetes.cri.container-type": "sandbox",
-    "io.kubernetes.cri-o.ContainerType": "sandbox",
-    "io.kubernetes.docker.type": "podsandbox",
-}
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Keys by which an engine says what a container is, in its labels or OCI annotations.
+
+    Only those that this engine writes itself, whatever there is: an image has labels and annotations of its own, which
+    stand among them. name, image: the first that is there. sandbox: key and value that say that it is one.
+    """
+
+    name: tuple[str, ...]
+    pod: str
+    namespace: str
+    sandbox: tuple[str, str]
+    image: tuple[str, ...] = ()
+
+    def record(self, labels: Mapping[str, str] | None) -> Record:
+        """What these labels say."""
+        labels = labels or {}
+        key, value = self.sandbox
+        name = SANDBOX if labels.get(key) == value else _first(labels, self.name)
+        return Record(
+            text(name), text(_first(labels, self.image)), text(labels.get(self.pod)), text(labels.get(self.namespace))
+        )
 
 
-def of_labels(labels: Mapping[str, str] | None) -> Record:
-    """What a container's labels, or its OCI annotations, say."""
-    labels = labels or {}
-    told = {field: next((labels[key] for key in keys if labels.get(key)), None) for field, keys in _LABELS.items()}
-    if any(labels.get(key) == value for key, value in _SANDBOXES.items()):
-        told["name"] = SANDBOX
-    return Record(**{field: text(value) for field, value in told.items()})
+def _first(labels: Mapping[str, str], keys: Sequence[str]) -> str | None:
+    return next((labels[key] for key in keys if labels.get(key)), None)
+
+
+_KUBELETS = ("io.kubernetes.container.name",), "io.kubernetes.pod.name", "io.kubernetes.pod.namespace"
+
+CRI_DOCKERD = Labels(*_KUBELETS, ("io.kubernetes.docker.type", "podsandbox"))
+"""Of Docker below Kubernetes (core/labels.go of cri-dockerd)."""
+
+CRIO = Labels(*_KUBELETS, ("io.kubernetes.cri-o.ContainerType", "sandbox"), ("io.kubernetes.cri-o.ImageName",))
+"""Of CRI-O (pkg/annotations)."""
+
+CONTAINERD = Labels(
+    ("io.kubernetes.cri.container-name", "nerdctl/name"),
+    "io.kubernetes.cri.sandbox-name",
+    "io.kubernetes.cri.sandbox-namespace",
+    ("io.kubernetes.cri.container-type", "sandbox"),
+    ("io.kubernetes.cri.image-name", "io.kubernetes.cri.podsandbox.image-name"),
+)
+"""Of containerd's CRI plug-in (internal/cri/annotations) and nerdctl (pkg/labels)."""
 
 
 def text(value: str | None) -> str | None:

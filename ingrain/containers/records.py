@@ -48,20 +48,20 @@ class Records:
         if place.engine in {Engine.DOCKER, Engine.ANY}:
             found = found.otherwise(self._docker.find(container_id, home))
         if place.engine in {Engine.PODMAN, Engine.CRIO, Engine.ANY} and not found:
-            found = found.otherwise(self._storage.find(container_id, home, place.user))
+            found = found.otherwise(self._storage.find(container_id, place.engine, home, place.user))
         if place.engine in {Engine.CONTAINERD, Engine.ANY} and not found and place.user is None:
             found = found.otherwise(self._containerd.find(container_id))
         if place.engine in {Engine.PODMAN, Engine.CRIO} and not found:
-            found = found.otherwise(self._by_monitor(container_id, place.user or 0))
+            found = found.otherwise(self._by_monitor(container_id, place.engine, place.user or 0))
         return found
 
-    def _by_monitor(self, container_id: str, user: int) -> Record | None:
+    def _by_monitor(self, container_id: str, engine: Engine, user: int) -> Record | None:
         monitor = self._monitors.find(container_id, user)
         if monitor is None:
             return None
         stored = None
         if monitor.store is not None:
-            stored = self._storage.find_in_store(monitor.store, container_id)
+            stored = self._storage.find_in_store(monitor.store, container_id, engine)
         return (stored or Record()).otherwise(Record(monitor.name))
 
     def _home(self, user: int) -> Path | None:

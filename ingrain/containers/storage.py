@@ -12,7 +12,8 @@ import msgspec
 
 from ingrain.containers.bundle import CONFIG, bundles
 from ingrain.containers.documents import Documents, decode_json
-from ingrain.containers.record import ID, Record, text
+from ingrain.containers.paths import Engine
+from ingrain.containers.record import CRIO, ID, Record, text
 
 _LIMIT = 16 << 20  # some 1 KB a container
 _USERS_LIMIT, _USERS_KEPT = 1 << 20, 8  # of users' lists, which hold whatever they like
@@ -40,25 +41,30 @@ class Storage:
         self._host = host
         self._lists = Documents(_records, _LIMIT)
         self._users_lists = Documents(_records, _USERS_LIMIT, _USERS_KEPT)
-        self._bundles = bundles()
+        self._bundles = bundles(CRIO)
 
-    def find(self, container_id: str, home: Path | None, user: int | None) -> Record | None:
+    def find(self, container_id: str, engine: Engine, home: Path | None, user: int | None) -> Record | None:
         """Its record. home, user: whose own, rootless, stores it is in."""
         if home is None or user is None:
             roots: list[Root] = [(self._host / "var/lib/containers/storage",), (self._host / "run/containers/storage",)]
         else:
             run = self._host / "run/user" / str(user)
             roots = [(home, ".local", "share", "containers", "storage"), (run, "containers")]
-        return self._find_in(roots, container_id, self._lists if user is None else self._users_lists)
+        return self._find_in(roots, container_id, engine, self._lists if user is None else self._users_lists)
 
-    def find_in_store(self, store: Path, container_id: str) -> Record | None:
+    def find_in_store(self, store: Path, container_id: str, engine: Engine) -> Record | None:
         """Its record in this store, which is root's."""
-        return self._find_in([(store,)], container_id, self._lists)
+        return self._find_in([(store,)], container_id, engine, self._lists)
 
-    def _find_in(self, roots: list[Root], container_id: str, lists: Documents[dict[str, Record]]) -> Record | None:
-        """Its record in one of these stores: what its annotations say, and otherwise its list."""
+    def _find_in(
+        self, roots: list[Root], container_id: str, engine: Engine, lists: Documents[dict[str, Record]]
+    ) -> Record | None:
+        """Its record in one of these stores: what its annotations say, unless it is Podman's, and otherwise its list.
+
+        Podman writes none of these annotations, but copies those of the image.
+        """
         found = Record()
-        for root in roots:
+        for root in roots if engine is not Engine.PODMAN else ():
             for driver in _DRIVERS:
                 folder = (*root, f"{driver}-containers")
                 found = found.otherwise(self._bundles.read(*folder, container_id, "userdata", CONFIG))

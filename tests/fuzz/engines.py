@@ -13,7 +13,7 @@ from fuzz.promises import is_harmless
 from fuzz.target import Chosen, Target, piece, scratch
 from ingrain.containers import bundle, docker, paths, records, storage
 from ingrain.containers.paths import Engine, Place
-from ingrain.containers.record import TEXT_LIMIT, Record
+from ingrain.containers.record import CONTAINERD, CRIO, TEXT_LIMIT, Record
 from ingrain.containers.records import Records
 
 _ESCAPE = 6  # characters that one becomes at the most
@@ -31,7 +31,7 @@ def _of_docker(data: bytes) -> Iterable[Record]:
 
 
 def _of_bundle(data: bytes) -> Iterable[Record]:
-    return [bundle._record(data)]
+    return [bundle._record(labels, data) for labels in (CONTAINERD, CRIO)]
 
 
 def _of_store(data: bytes) -> Iterable[Record]:
@@ -117,7 +117,7 @@ def host(data: bytes) -> bool:
     return told
 
 
-_DOCKER = {"Name": "/web", "Config": {"Image": "nginx:1.25", "Labels": {"io.kubernetes.pod.name": "pod"}}}
+_DOCKER = {"Name": "/k8s_web", "Config": {"Image": "nginx:1.25", "Labels": {"io.kubernetes.pod.name": "pod"}}}
 _CRI = {
     "io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.container-name": "app",
     "io.kubernetes.cri.image-name": "nginx", "io.kubernetes.cri.sandbox-name": "web",

@@ -70,6 +70,35 @@ def test_docker_below_kubernetes_tells_the_pods_names(host: Host) -> None:
     assert find(host, Engine.DOCKER, UID) == Record("app", "nginx@sha256:ab", "web-7d9f", "shop")
 
 
+OF_AN_IMAGE = dict.fromkeys((*CRI, *CRIO, "nerdctl/name"), "spoofed") | {
+    "io.kubernetes.docker.type": "podsandbox", "io.kubernetes.cri.container-type": "sandbox",
+}  # fmt: skip
+"""Labels, or annotations, that an image has: engines put them among the container's own."""
+
+
+def test_an_image_cannot_say_by_its_labels_what_its_container_is_called(host: Host) -> None:
+    config = {"Name": "/web1", "Config": {"Image": "nginx:1.25", "Labels": OF_AN_IMAGE}}
+    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    assert find(host, Engine.DOCKER) == Record("web1", "nginx:1.25")
+    labels = OF_AN_IMAGE | {
+        "io.kubernetes.docker.type": "container", "io.kubernetes.container.name": "app",
+        "io.kubernetes.pod.name": "web-7d9f", "io.kubernetes.pod.namespace": "shop",
+    }  # fmt: skip
+    config = {"Name": f"/k8s_app_web-7d9f_shop_{UID}_0", "Config": {"Image": "nginx@sha256:ab", "Labels": labels}}
+    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    assert find(host, Engine.DOCKER, UID) == Record("app", "nginx@sha256:ab", "web-7d9f", "shop")
+
+
+def test_an_image_cannot_say_by_its_annotations_what_its_container_is_called(host: Host) -> None:
+    host.stored(PODMAN, {"id": ID, "name": "web1", "image": "nginx"})
+    host.bundle(f"{PODMAN}/overlay-containers/{ID}/userdata", OF_AN_IMAGE)
+    assert find(host, Engine.PODMAN) == Record("web1", "nginx")
+    host.bundle(f"{PODMAN}/overlay-containers/{ID}/userdata", OF_AN_IMAGE | CRIO)
+    assert find(host, Engine.CRIO, UID) == APP
+    host.bundle(f"{K8S}/{ID}", OF_AN_IMAGE | {"io.kubernetes.cri.container-type": "container"} | CRI)
+    assert find(host, Engine.CONTAINERD, UID) == APP
+
+
 @pytest.mark.parametrize("engine", [Engine.PODMAN, Engine.ANY])
 @pytest.mark.parametrize(
     ("store", "file"), [(PODMAN, "containers.json"), ("run/containers/storage", "volatile-containers.json")]
