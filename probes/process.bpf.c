@@ -19,8 +19,10 @@ struct task {
 	__u32 args_all; /* (as many as there are) */
 	__u32 exe;      /* the names of the executable's path, */
 	__u32 exe_end;
+	__u32 exe_deleted; /* it has no entry any more, or never had one: a memory file */
 	__u32 cwd;      /* of the working directory's; */
 	__u32 cwd_end;
+	__u32 unused;
 	__u32 captured; /* of all of them; the ancestors are the last */
 	__u32 payload;  /* 0 */
 };
@@ -141,6 +143,7 @@ int BPF_PROG(process_exec)
 	s->task.args = read_args(s, mm);
 	s->task.exe = read_path(BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry), s->text,
 				&s->task.captured, &s->task.exe_end);
+	s->task.exe_deleted = !BPF_CORE_READ(exe, f_path.dentry, d_hash.pprev);
 	s->task.cwd = read_path(BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry), s->text, &s->task.captured,
 				&s->task.cwd_end);
 	if (has_task_btf())

@@ -32,6 +32,11 @@ _STARTED = (
     Column("parent", TEXT, "name of the parent process"),
     Column("parent_id", pa.uint32(), "process id of the parent"),
     Column("executable", TEXT, "path of the executable; for a script, of its interpreter"),
+    Column(
+        "executable_deleted",
+        pa.bool_(),
+        "the executable no longer has an entry at that path, or never had one (memfd_create)",
+    ),
     Column("args", TEXTS, "arguments, argv[0] first, up to 4 KiB"),
     Column("args_cut", pa.bool_(), "args is truncated"),
     Column("cwd", TEXT, "working directory"),
@@ -105,6 +110,7 @@ class Process(Grain):
                 [int(one["pid"][0]) if len(one) else None for one in ancestors()], pa.uint32()
             ),
             "executable": lambda: paths(1, "exe_end"),
+            "executable_deleted": lambda: pa.array(events["exe_deleted"] != 0),
             "args": lambda: text_lists([_args(text[: at[0]]) for text, at in zip(behind, ends, strict=True)]),
             "args_cut": lambda: pa.array(events["args_all"] > events["args"]),
             "cwd": lambda: paths(2, "cwd_end"),

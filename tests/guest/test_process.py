@@ -79,6 +79,33 @@ def looked_at(scene: Scene) -> dict[str, Any]:
     return seen
 
 
+@acts
+def nowhere(scene: Scene) -> list[str]:
+    """A program in memory, one whose file was deleted, and one that is there; what /proc tells each of itself."""
+    gone, there = scene.folder / "gone", scene.folder / "there"
+    for copy in (gone, there):
+        shutil.copy(shutil.which("readlink") or "", copy)
+    code = f"""
+import os
+memory, gone = os.memfd_create("hidden", 0), os.open({str(gone)!r}, os.O_RDONLY)
+os.write(memory, os.pread(gone, 1 << 24, 0))
+os.unlink({str(gone)!r})
+for program in (memory, gone, {str(there)!r}):
+    if not os.fork():
+        os.execve(program, ["asks", "/proc/self/exe"], {{}})
+    os.wait()
+"""
+    return scene.done(sys.executable, "-ISc", code).splitlines()
+
+
+def test_an_executable_that_is_in_no_directory_is_told_as_such(told: Played) -> None:
+    """A memory file's name is up to who makes it, and a deleted file's path may be another one's by now."""
+    rows = [row for row in told[nowhere].rows("process.exec") if row["args"][0] == "asks"]
+    seen = [row["executable"] + " (deleted)" * row["executable_deleted"] for row in rows]
+    assert seen == told[nowhere].result
+    assert [row["executable_deleted"] for row in rows] == [True, True, False]
+
+
 def lineage(pid: int) -> list[tuple[int, str]]:
     """Parents up to the first process, by /proc."""
     found: list[tuple[int, str]] = []
