@@ -22,6 +22,7 @@ enum function {
 	FUNCTION_vfs_symlink,
 	FUNCTION_vfs_mkdir,
 	FUNCTION_vfs_mknod,
+	FUNCTION_vfs_create,
 	FUNCTION_vfs_unlink,
 	FUNCTION_d_delete,
 	FUNCTION_vfs_read,

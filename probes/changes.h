@@ -179,15 +179,15 @@ static __always_inline void tell_changed(void *ctx, __u32 slot, __u32 function, 
 	}
 }
 
-/* The function did what was noted, with this dentry, or failed. */
-static __always_inline int changed(void *ctx, __u32 function, __u64 dentry, __s64 result)
+/* The function did what was noted, with this dentry, or failed. `slot`: of the program that reports it. */
+static __always_inline int changed(void *ctx, __u32 slot, __u32 function, __u64 dentry, __s64 result)
 {
 	struct change *c = changing(function);
 
 	if (!c || c->dentry != dentry)
 		return 0;
 	if (!is_error(result))
-		tell_changed(ctx, function, function, c);
+		tell_changed(ctx, slot, function, c);
 	changes_no_more();
 	return 0;
 }
@@ -201,11 +201,11 @@ static __always_inline int change_begins(__u32 function, __u64 dentry)
 	return 0;
 }
 
-static __always_inline int change_ends(void *ctx, __u32 function, __s64 result)
+static __always_inline int change_ends(void *ctx, __u32 slot, __u32 function, __s64 result)
 {
 	struct change *c = changing(function);
 
-	return c && c->depth && !--c->depth ? changed(ctx, function, c->dentry, result) : 0;
+	return c && c->depth && !--c->depth ? changed(ctx, slot, function, c->dentry, result) : 0;
 }
 
 /* At the end of a system call: what is left was not allowed, or no kretprobe saw its end. */
@@ -264,27 +264,44 @@ static __always_inline __u64 renamed(__u64 first, __u64 second)
 	return renames_by_struct() ? (__u64)BPF_CORE_READ((struct renamedata *)first, old_dentry) : second;
 }
 
-/* Which argument is the entry that is changed: the first, the second (where mounts map ids, these stand before it) ... */
+/* Of two arguments that which was noted. */
+static __always_inline __u64 noted(__u64 one, __u64 other)
+{
+	struct change *c = changing(ANY);
+
+	return c && c->dentry == other ? other : one;
+}
+
+/*
+ * Which argument is the entry that is changed: the first, the second (where mounts map ids, these stand before it), the
+ * second or the third (newer kernels than those that brought the ids left out the folder before it) ...
+ */
 #define FIRST_TRACED(ctx) argument(ctx, 0)
 #define FIRST_PROBED(ctx) PROBED_1(ctx)
 #define SECOND_TRACED(ctx) behind_ids_traced(ctx)
 #define SECOND_PROBED(ctx) behind_ids(PROBED_2(ctx), PROBED_3(ctx))
+#define SECOND_OR_THIRD_TRACED(ctx) noted(argument(ctx, 1), argument(ctx, 2))
+#define SECOND_OR_THIRD_PROBED(ctx) noted(PROBED_2(ctx), PROBED_3(ctx))
 #define OF_RENAME_TRACED(ctx) renamed(argument(ctx, 0), argument(ctx, 1))
 #define OF_RENAME_PROBED(ctx) renamed(PROBED_1(ctx), PROBED_2(ctx))
 
-#define ON_CHANGE(function, count, count_mapped, entry)                                                        \
-	SEC("fexit/" #function)                                                                                \
-	int function##_fexit(__u64 *ctx)                                                                       \
+#define ON_CHANGE(function, count, count_mapped, entry) ON_CHANGE_OF(function, function, count, count_mapped, entry)
+
+/* `done`: another function by which the change may be made that was noted as `function`. */
+#define ON_CHANGE_OF(function, done, count, count_mapped, entry)                                               \
+	SEC("fexit/" #done)                                                                                    \
+	int done##_fexit(__u64 *ctx)                                                                           \
 	{                                                                                                      \
-		return changed(ctx, FUNCTION_##function, entry##_TRACED(ctx), returned(ctx, count, count_mapped)); \
+		return changed(ctx, FUNCTION_##done, FUNCTION_##function, entry##_TRACED(ctx),                 \
+			       returned(ctx, count, count_mapped));                                            \
 	}                                                                                                      \
-	SEC("kprobe/" #function)                                                                               \
-	int function##_kprobe(struct pt_regs *ctx)                                                             \
+	SEC("kprobe/" #done)                                                                                   \
+	int done##_kprobe(struct pt_regs *ctx)                                                                 \
 	{                                                                                                      \
 		return change_begins(FUNCTION_##function, entry##_PROBED(ctx));                                 \
 	}                                                                                                      \
-	SEC("kretprobe/" #function)                                                                            \
-	int function##_kretprobe(struct pt_regs *ctx)                                                          \
+	SEC("kretprobe/" #done)                                                                                \
+	int done##_kretprobe(struct pt_regs *ctx)                                                              \
 	{                                                                                                      \
-		return change_ends(ctx, FUNCTION_##function, PT_REGS_RC(ctx));                                 \
+		return change_ends(ctx, FUNCTION_##done, FUNCTION_##function, PT_REGS_RC(ctx));                 \
 	}

@@ -254,17 +254,18 @@ ON_CHANGE(vfs_link, 4, 5, FIRST)
 ON_CHANGE(vfs_symlink, 3, 4, SECOND)
 ON_CHANGE(vfs_mkdir, 3, 4, SECOND)
 ON_CHANGE(vfs_mknod, 4, 5, SECOND)
+ON_CHANGE_OF(vfs_mknod, vfs_create, 4, 5, SECOND_OR_THIRD) /* mknod(2) of a regular file */
 ON_CHANGE(vfs_unlink, 3, 4, SECOND)
 
 /* The last that vfs_rmdir() does, if it succeeds; that itself may be a part of its callers (Linux 5.10). */
 SEC("fentry/d_delete")
 int d_delete_fentry(__u64 *ctx)
 {
-	return changed(ctx, FUNCTION_d_delete, TRACED_1(ctx), 0);
+	return changed(ctx, FUNCTION_d_delete, FUNCTION_d_delete, TRACED_1(ctx), 0);
 }
 
 SEC("kprobe/d_delete")
 int d_delete_kprobe(struct pt_regs *ctx)
 {
-	return changed(ctx, FUNCTION_d_delete, PROBED_1(ctx), 0);
+	return changed(ctx, FUNCTION_d_delete, FUNCTION_d_delete, PROBED_1(ctx), 0);
 }

@@ -82,11 +82,15 @@ MEASUREMENTS = {
     LINKED: Measurement("file.link", "a process created a hard link to a file", (*PROCESS, *_FILE, _NEW_PATH)),
     CREATED: Measurement(
         "file.create",
-        "a process created a directory, symbolic link, named pipe, socket or device",
+        "a process created a directory, symbolic link, named pipe, socket, device, or, by mknod(2), a regular file",
         (
             *PROCESS,
             *_FILE,
-            Column("kind", TEXT, "what was created: directory, symbolic link, pipe, socket, character or block device"),
+            Column(
+                "kind",
+                TEXT,
+                "what was created: directory, symbolic link, pipe, socket, character or block device, file",
+            ),
         ),
     ),
     DELETED: Measurement("file.delete", "a process deleted a file's path (unlink) or a directory", (*PROCESS, *_FILE)),
@@ -148,8 +152,9 @@ _FUNCTIONS: Mapping[Name, Collection[str]] = {
     "file.mmap": ("vm_mmap_pgoff",),
     "file.rename": ("security_path_rename", "vfs_rename"),
     "file.link": ("security_path_link", "vfs_link"),
-    "file.create": tuple(
-        f"{begin}_{what}" for begin in ("security_path", "vfs") for what in ("symlink", "mkdir", "mknod")
+    "file.create": (
+        *(f"{begin}_{what}" for begin in ("security_path", "vfs") for what in ("symlink", "mkdir", "mknod")),
+        "vfs_create",
     ),
     "file.delete": ("security_path_unlink", "vfs_unlink", "security_path_rmdir", "d_delete"),
     "file.chmod": ("chmod_common",),

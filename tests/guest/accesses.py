@@ -89,6 +89,7 @@ subprocess.run(["cat", at("one")], check=True, stdout=subprocess.DEVNULL)
 # entries of directories
 os.mkdir(at("folder"))
 os.mkfifo(at("fifo"))
+os.mknod(at("plain"))
 os.symlink(at("one"), at("pointer"))
 os.link(at("one"), at("further"))
 os.rename(at("two"), at("folder/2"))

@@ -137,9 +137,8 @@ def _folder_made(call: _Call) -> Iterator[Done]:
     yield "file.create", call.path, "directory"
 
 
-def _pipe_made(call: _Call) -> Iterator[Done]:
-    assert "S_IFIFO" in call.arguments
-    yield "file.create", call.path, "pipe"
+def _node_made(call: _Call) -> Iterator[Done]:
+    yield "file.create", call.path, "pipe" if "S_IFIFO" in call.arguments else "file"
 
 
 def _deleted(call: _Call) -> Iterator[Done]:
@@ -176,7 +175,7 @@ _TOLD: dict[str, Callable[[_Call], Iterator[Done]]] = {
     **dict.fromkeys(["link", "linkat"], _linked),
     **dict.fromkeys(["symlink", "symlinkat"], _symlinked),
     **dict.fromkeys(["mkdir", "mkdirat"], _folder_made),
-    **dict.fromkeys(["mknod", "mknodat"], _pipe_made),
+    **dict.fromkeys(["mknod", "mknodat"], _node_made),
     **dict.fromkeys(["unlink", "unlinkat", "rmdir"], _deleted),
     **dict.fromkeys(["chmod", "fchmod", "fchmodat", "fchmodat2"], _mode_set),
     **dict.fromkeys(["chown", "fchown", "fchownat", "lchown"], _owner_set),
