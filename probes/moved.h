@@ -169,13 +169,37 @@ static __always_inline void has_moved(void *ctx, __u32 function, struct file *fr
 	count_moved(ctx, function, to, WRITTEN, bytes, typed);
 }
 
+/*
+ * Whether a file is the kernel's own: one of those that a file of overlayfs consists of, which is done to it what is done
+ * to that. Such a file stands at the path above (before Linux 6.7), or in a layer.
+ */
+static __always_inline int is_below(struct file *file)
+{
+	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+
+	return BPF_CORE_READ(file, f_path.dentry, d_inode) != BPF_CORE_READ(file, f_inode) || is_internal(mount_of(mnt));
+}
+
+static __always_inline int are_below(struct file *from, struct file *to)
+{
+	return (!from || is_below(from)) && (!to || is_below(to));
+}
+
 static __always_inline int is_moving(struct file *from, struct file *to)
 {
-	if (in_scope() && ((from && is_counted(from, 0)) || (to && is_counted(to, 0))))
+	if (in_scope() && ((from && is_counted(from, 0)) || (to && is_counted(to, 0))) && !are_below(from, to))
 		begins(MOVING, ANY, (__u64)from, (__u64)to, 0, 0);
 	return 0;
 }
 
+static __always_inline int all_begins(struct file *from, struct file *to)
+{
+	if (in_scope() && !are_below(from, to))
+		begins(MOVING, ANY, (__u64)from, (__u64)to, 0, 0);
+	return 0;
+}
+
+/* Of a function within itself (see is_below) the result is that of the one around it. */
 static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 {
 	struct call call;
@@ -210,7 +234,7 @@ static __always_inline int all_moved(void *ctx, __u32 function, __s64 bytes)
 	SEC("fentry/" #name)                                                                                   \
 	int name##_fentry(__u64 *ctx)                                                                          \
 	{                                                                                                      \
-		return in_scope() ? begins(MOVING, ANY, TRACED_##from(ctx), TRACED_##to(ctx), 0, 0) : 0;       \
+		return all_begins((void *)TRACED_##from(ctx), (void *)TRACED_##to(ctx));                       \
 	}                                                                                                      \
 	SEC("fexit/" #name)                                                                                    \
 	int name##_fexit(__u64 *ctx)                                                                           \

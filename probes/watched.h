@@ -111,6 +111,12 @@ static __always_inline int append_name(struct slot *s, const void *from, __u32 s
 	return 1;
 }
 
+/* Whether it is the kernel's own: a layer of overlayfs, which reads and writes there what is done to the files above. */
+static __always_inline int is_internal(struct mount *mount)
+{
+	return (__s64)BPF_CORE_READ(mount, mnt_ns) == -22; /* MNT_NS_INTERNAL of fs/mount.h: ERR_PTR(-EINVAL) */
+}
+
 /* A part of the way up; gives whether there is more. */
 __noinline int go_up(__u32 which)
 {
@@ -135,7 +141,7 @@ __noinline int go_up(__u32 which)
 		if (dentry == root) {
 			above = BPF_CORE_READ(mount, mnt_parent);
 			if (above == mount) {
-				w->end = WHOLE;
+				w->end = is_internal(mount) ? NOWHERE : WHOLE;
 				return 0;
 			}
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);

@@ -33,6 +33,8 @@ struct mount { /* fs/mount.h */
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	unsigned long others[21]; /* kernels that have more or fewer have no error behind them */
+	void *mnt_ns;
 };
 
 struct open_flags { /* fs/internal.h */

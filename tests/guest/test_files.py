@@ -182,6 +182,40 @@ def test_a_deletion_in_an_overlay_is_reported_once_by_the_path_that_was_deleted(
 
 
 @acts
+def layers(scene: Scene) -> Path:
+    """In an overlay one file is copied to another by a call that overlayfs makes again below, and one is copied up."""
+    lower, upper, work, merged = (scene.folder / name for name in ("lower", "upper", "work", "merged"))
+    for folder in (lower / "etc", upper, work, merged):
+        folder.mkdir(parents=True)
+    (lower / "old").write_bytes(bytes(1000))
+    (lower / "etc" / "passwd").write_bytes(bytes(500))
+    code = f"""
+import os
+os.chdir({str(merged)!r})
+old, new = os.open("old", os.O_RDONLY), os.open("new", os.O_RDWR | os.O_CREAT)
+assert os.copy_file_range(old, new, 1000) == 1000
+os.close(os.open("etc/passwd", os.O_WRONLY))
+"""
+    script = (
+        f"mount -t overlay none -o lowerdir={lower},upperdir={upper},workdir={work} {merged}\nexec {sys.executable}"
+    )
+    scene.done("unshare", "--mount", "sh", "-euc", f'{script} -ISc "$1"', "sh", code)
+    return merged
+
+
+def test_bytes_in_an_overlay_are_those_of_its_own_files_and_what_it_does_below_is_nobody_s(told: Played) -> None:
+    merged = told[layers].result
+    devices = {row["path"]: (row["inode"], row["device"]) for row in mine(told[layers], "file.open")}
+    moved = {
+        name: [row for row in told[layers].rows(name) if Path(row["path"]).name in {"old", "new", "passwd"}]
+        for name in ("file.read", "file.write")
+    }
+    assert [(row["path"], row["value"]) for row in moved["file.read"]] == [(f"{merged}/old", 1000)]
+    assert [(row["path"], row["value"]) for row in moved["file.write"]] == [(f"{merged}/new", 1000)]
+    assert all((row["inode"], row["device"]) == devices[row["path"]] for rows in moved.values() for row in rows)
+
+
+@acts
 def etc_passwd(scene: Scene) -> tuple[dict[str, int], range, Path]:
     """By the shell, cat, a child with the descriptor, mmap, a container, a bind mount, and a rename onto it.
 
