@@ -228,6 +228,8 @@ __noinline int walk(__u32 which)
 			break;
 	if (w->end == NOWHERE)
 		return 0;
+	if (w->end == CUT && r->deeper && w->place == UNSAID)
+		return 1; /* which rules are above it cannot be told: it is not hidden by how deep it is */
 	w->best = r->root;
 	w->best_at = w->count;
 	w->node = 0;

@@ -216,6 +216,35 @@ def test_bytes_in_an_overlay_are_those_of_its_own_files_and_what_it_does_below_i
 
 
 @acts
+def deep(scene: Scene) -> None:
+    """A file below so many folders that its path is longer than what is kept of one."""
+    code = f"""
+import os
+os.chdir({str(scene.folder)!r})
+for _ in range(25):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+file = os.open("deep", os.O_CREAT | os.O_WRONLY)
+os.write(file, b"text")
+os.rename("deep", "deeper")
+os.unlink("deeper")
+"""
+    scene.done(sys.executable, "-ISc", code)
+
+
+def test_a_file_is_not_hidden_by_how_deep_it_is_below_a_watched_directory(told: Played) -> None:
+    by_name = {name: mine(told[deep], name) for name in ("file.open", "file.write", "file.rename", "file.delete")}
+    names = {name: [(Path(row["path"]).name, row["path_cut"]) for row in rows] for name, rows in by_name.items()}
+    assert names == {
+        "file.open": [("deep", True)],
+        "file.write": [("deep", True)],
+        "file.rename": [("deep", True)],
+        "file.delete": [("deeper", True)],
+    }
+    assert len(mine(told[deep], "file.create")) == 25
+
+
+@acts
 def etc_passwd(scene: Scene) -> tuple[dict[str, int], range, Path]:
     """By the shell, cat, a child with the descriptor, mmap, a container, a bind mount, and a rename onto it.
 
