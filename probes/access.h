@@ -35,6 +35,9 @@ enum function {
 	FUNCTION_vfs_copy_file_range,
 	FUNCTION_system_call, /* any, when it returns */
 	FUNCTION_uring,       /* a request of io_uring, when it is complete */
+	FUNCTION_io_read,
+	FUNCTION_io_write,
+	FUNCTION_io_req_rw_complete,
 	FUNCTIONS,
 };
 

@@ -240,6 +240,21 @@ int uring_complete(struct bpf_raw_tracepoint_args *ctx)
 	return uring_moved(ctx, (void *)ctx->args[1]);
 }
 
+ON_RETURN(io_read, MOVING, 2, 2, 1, 0, 0, 0, requesting, requested)
+ON_RETURN(io_write, MOVING, 2, 2, 1, 0, 0, 0, requesting, requested)
+
+SEC("fentry/io_req_rw_complete")
+int io_req_rw_complete_fentry(__u64 *ctx)
+{
+	return uring_completes(ctx, (void *)TRACED_1(ctx));
+}
+
+SEC("kprobe/io_req_rw_complete")
+int io_req_rw_complete_kprobe(struct pt_regs *ctx)
+{
+	return uring_completes(ctx, (void *)PROBED_1(ctx));
+}
+
 ON_HOOK(security_path_rename, 5, vfs_rename, 1, 2, 4, 5)
 ON_HOOK(security_path_link, 3, vfs_link, 2, 1, 3, 0)
 ON_HOOK(security_path_symlink, 3, vfs_symlink, 1, 2, 0, 0)

@@ -146,7 +146,8 @@ Name = Literal[
     "file.read",
     "file.write",
 ]
-_MOVING = ("do_splice", "do_splice_direct", "splice_file_to_pipe", "vfs_copy_file_range", "io_uring_complete")
+_URING = ("io_uring_complete", "io_req_rw_complete")
+_MOVING = ("do_splice", "do_splice_direct", "splice_file_to_pipe", "vfs_copy_file_range", *_URING)
 _FUNCTIONS: Mapping[Name, Collection[str]] = {
     "file.open": ("do_filp_open", "do_file_open", "do_file_open_root", "fd_install"),
     "file.mmap": ("vm_mmap_pgoff",),
@@ -160,8 +161,8 @@ _FUNCTIONS: Mapping[Name, Collection[str]] = {
     "file.chmod": ("chmod_common",),
     "file.chown": ("chown_common",),
     "file.truncate": ("vfs_truncate", "do_truncate"),
-    "file.read": ("vfs_read", "vfs_readv", *_MOVING),
-    "file.write": ("vfs_write", "vfs_writev", *_MOVING),
+    "file.read": ("vfs_read", "vfs_readv", "io_read", *_MOVING),
+    "file.write": ("vfs_write", "vfs_writev", "io_write", *_MOVING),
 }
 """Measurement -> the functions that are traced for it."""
 
@@ -202,7 +203,11 @@ class Files(Grain):
     event = "access"
     packets = True
     patience = 1.0
-    some_of = (("do_filp_open", "do_file_open"), ("do_splice", "splice_file_to_pipe"))
+    some_of = (
+        ("do_filp_open", "do_file_open"),
+        ("do_splice", "splice_file_to_pipe"),
+        ("vfs_read", "io_read", "io_write", "io_req_rw_complete"),
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,6 +54,7 @@ struct bpf_iter__task_file { /* kernel/bpf/task_iter.c; each is as the verifier 
 struct io_kiocb {
 	struct file *file;
 	__u8 opcode;
+	__u32 flags;
 	struct {
 		__s32 res;
 	} cqe;

@@ -232,6 +232,7 @@ struct io_cqe {
 struct io_kiocb {
 	struct file *file;
 	__u8 opcode;
+	__u32 flags; /* of newer kernels the lower half */
 	struct io_cqe cqe; /* since 5.19 */
 };
 

@@ -106,8 +106,8 @@ def functions(*measurements: str) -> set[str]:
 
 def test_only_what_is_asked_for_is_traced() -> None:
     assert functions("file.open") == {"do_filp_open", "do_file_open", "do_file_open_root", "fd_install"}
-    assert functions("file.read") == {"vfs_read", "vfs_readv", *_MOVING}
-    assert functions("file.read", "file.chmod") == {"vfs_read", "vfs_readv", "chmod_common", *_MOVING}
+    assert functions("file.read") == {"vfs_read", "vfs_readv", "io_read", *_MOVING}
+    assert functions("file.read", "file.chmod") == {"vfs_read", "vfs_readv", "io_read", "chmod_common", *_MOVING}
     assert functions() == {function for functions in _FUNCTIONS.values() for function in functions}
     assert {*_FUNCTIONS} == {measurement.name for measurement in Files.measurements}
 
