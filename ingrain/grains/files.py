@@ -173,7 +173,8 @@ class FilesSettings(TracingSettings, frozen=True):
     """Which directories are watched, what is reported, and how often counts are read.
 
     monitor_dirs: directories to watch, with everything below them
-    ignore_dirs: directories to ignore; of all listed directories above a file the nearest decides
+    ignore_dirs: directories to ignore; of all listed directories above a file the nearest decides; of links
+        only root's are followed
     measurements: what to report, everything by default; hooks that only the others need are not attached
     interval_ms: how often the bytes read and written are read from the kernel
     """

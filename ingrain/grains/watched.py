@@ -6,7 +6,9 @@ and places, which find it by what it is, wherever else it is mounted.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,6 +25,7 @@ DIRECTORIES_MAX = 1024
 _NAMES_MAX, _PLACES_MAX = 16384, 4096  # max_entries of `names`, `long_names` and `places` of probes/watched.h
 _SHORT_BYTES = 24  # SHORT_BYTES of probes/access.h
 _WATCH, _IGNORE = 1, 2  # enum verdict of probes/watched.h
+_STEPS_MAX = 1024  # names on the way to a directory, those of links included
 
 Verdicts = dict[tuple[bytes, ...], int]
 """Names from the root on -> what is said of the directory."""
@@ -66,8 +69,8 @@ class Watched:
         self._readings += 1
         verdicts: Verdicts = {}
         for directory, verdict in self._listed:
-            for path in (directory, os.path.realpath(directory)):
-                verdicts[names(path)] = verdict
+            for path in (directory, _real(directory, verdict)):
+                verdicts.setdefault(names(path), verdict)  # those to watch come first: at equal depth they win
         deeper = self._put_names(verdicts)
         places = self._put_places()
         rules = np.zeros((), self._program.dtype("rules"))
@@ -108,10 +111,10 @@ class Watched:
         deeper = [one for one in self._listed if names(one[0])]  # the root is by its path in every namespace
         devices = _devices() if deeper else {}
         for directory, verdict in deeper:
-            inode, device = _identity(directory, devices)
+            inode, device = _identity(directory, verdict, devices)
             if inode and len(found) < _PLACES_MAX:
                 place["inode"], place["device"] = inode, device
-                found[place.tobytes()] = verdict
+                found.setdefault(place.tobytes(), verdict)
                 there.append(inode)
         for gone in self._places_put.keys() - found.keys():
             maps.remove(self._program.maps["places"], gone)
@@ -134,13 +137,72 @@ def tree_of(verdicts: Verdicts) -> dict[tuple[int, bytes], tuple[int, int]]:
     return tree
 
 
-def _identity(directory: str, devices: Mapping[str, int]) -> tuple[int, int]:
+def _real(directory: str, verdict: int) -> str:
+    """Its path without links; the path itself where it is not to be followed, or not there."""
+    if verdict == _WATCH:
+        return os.path.realpath(directory)
+    try:
+        descriptor = _open(directory, verdict)
+    except OSError:
+        return directory
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    finally:
+        os.close(descriptor)
+
+
+def _open(directory: str, verdict: int) -> int:
+    """A descriptor of a directory. Raises OSError where it is not there, or is to be ignored and behind others' links.
+
+    Whoever owns a link in the path of a directory that is ignored could have any other directory ignored by it: only
+    root's links are followed there.
+    """
+    if verdict == _WATCH:
+        return os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    at, left = os.open("/", os.O_PATH | os.O_CLOEXEC), [*reversed(names(directory))]
+    for _ in range(_STEPS_MAX):
+        if not left:
+            return at
+        try:
+            below = os.open(left.pop(), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            leads_to = _target(below)
+        except OSError:
+            os.close(at)
+            raise
+        if leads_to is None:
+            os.close(at)
+            at = below
+        else:
+            left += leads_to
+    os.close(at)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), directory)
+
+
+def _target(descriptor: int) -> list[bytes] | None:
+    """Names that a link leads to, the last one first; None of what is no link.
+
+    A link is closed. Raises OSError where it is not root's.
+    """
+    about = os.fstat(descriptor)
+    if not stat.S_ISLNK(about.st_mode):
+        return None
+    try:
+        if about.st_uid:
+            raise PermissionError(errno.EPERM, "a link in the path of a directory that is ignored is not root's")
+        target = os.readlink(b"", dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    found = [name for name in reversed(target.split(b"/")) if name]
+    return [*found, b"/"] if target.startswith(b"/") else found
+
+
+def _identity(directory: str, verdict: int, devices: Mapping[str, int]) -> tuple[int, int]:
     """Inode and device of a directory, as the kernel knows them; zeros if there is none.
 
     stat(2) may tell another device than the file system's (btrfs has one a subvolume): that is in mountinfo (proc(5)).
     """
     try:
-        descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+        descriptor = _open(directory, verdict)
     except OSError:
         return 0, 0
     try:

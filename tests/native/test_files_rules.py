@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ingrain.kernel.libbpf import KernelError
 from ingrain.kernel.program import Program
 
 KINDS = {"fentry", "fexit", "kprobe", "kretprobe", "raw_tp", "raw_tracepoint"}
-IGNORED = 2  # enum verdict of probes/watched.h
+WATCHED, IGNORED = 1, 2  # enum verdict of probes/watched.h
 
 
 @pytest.fixture
@@ -52,3 +53,31 @@ def test_a_listed_link_is_a_rule_for_where_it_leads_now_and_for_nothing_else(pro
         watched.refresh()
         seen = {one: verdict(program, one) for one in [link, *targets]}
         assert seen == {one: IGNORED if one in {link, target} else 0 for one in [link, *targets]}
+
+
+def test_a_directory_is_not_ignored_by_a_link_that_its_user_made(program: Program, tmp_path: Path) -> None:
+    """Whoever owns it could lead it anywhere, and so hide what is there. Root's links are followed, also several."""
+    listed, middle, end = tmp_path / "cache", tmp_path / "middle", tmp_path / "end" / "below"
+    end.mkdir(parents=True)
+    middle.symlink_to("end/../end")
+    listed.symlink_to(middle / "below")
+    watched = Watched(program, ["/"], [str(listed)])
+    assert verdict(program, end) == IGNORED
+    for link in (listed, middle):
+        os.lchown(link, 1000, 1000)
+        watched.refresh()
+        assert verdict(program, end) == 0
+        os.lchown(link, 0, 0)
+        watched.refresh()
+        assert verdict(program, end) == IGNORED
+    watched = Watched(program, [str(end)], [str(listed)])
+    assert verdict(program, end) == WATCHED, "at equal depth, watching wins"
+
+
+def test_a_link_to_the_root_ignores_not_everything(program: Program, tmp_path: Path) -> None:
+    listed = tmp_path / "cache"
+    listed.symlink_to("/")
+    os.lchown(listed, 1000, 1000)
+    Watched(program, ["/"], [str(listed)])
+    rules = maps.get(program.maps["rules"], 0, program.dtype("rules"))
+    assert int(rules["root"]) == WATCHED
