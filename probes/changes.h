@@ -94,8 +94,13 @@ static __always_inline struct slot *first_path(__u32 function, const struct chan
 
 static __always_inline void second_path(struct slot *s, __u32 function, __u64 mnt, __u64 dentry, int *seen)
 {
+	int is_seen;
+
 	walk_from(s, mnt, dentry);
-	*seen |= walk(function);
+	is_seen = walk(function);
+	if (is_seen && !*seen)
+		something_arrived();
+	*seen |= is_seen;
 	if (s->walk.end == CUT)
 		s->access.marks |= NEW_IS_CUT;
 }

@@ -45,34 +45,38 @@ struct entry_of {
 	__u64 mnt, dentry, inode;
 };
 
-/* Files that are not to be seen, and the reading since which that is known. */
+/* As long as neither changes, what is known of a file stays so. */
+struct as_of {
+	__u64 reading, arrivals;
+};
+
+/* Files that are not to be seen, and as of when that is known. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct entry_of);
-	__type(value, __u64);
+	__type(value, struct as_of);
 } unseen SEC(".maps");
 
 #define KIND_OF_FILE 0170000 /* S_IFMT */
 #define REGULAR 0100000
 #define BLOCK_DEVICE 0060000
 
-static __always_inline int is_unseen(const struct entry_of *entry)
+static __always_inline struct as_of as_of_now(void)
 {
-	__u64 *known = bpf_map_lookup_elem(&unseen, entry);
 	__u32 zero = 0;
 	struct rules *r = bpf_map_lookup_elem(&rules, &zero);
+	__u64 *times = bpf_map_lookup_elem(&arrivals, &zero);
+	struct as_of now = { .reading = r ? r->reading : 0, .arrivals = times ? *times : 0 };
 
-	return known && r && *known == r->reading;
+	return now;
 }
 
-static __always_inline void is_not_seen(const struct entry_of *entry)
+static __always_inline int is_unseen(const struct entry_of *entry, const struct as_of *now)
 {
-	__u32 zero = 0;
-	struct rules *r = bpf_map_lookup_elem(&rules, &zero);
+	struct as_of *known = bpf_map_lookup_elem(&unseen, entry);
 
-	if (r)
-		bpf_map_update_elem(&unseen, entry, &r->reading, BPF_ANY);
+	return known && known->reading == now->reading && known->arrivals == now->arrivals;
 }
 
 static __always_inline void count_uncounted(__u64 bytes)
@@ -101,17 +105,18 @@ static __always_inline struct moved *name_moved(void *ctx, __u32 function, void 
 						__u64 bytes)
 {
 	struct entry_of entry = { .mnt = key->mnt, .dentry = key->dentry, .inode = key->inode };
+	struct as_of now = as_of_now(); /* before it is looked at */
 	struct moved nothing = {}, *m;
 	struct slot *s;
 
-	if (is_unseen(&entry))
+	if (is_unseen(&entry, &now))
 		return 0;
 	s = new_event(function);
 	if (!s)
 		return 0;
 	walk_from(s, key->mnt, key->dentry);
 	if (!walk(function)) {
-		is_not_seen(&entry);
+		bpf_map_update_elem(&unseen, &entry, &now, BPF_ANY);
 		return 0;
 	}
 	bpf_map_update_elem(active, key, &nothing, BPF_NOEXIST); /* or another thread of the process was first */

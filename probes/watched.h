@@ -76,6 +76,23 @@ struct {
 	__type(value, __u32);
 } places SEC(".maps");
 
+/* How often something was moved into a directory that is watched: then it is not known any more which files are not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} arrivals SEC(".maps");
+
+static __always_inline void something_arrived(void)
+{
+	__u32 zero = 0;
+	__u64 *times = bpf_map_lookup_elem(&arrivals, &zero);
+
+	if (times)
+		__sync_fetch_and_add(times, 1);
+}
+
 static __always_inline void look_at_place(struct walk *w, struct rules *r, struct inode *inode)
 {
 	struct place place = { .inode = BPF_CORE_READ(inode, i_ino) };

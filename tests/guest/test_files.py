@@ -216,6 +216,31 @@ def test_bytes_in_an_overlay_are_those_of_its_own_files_and_what_it_does_below_i
 
 
 @acts
+def moved_in(scene: Scene) -> None:
+    """Files, one of them in a folder, are written where nobody looks, moved into a watched directory, and written."""
+    outside = unwatched(scene)
+    code = f"""
+import os
+os.chdir({str(outside)!r})
+os.mkdir("folder")
+for name in ("file", "folder/file"):
+    file = os.open(name, os.O_CREAT | os.O_RDWR)
+    os.write(file, b"before")
+    os.rename(name.partition("/")[0], {str(scene.folder)!r} + "/" + name.partition("/")[0])
+    os.write(file, b"behind")
+"""
+    scene.done(sys.executable, "-ISc", code)
+
+
+def test_what_is_moved_into_a_watched_directory_is_seen_at_once(told: Played) -> None:
+    written = mine(told[moved_in], "file.write")
+    assert [(row["path"].partition("/moved_in/")[2], row["value"]) for row in written] == [
+        ("file", 6),
+        ("folder/file", 6),
+    ]
+
+
+@acts
 def deep(scene: Scene) -> None:
     """A file below so many folders that its path is longer than what is kept of one."""
     code = f"""
