@@ -38,7 +38,7 @@ buffer_kb = 4096
     ("containers", "each"),
     [
         pytest.param(10, 20, marks=pytest.mark.timeout(900)),  # an emulated processor verifies 40 programs slowly
-        pytest.param(5000, 20, marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
+        pytest.param(5000, 20, marks=[pytest.mark.faults, pytest.mark.timeout(7200)]),
     ],
     ids=["200 processes", "100000 processes"],
 )
