@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60.0
+
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # an agent that crashes says where
 
 OWN = """\
 [agent]
@@ -138,7 +141,7 @@ def agent(
             finally:
                 process.kill()
                 thread.join()
-        assert process.returncode == expected, running.said
+        assert process.returncode == expected, f"exit code {process.returncode}: {running.said}"
     running.printed = out.read_text()
     if account.exists():
         running.account = json.loads(account.read_text())
