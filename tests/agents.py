@@ -122,6 +122,8 @@ def agent(
     """
     config, account, out = folder / "config.toml", folder / "account.json", folder / "out"
     config.write_text(toml)
+    if program[0] == "-c":  # what it imports first may begin threads, and a signal end it by those
+        program = ("-c", f"from ingrain import signals\nsignals.hold()\n{program[1]}")
     started = command or (*before, sys.executable, *program)
     command = [*started, "run", str(config), "--account", str(account)]
     with (
