@@ -33,7 +33,7 @@ def cuts(sizes: npt.NDArray[np.int64], rows: int, size: int) -> Iterator[tuple[i
 
 def _split(records: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     """Each part with no text in its dictionaries but its own: else each would be as much work as the whole."""
-    sizes = np.asarray(sum(map(_bytes, records.columns)))
+    sizes = np.asarray(sum(map(text_bytes, records.columns)))
     for start, end in cuts(sizes, len(records), size):
         yield compact(records.slice(start, end - start))
 
@@ -50,20 +50,20 @@ def _most(column: pa.Array) -> int:
     return (pc.max(pc.binary_length(column)).as_py() or 0) if pa.types.is_string(kind) else 0
 
 
-def _bytes(column: pa.Array) -> npt.NDArray[np.int64]:
+def text_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
     """The bytes of text in each row (int64, one a row); what is no text has none."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        known = np.append(_bytes(column.dictionary), 0)
+        known = np.append(text_bytes(column.dictionary), 0)
         return np.asarray(known.take(pc.fill_null(column.indices, len(column.dictionary)).to_numpy()))
     if pa.types.is_list(kind):
         items = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy())
-        ends = np.append(0, np.cumsum(_bytes(column.flatten())))
+        ends = np.append(0, np.cumsum(text_bytes(column.flatten())))
         return np.diff(ends.take(items), prepend=0)
     sizes = np.zeros(len(column), np.int64)
     if pa.types.is_struct(kind):
         for field in column.flatten():
-            sizes += _bytes(field)
+            sizes += text_bytes(field)
     elif pa.types.is_string(kind):
         sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
     return sizes

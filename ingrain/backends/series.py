@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingrain.backends.cardinality import Cardinality
-from ingrain.backends.pieces import cuts
+from ingrain.backends.pieces import cuts, text_bytes
 from ingrain.batch import Batch, Kind
 from ingrain.columns import as_text, groups, lasts, sums
 
@@ -68,7 +68,7 @@ def series(batch: Batch, prefix: str, known: Cardinality, *, use_tags: bool) -> 
     names = _own_names(batch.names.take(rows), prefix) if batch.names is not None else None
     tags = [_rendered(tag, as_text(records.column(tag).take(rows)), use_tags=use_tags) for tag in batch.tags]
     beyond = [np.empty(0, np.intp)]
-    sizes = sum((_sizes(values).take(indices.to_numpy()) for values, indices in tags), np.zeros(count, np.int64))
+    sizes = sum((text_bytes(values).take(indices.to_numpy()) for values, indices in tags), np.zeros(count, np.int64))
     for start, end in cuts(sizes * len(folded), _SERIES, _TEXT):
         some = np.arange(start, end)
         joined = _joined([values.take(indices.slice(start, len(some))) for values, indices in tags], len(some))
@@ -112,11 +112,6 @@ def _rendered(tag: str, text: pa.DictionaryArray, *, use_tags: bool) -> tuple[pa
         absent = f".{NULL_NAME}"
     known = pa.concat_arrays([pc.fill_null(values, absent), pa.array([absent], pa.string())])
     return known, pc.fill_null(text.indices, len(values))
-
-
-def _sizes(text: pa.StringArray) -> npt.NDArray[np.int64]:
-    """Bytes of each."""
-    return np.asarray(pc.binary_length(text).to_numpy().astype(np.int64))
 
 
 def _joined(parts: list[pa.StringArray], count: int) -> pa.StringArray:
