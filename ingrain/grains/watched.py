@@ -59,8 +59,7 @@ class Watched:
     def __init__(self, program: Program, monitor: Iterable[str], ignore: Iterable[str]) -> None:
         self._program = program
         self._listed = [(directory, _WATCH) for directory in monitor] + [(one, _IGNORE) for one in ignore]
-        self._names_put: dict[tuple[str, bytes], bytes] = {}
-        self._places_put: dict[bytes, int] = {}
+        self._put: dict[str, dict[bytes, bytes]] = {"names": {}, "long_names": {}, "places": {}}
         self._readings = 0
         self.refresh()
 
@@ -87,26 +86,21 @@ class Watched:
         if len(tree) > _NAMES_MAX:
             raise ValueError(f"the directories have {len(tree)} names; there is room for {_NAMES_MAX}")
         rule = np.zeros((), self._program.dtype("rule"))
-        found: dict[tuple[str, bytes], bytes] = {}
+        found: dict[str, dict[bytes, bytes]] = {"names": {}, "long_names": {}}
         for (above, text), (number, verdict) in tree.items():
             kind = "name" if len(text) <= _SHORT_BYTES else "long_name"
             name = np.zeros((), self._program.dtype(kind))
             name["above"], name["name"] = above, text
             rule["number"], rule["verdict"] = number, verdict
-            found[f"{kind}s", name.tobytes()] = rule.tobytes()
-        for kind, gone in self._names_put.keys() - found.keys():
-            maps.remove(self._program.maps[kind], gone)
-            del self._names_put[kind, gone]
-        for (kind, key), value in found.items():
-            if self._names_put.get((kind, key)) != value:
-                maps.put(self._program.maps[kind], key, value)
-                self._names_put[kind, key] = value
+            found[f"{kind}s"][name.tobytes()] = rule.tobytes()
+        for kind, entries in found.items():
+            self._sync(kind, entries)
         return bool(tree)
 
     def _put_places(self) -> list[int]:
         """Inodes of the directories that are there."""
         place = np.zeros((), self._program.dtype("place"))
-        found: dict[bytes, int] = {}
+        found: dict[bytes, bytes] = {}
         there: list[int] = []
         deeper = [one for one in self._listed if names(one[0])]  # the root is by its path in every namespace
         devices = _devices() if deeper else {}
@@ -114,15 +108,21 @@ class Watched:
             inode, device = _identity(directory, verdict, devices)
             if inode and len(found) < _PLACES_MAX:
                 place["inode"], place["device"] = inode, device
-                found.setdefault(place.tobytes(), verdict)
+                found.setdefault(place.tobytes(), verdict.to_bytes(4, "little"))
                 there.append(inode)
-        for gone in self._places_put.keys() - found.keys():
-            maps.remove(self._program.maps["places"], gone)
-        for key, verdict in found.items():
-            if self._places_put.get(key) != verdict:
-                maps.put(self._program.maps["places"], key, verdict.to_bytes(4, "little"))
-        self._places_put = found
+        self._sync("places", found)
         return there
+
+    def _sync(self, kind: str, found: Mapping[bytes, bytes]) -> None:
+        """Have these entries, and no others, in the map of this name."""
+        entries, put = self._program.maps[kind], self._put[kind]
+        for gone in put.keys() - found.keys():
+            maps.remove(entries, gone)
+            del put[gone]
+        for key, value in found.items():
+            if put.get(key) != value:
+                maps.put(entries, key, value)
+                put[key] = value
 
 
 def tree_of(verdicts: Verdicts) -> dict[tuple[int, bytes], tuple[int, int]]:
