@@ -7,6 +7,7 @@ https://docs.datadoghq.com/developers/dogstatsd/datagram_shell. What comes in is
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 from ingrain.own import foreign
@@ -102,11 +103,11 @@ def _rate(raw: bytes) -> float:
 
 def _tags(raw: list[bytes]) -> tuple[tuple[str, str], ...]:
     """A tag without a value is `true`; the values of a key that comes several times stand together, with spaces."""
-    found: dict[str, dict[str, None]] = {}  # a search among many values would take too long
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for one in filter(None, raw):
         key, colon, value = one.partition(b":")
         told = safe(value) if colon else "true"
-        found.setdefault(foreign.tag(key.decode("latin-1"), RESERVED), {})[told] = None
+        found[foreign.tag(key.decode("latin-1"), RESERVED)].add(told)
     if len(found) > TAGS:
         raise MalformedError(f"more than {TAGS} tags")
     return tuple((key, " ".join(sorted(values))) for key, values in sorted(found.items()))
