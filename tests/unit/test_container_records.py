@@ -28,6 +28,10 @@ CRIO = {
     "io.kubernetes.cri-o.ImageName": "docker.io/library/nginx:1.25", "io.kubernetes.pod.name": "web-7d9f",
     "io.kubernetes.pod.namespace": "shop", "io.kubernetes.pod.uid": UID,
 }  # fmt: skip
+CRI_DOCKERD = {
+    "io.kubernetes.docker.type": "container", "io.kubernetes.container.name": "app",
+    "io.kubernetes.pod.name": "web-7d9f", "io.kubernetes.pod.namespace": "shop",
+}  # fmt: skip
 APP = Record("app", "docker.io/library/nginx:1.25", "web-7d9f", "shop")
 
 
@@ -38,6 +42,11 @@ def host(tmp_path: Path) -> Host:
 
 def find(host: Host, engine: Engine = Engine.ANY, uid: str | None = None, user: int | None = None) -> Record | None:
     return Records(host.root).find(Place(ID, engine, uid, user))
+
+
+def docker(host: Host, name: str, image: str, labels: dict[str, str]) -> None:
+    config = {"Name": name, "Config": {"Image": image, "Labels": labels}}
+    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
 
 
 @pytest.mark.parametrize("engine", [Engine.DOCKER, Engine.ANY])
@@ -61,12 +70,7 @@ def test_a_data_root_that_is_no_path_is_as_good_as_none(host: Host) -> None:
 
 
 def test_docker_below_kubernetes_tells_the_pods_names(host: Host) -> None:
-    labels = {
-        "io.kubernetes.docker.type": "container", "io.kubernetes.container.name": "app",
-        "io.kubernetes.pod.name": "web-7d9f", "io.kubernetes.pod.namespace": "shop",
-    }  # fmt: skip
-    config = {"Name": f"/k8s_app_web-7d9f_shop_{UID}_0", "Config": {"Image": "nginx@sha256:ab", "Labels": labels}}
-    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    docker(host, f"/k8s_app_web-7d9f_shop_{UID}_0", "nginx@sha256:ab", CRI_DOCKERD)
     assert find(host, Engine.DOCKER, UID) == Record("app", "nginx@sha256:ab", "web-7d9f", "shop")
 
 
@@ -77,15 +81,9 @@ OF_AN_IMAGE = dict.fromkeys((*CRI, *CRIO, "nerdctl/name"), "spoofed") | {
 
 
 def test_an_image_cannot_say_by_its_labels_what_its_container_is_called(host: Host) -> None:
-    config = {"Name": "/web1", "Config": {"Image": "nginx:1.25", "Labels": OF_AN_IMAGE}}
-    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    docker(host, "/web1", "nginx:1.25", OF_AN_IMAGE)
     assert find(host, Engine.DOCKER) == Record("web1", "nginx:1.25")
-    labels = OF_AN_IMAGE | {
-        "io.kubernetes.docker.type": "container", "io.kubernetes.container.name": "app",
-        "io.kubernetes.pod.name": "web-7d9f", "io.kubernetes.pod.namespace": "shop",
-    }  # fmt: skip
-    config = {"Name": f"/k8s_app_web-7d9f_shop_{UID}_0", "Config": {"Image": "nginx@sha256:ab", "Labels": labels}}
-    put(host.root / "var/lib/docker/containers" / ID / "config.v2.json", config)
+    docker(host, f"/k8s_app_web-7d9f_shop_{UID}_0", "nginx@sha256:ab", OF_AN_IMAGE | CRI_DOCKERD)
     assert find(host, Engine.DOCKER, UID) == Record("app", "nginx@sha256:ab", "web-7d9f", "shop")
 
 
