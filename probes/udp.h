@@ -22,7 +22,8 @@ struct {
 
 static __always_inline int is_same(const struct pair *one, const struct pair *other)
 {
-	return one->peer_port == other->peer_port && one->proto == other->proto && one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&
+	return one->peer_port == other->peer_port && one->proto == other->proto &&
+	       one->peer[0] == other->peer[0] && one->peer[1] == other->peer[1] &&
 	       one->local[0] == other->local[0] && one->local[1] == other->local[1];
 }
 
